@@ -23,7 +23,7 @@ static uint64_t slot_address(const struct switch_slot *slot)
     return __atomic_load_n(&slot->address, __ATOMIC_RELAXED);
 }
 
-static void count(uint64_t *counter)
+static void switch_count(uint64_t *counter)
 {
     __atomic_fetch_add(counter, 1, __ATOMIC_RELAXED);
 }
@@ -31,7 +31,7 @@ static void count(uint64_t *counter)
 static void count_lost(struct net_switch *owner, unsigned sender)
 {
     if (sender < SWITCH_PORTS)
-        count(&owner->slots[sender].counts.lost);
+        switch_count(&owner->slots[sender].counts.lost);
 }
 
 /* ---- Ports ----------------------------------------------------------------------------------- */
@@ -185,7 +185,7 @@ unsigned switch_send(struct switch_port *port, const void *frame, size_t size)
 {
     const uint64_t destination = address_of(frame);
     unsigned offered = 0;
-    count(&slot_of(port)->counts.sent);
+    switch_count(&slot_of(port)->counts.sent);
     for (unsigned i = 0; destination && i < SWITCH_PORTS; i++)
         if (slot_address(&port->owner->slots[i]) == destination)
             return send_to(port, i, frame, size);
@@ -211,7 +211,7 @@ size_t switch_take(struct switch_port *port, void *frame)
         size = oldest->size;
         memcpy(frame, oldest->bytes, size);
         port_remove(port, 0);
-        count(&slot->counts.received);
+        switch_count(&slot->counts.received);
     }
     spin_unlock(&slot->lock);
     return size;

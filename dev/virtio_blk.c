@@ -31,14 +31,14 @@ static uint8_t zeros[BLOCK];
 
 #define TABLE_BLOCKS (PAGE_SIZE / sizeof(uint8_t *))
 
-static uint64_t block_count(uint64_t size)
+static uint64_t virtio_blk_count(uint64_t size)
 {
     return (size + BLOCK - 1) / BLOCK;
 }
 
 static uint64_t table_count(uint64_t size)
 {
-    return (block_count(size) + TABLE_BLOCKS - 1) / TABLE_BLOCKS;
+    return (virtio_blk_count(size) + TABLE_BLOCKS - 1) / TABLE_BLOCKS;
 }
 
 static unsigned tables_order(uint64_t size)
@@ -51,11 +51,11 @@ static unsigned tables_order(uint64_t size)
 
 uint64_t virtio_blk_pages(uint64_t size, bool read_only)
 {
-    return read_only ? 0 : block_count(size) + table_count(size) + BIT(tables_order(size));
+    return read_only ? 0 : virtio_blk_count(size) + table_count(size) + BIT(tables_order(size));
 }
 
 /* Returns a page whose contents are undefined, or NULL after a message. */
-static void *take_page(void)
+static void *virtio_blk_take_page(void)
 {
     hpa_t page = page_alloc(0);
     if (!page_is_none(page))
@@ -70,7 +70,7 @@ static uint8_t **block_entry(struct virtio_blk *disk, uint64_t block)
 {
     uint8_t ***table = &disk->tables[block / TABLE_BLOCKS];
     if (!*table) {
-        *table = take_page();
+        *table = virtio_blk_take_page();
         if (!*table)
             return NULL;
         page_clear(*table, 0);
@@ -93,7 +93,7 @@ static uint8_t *block_to_write(struct virtio_blk *disk, uint64_t block)
     uint8_t **entry = block_entry(disk, block), *old = entry ? *entry : NULL;
     if (old && old != zeros)
         return old;
-    uint8_t *copy = entry ? take_page() : NULL;
+    uint8_t *copy = entry ? virtio_blk_take_page() : NULL;
     if (!copy)
         return NULL;
     uint64_t rest = disk->size - block * BLOCK;
@@ -310,7 +310,7 @@ int virtio_blk_init(struct virtio_blk *disk, const void *image, uint64_t size, b
 
 bool virtio_blk_destroy_piece(struct virtio_blk *disk)
 {
-    uint64_t count = block_count(disk->size), at = disk->freed;
+    uint64_t count = virtio_blk_count(disk->size), at = disk->freed;
     for (unsigned steps = 0; disk->tables && at < count && steps < FREED_AT_ONCE; steps++) {
         uint8_t ***table = &disk->tables[at / TABLE_BLOCKS];
         uint64_t end = (at / TABLE_BLOCKS + 1) * TABLE_BLOCKS;

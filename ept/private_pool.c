@@ -47,7 +47,7 @@ struct secure_map *private_pool_map(void)
     return &map;
 }
 
-static unsigned order_of(uint64_t bytes)
+static unsigned pool_order(uint64_t bytes)
 {
     unsigned order = 0;
     while (PAGE_SIZE << order < bytes)
@@ -60,7 +60,7 @@ static bool map_make(void)
 {
     uint64_t count = (page_end() + SECURE_BLOCK_SIZE - 1) / SECURE_BLOCK_SIZE;
     uint64_t bytes = count * (sizeof(*map.blocks) + sizeof(*block_numbers));
-    unsigned order = order_of(bytes);
+    unsigned order = pool_order(bytes);
     bool made = true;
     spin_lock(&map_lock);
     if (!map.blocks) {
@@ -85,7 +85,7 @@ uint64_t private_pool_blocks(uint64_t frames)
 uint64_t private_pool_pages(uint64_t blocks)
 {
     return (blocks << BLOCK_ORDER) + (blocks << FRAMES_ORDER) +
-           (1ull << order_of(blocks * sizeof(struct private_block)));
+           (1ull << pool_order(blocks * sizeof(struct private_block)));
 }
 
 /* ---- Lists of blocks ------------------------------------------------------------------------- */
@@ -117,7 +117,7 @@ static uint32_t *list_for(struct private_pool *pool, unsigned free)
 }
 
 /* `taken` frames more of the block are handed out, or less. */
-static void block_count(struct private_pool *pool, struct private_block *block, int taken)
+static void pool_block_count(struct private_pool *pool, struct private_block *block, int taken)
 {
     uint32_t *from = list_for(pool, block->free);
     block->free = (uint16_t)(block->free - taken);
@@ -140,14 +140,14 @@ static hpa_t take_small(struct private_pool *pool, struct private_block *block)
         word++;
     unsigned bit = (unsigned)__builtin_ctzll(~block->used[word]);
     block->used[word] |= BIT(bit);
-    block_count(pool, block, 1);
+    pool_block_count(pool, block, 1);
     return hpa_add(block->base, (word * 64 + bit) * PAGE_SIZE);
 }
 
 static hpa_t take_whole(struct private_pool *pool, struct private_block *block)
 {
     memset(block->used, 0xff, sizeof(block->used));
-    block_count(pool, block, EPT_ENTRIES);
+    pool_block_count(pool, block, EPT_ENTRIES);
     return block->base;
 }
 
@@ -178,11 +178,11 @@ void private_frame_put(struct private_pool *pool, hpa_t page, unsigned level)
     if (level == EPT_LEVEL_2M) {
         BUG_ON(frame || block->free);
         memset(block->used, 0, sizeof(block->used));
-        block_count(pool, block, -(int)EPT_ENTRIES);
+        pool_block_count(pool, block, -(int)EPT_ENTRIES);
     } else {
         BUG_ON(!(block->used[frame / 64] >> frame % 64 & 1));
         block->used[frame / 64] &= ~BIT(frame % 64);
-        block_count(pool, block, -1);
+        pool_block_count(pool, block, -1);
     }
     spin_unlock(&pool->lock);
 }
@@ -191,7 +191,7 @@ void private_frame_put(struct private_pool *pool, hpa_t page, unsigned level)
 
 static int pool_begin(struct private_pool *pool, uint64_t blocks)
 {
-    unsigned order = order_of(blocks * sizeof(*pool->blocks));
+    unsigned order = pool_order(blocks * sizeof(*pool->blocks));
     hpa_t pages = map_make() && order <= PAGE_ORDER_MAX ? page_alloc(order) : PAGE_NONE;
     if (page_is_none(pages)) {
         log_error("a TD's private memory: no memory for the list of its %lu blocks; %s", blocks,
@@ -265,7 +265,7 @@ static int add_some(struct private_pool *pool)
         BUG_ON(status);
         spin_lock(&pool->lock);
         block_numbers[block->base.v / SECURE_BLOCK_SIZE] = (uint32_t)pool->added++;
-        block_count(pool, block, -(int)EPT_ENTRIES);
+        pool_block_count(pool, block, -(int)EPT_ENTRIES);
         spin_unlock(&pool->lock);
     }
     return pool->added < pool->count ? -EINPROGRESS : 0;
@@ -334,7 +334,7 @@ int private_pool_destroy(struct private_pool *pool, struct secure_td *td)
         return -EINPROGRESS;
     if (pool->added)
         return remove_block(pool, td, td ? td->host : NULL);
-    page_free(virt_to_phys(pool->blocks), order_of(pool->count * sizeof(*pool->blocks)));
+    page_free(virt_to_phys(pool->blocks), pool_order(pool->count * sizeof(*pool->blocks)));
     *pool = (struct private_pool){0};
     return 0;
 }

@@ -25,6 +25,7 @@ uint64_t secure_td_create(struct secure_td *td)
     frame->level = (uint8_t)(td->root_level + 1);
     frame->state = SECURE_TABLE;
     td->newest = td->host->epoch_begin(td->context);
+    td->losses = 1;
     td->life = SECURE_BUILDING;
     return TDX_SUCCESS;
 }
@@ -196,7 +197,7 @@ static uint64_t check_accept(uint64_t walked, const struct secure_place *place)
 }
 
 /* Accepts the pages of a table that is full of small pages. */
-static uint64_t accept_small(const struct secure_td *td, hpa_t table)
+static uint64_t secure_accept_small(const struct secure_td *td, hpa_t table)
 {
     uint64_t *entries = secure_table(td, table);
     unsigned count[SECURE_BLOCKED + 1] = {0};
@@ -226,7 +227,7 @@ uint64_t secure_page_accept(struct secure_td *td, gfn_t gfn, unsigned level)
     if (status != TDX_LIFECYCLE_STATE_INCORRECT)
         status = check_accept(status, &place);
     if (status == TDX_PAGE_SIZE_MISMATCH)
-        status = accept_small(td, HPA(place.entry & EPT_ADDRESS));
+        status = secure_accept_small(td, HPA(place.entry & EPT_ADDRESS));
     else if (!status)
         secure_install(td, &place, gfn, HPA(place.entry & EPT_ADDRESS), SECURE_MAPPED);
     spin_unlock(&td->lock);

@@ -81,11 +81,11 @@ enum secure_life {
     SECURE_STOPPED,   /* the guest never runs again, and its pages are taken back */
 };
 
-/* A page that was found MAPPED, as long as no entry has been stored since: what a TDCALL reads, the
+/* A page that was found MAPPED, as long as no entry has lost rights since: what a TDCALL reads, the
  * instruction and the tables that lead to it, is mostly what the last one has read. */
 #define SECURE_FOUND 32u
 struct secure_found {
-    uint64_t gfn, stores; /* `stores` is 0 if nothing was found */
+    uint64_t gfn, losses; /* `losses` is 0 if nothing was found */
     hpa_t page;
 };
 
@@ -100,8 +100,8 @@ struct secure_td {
     struct spinlock lock;
     enum secure_life life;
     struct secure_found found[SECURE_FOUND]; /* by the low bits of the guest frame */
-    uint64_t stores; /* number of stores to entries, 0 before the first one */
-    uint64_t epoch;  /* number of times that track has succeeded */
+    uint64_t losses;                         /* 1, and 1 for each entry that has lost rights */
+    uint64_t epoch;                          /* number of times that track has succeeded */
     uint64_t newest; /* the epoch of the CPUs that the last track has begun */
     uint64_t owned;  /* frames of which the TD is the owner */
 };

@@ -17,20 +17,20 @@ static uint64_t find_mapped(struct secure_td *td, gfn_t gfn, hpa_t *page)
     return TDX_SUCCESS;
 }
 
-/* Takes the lock, and finds the page. It is the guest's until the caller drops the lock, which it
- * does whatever is returned. A page does not cease to be MAPPED without a store to an entry. */
+/* Takes the lock, and finds a page that the guest has accepted. The page stays MAPPED until the
+ * caller drops the lock, which it does whatever is returned: a page stops being MAPPED only after
+ * its entry, or the entry of a table that leads to it, has lost its rights. */
 static uint64_t lock_and_find_mapped(struct secure_td *td, gfn_t gfn, hpa_t *page)
 {
     struct secure_found *found = &td->found[gfn.v % SECURE_FOUND];
     spin_lock(&td->lock);
-    if (likely(found->gfn == gfn.v && found->stores == td->stores && found->stores &&
-               td->life != SECURE_STOPPED)) {
+    if (likely(found->gfn == gfn.v && found->losses == td->losses && td->life != SECURE_STOPPED)) {
         *page = found->page;
         return TDX_SUCCESS;
     }
     uint64_t status = find_mapped(td, gfn, page);
     if (!status)
-        *found = (struct secure_found){gfn.v, td->stores, *page};
+        *found = (struct secure_found){gfn.v, td->losses, *page};
     return status;
 }
 

@@ -72,7 +72,7 @@ uint64_t secure_track(struct secure_td *td)
 }
 
 /* Empties the entry, and keeps the page for the caller to scrub. */
-static hpa_t detach(struct secure_td *td, const struct secure_place *place)
+static hpa_t secure_detach(struct secure_td *td, const struct secure_place *place)
 {
     secure_store(td, place, SECURE_EMPTY);
     place->frame->state = SECURE_FREE;
@@ -101,7 +101,7 @@ static uint64_t entry_remove(struct secure_td *td, gfn_t gfn, unsigned level, bo
     if (!status && table && !table_is_empty(td, HPA(place->entry & EPT_ADDRESS)))
         status = TDX_EPT_PAGE_NOT_FREE;
     if (!status)
-        page = detach(td, place);
+        page = secure_detach(td, place);
     spin_unlock(&td->lock);
     if (!status)
         secure_give_back(td, page, table ? EPT_LEVEL_4K : level, SECURE_GUESTS);
@@ -123,7 +123,8 @@ uint64_t secure_table_remove(struct secure_td *td, gfn_t gfn, unsigned level)
 }
 
 /* The leaves get the state that the large one had before it was blocked. */
-static void demote(struct secure_td *td, const struct secure_place *place, gfn_t gfn, hpa_t table)
+static void secure_demote(struct secure_td *td, const struct secure_place *place, gfn_t gfn,
+                          hpa_t table)
 {
     hpa_t page = HPA(place->entry & EPT_ADDRESS);
     place->frame->state = place->frame->unblocked;
@@ -143,7 +144,7 @@ static uint64_t page_demote(struct secure_td *td, gfn_t gfn, hpa_t table,
     if (!status)
         status = secure_take(td, table, EPT_LEVEL_4K);
     if (!status)
-        demote(td, place, gfn, table);
+        secure_demote(td, place, gfn, table);
     spin_unlock(&td->lock);
     return status;
 }

@@ -25,7 +25,8 @@ uint64_t *secure_table(const struct secure_td *td, hpa_t table)
 
 void secure_store(struct secure_td *td, const struct secure_place *place, uint64_t entry)
 {
-    td->stores++;
+    if (place->entry & ~entry & EPT_RWX)
+        td->losses++;
     __atomic_store_n(&secure_table(td, place->table)[place->index], entry, __ATOMIC_RELEASE);
 }
 
@@ -40,8 +41,8 @@ static void place_load(const struct secure_td *td, struct secure_place *place, g
 
 /* Walks to the entry for `gfn` at `level`. If no table leads there, *place is the entry where the
  * walk has ended. */
-static uint64_t walk(const struct secure_td *td, gfn_t gfn, unsigned level,
-                     struct secure_place *place)
+static uint64_t secure_walk_to(const struct secure_td *td, gfn_t gfn, unsigned level,
+                               struct secure_place *place)
 {
     *place = (struct secure_place){.table = td->root, .level = td->root_level};
     for (;;) {
@@ -94,7 +95,7 @@ uint64_t secure_walk(const struct secure_td *td, gfn_t gfn, unsigned level,
 {
     if (td->life == SECURE_STOPPED)
         return TDX_LIFECYCLE_STATE_INCORRECT;
-    return walk(td, gfn, level, place);
+    return secure_walk_to(td, gfn, level, place);
 }
 
 uint64_t secure_take(struct secure_td *td, hpa_t page, unsigned level)

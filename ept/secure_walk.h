@@ -49,7 +49,7 @@ uint64_t secure_check_gfn(const struct secure_td *td, gfn_t gfn, unsigned level,
 uint64_t secure_lock_and_walk(struct secure_td *td, gfn_t gfn, unsigned level,
                               struct secure_place *place) MUST_CHECK;
 
-/* The same for a caller that holds the lock. */
+/* Walks as secure_lock_and_walk() does, for a caller that holds the lock. */
 uint64_t secure_walk(const struct secure_td *td, gfn_t gfn, unsigned level,
                      struct secure_place *place) MUST_CHECK;
 

@@ -131,6 +131,9 @@
 #define PORT_SLEEP    0x600 /* ACPI's sleep control and sleep status registers */
 #define PORT_PM_TIMER 0x608 /* 4 bytes */
 #define PORT_RESET    0xcf9
+/* With `pci`: */
+#define PORT_PCI_ADDRESS 0xcf8 /* accesses of 4 bytes only */
+#define PORT_PCI_DATA    0xcfc
 
 /* Under another hypervisor, whose launcher has started the program with the word `launcher`, a
  * write of EAX to this port stands for a control hypercall (tools/kvm/launcher.c). */
@@ -153,6 +156,21 @@
 #define TESTDEV_LAST_VALUE 0x810 /* low half; high half at 0x814 */
 #define TESTDEV_RESET      0x818 /* a write clears the counts and the memory */
 #define TESTDEV_IDENT      0x81c /* 'A' or 'B' */
+
+/* With `pci` and `testctl`, the last device on the bus has these functions. The registers, 32-bit,
+ * lie in BAR 0. Function 0 has MSI-X in BAR 1, and a 64-bit BAR 2, in which a read returns its
+ * offset, and a write goes to the scratch register; function 1 has BAR 0 and INTA# only. */
+#define PCI_TEST_DEVICE    31
+#define PCI_TEST_FUNCTIONS 2
+#define PCI_TEST_VENDOR    0xe0f1
+#define PCI_TEST_ID        0x7e57 /* of function 0; that of function 1 follows */
+#define PCI_TEST_VECTORS   4
+#define PCI_TEST_SIZE      0x1000 /* of BAR 0 */
+#define PCI_TEST_WIDE_SIZE 0x4000 /* of BAR 2 */
+#define PCI_TEST_SCRATCH   0x0    /* like RAM */
+#define PCI_TEST_RAISE     0x4    /* a write raises the MSI-X vector */
+#define PCI_TEST_LEVEL     0x8    /* the level of INTA# */
+#define PCI_TEST_ABORT     0xc    /* a write sets Received Master Abort */
 
 /* The window of HC_WINDOW, and its log: a page with the number of accesses so far in its first 8
  * bytes, then the last WINDOW_LOG_RECORDS of them, the oldest overwritten first. A record is its

@@ -12,8 +12,11 @@
 #define AML_SCOPE   0x10u
 #define AML_BUFFER  0x11u
 #define AML_PACKAGE 0x12u
+#define AML_METHOD  0x14u
 #define AML_EXT     0x5bu
+#define AML_ARG_3   0x6bu
 #define AML_DEVICE  0x82u
+#define AML_RETURN  0xa4u
 
 #define NAME_LENGTH 4u
 /* The encodings of a package length (ACPI 6.5, 20.2.4): the greatest length of the one-byte and of
@@ -28,6 +31,13 @@
 #define MEMORY            0x86u /* fixed, with a 32-bit address */
 #define MEMORY_SIZE       9u
 #define MEMORY_WRITABLE   0x01u
+#define WINDOW            0x87u /* a range that a bridge forwards, with 32-bit addresses */
+#define WINDOW_SIZE       23u
+#define WINDOW_BUSES      0x88u /* likewise, of bus numbers of 16 bits */
+#define WINDOW_BUSES_SIZE 13u
+#define WINDOW_OF_MEMORY  0u
+#define WINDOW_OF_BUSES   2u
+#define WINDOW_FIXED      0x0cu /* neither end can be moved */
 #define INTERRUPT         0x89u
 #define INTERRUPT_SIZE    6u
 #define INTERRUPT_CONSUME 0x01u
@@ -148,6 +158,64 @@ void aml_name_package(struct aml *aml, const char *name, const uint8_t *values, 
     aml_end(aml, begin);
 }
 
+void aml_grant_control(struct aml *aml)
+{
+    aml_put(aml, AML_METHOD);
+    size_t begin = aml_begin(aml);
+    aml_put_text(aml, "_OSC");
+    aml_put(aml, 4); /* number of arguments */
+    aml_put(aml, AML_RETURN);
+    aml_put(aml, AML_ARG_3);
+    aml_end(aml, begin);
+}
+
+/* An element names no link device: its third part is 0, and its last one the pin. */
+void aml_name_routing(struct aml *aml, unsigned devices, unsigned line, unsigned lines)
+{
+    aml_name(aml, "_PRT");
+    aml_put(aml, AML_PACKAGE);
+    size_t package = aml_begin(aml);
+    aml_put(aml, (uint8_t)devices);
+    for (unsigned device = 1; device <= devices; device++) {
+        aml_put(aml, AML_PACKAGE);
+        size_t element = aml_begin(aml);
+        aml_put(aml, 4);
+        aml_put(aml, AML_DWORD);
+        aml_put_number(aml, device << 16 | 0xffff, 4); /* any function of the device */
+        aml_put_integer(aml, 0);
+        aml_put_integer(aml, 0);
+        aml_put_integer(aml, (uint8_t)(line + device % lines));
+        aml_end(aml, element);
+    }
+    aml_end(aml, package);
+}
+
+/* Granularity, first and last address, translation, length; each has this size. */
+static void put_window(struct aml *aml, uint32_t first, uint32_t size, unsigned bytes)
+{
+    aml_put_number(aml, 0, bytes);
+    aml_put_number(aml, first, bytes);
+    aml_put_number(aml, first + size - 1, bytes);
+    aml_put_number(aml, 0, bytes);
+    aml_put_number(aml, size, bytes);
+}
+
+static void put_bridge(struct aml *aml, const struct aml_resources *resources)
+{
+    aml_put(aml, WINDOW_BUSES);
+    aml_put_number(aml, WINDOW_BUSES_SIZE, 2);
+    aml_put(aml, WINDOW_OF_BUSES);
+    aml_put(aml, WINDOW_FIXED);
+    aml_put(aml, 0); /* nothing specific to bus numbers */
+    put_window(aml, 0, 1, 2);
+    aml_put(aml, WINDOW);
+    aml_put_number(aml, WINDOW_SIZE, 2);
+    aml_put(aml, WINDOW_OF_MEMORY);
+    aml_put(aml, WINDOW_FIXED);
+    aml_put(aml, MEMORY_WRITABLE); /* and not cacheable */
+    put_window(aml, resources->window, resources->window_size, 4);
+}
+
 void aml_name_resources(struct aml *aml, const struct aml_resources *resources)
 {
     aml_name(aml, "_CRS");
@@ -171,6 +239,8 @@ void aml_name_resources(struct aml *aml, const struct aml_resources *resources)
         aml_put_number(aml, resources->memory, 4);
         aml_put_number(aml, resources->memory_size, 4);
     }
+    if (resources->window_size)
+        put_bridge(aml, resources);
     if (resources->has_line) {
         aml_put(aml, INTERRUPT);
         aml_put_number(aml, INTERRUPT_SIZE, 2);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * A writer of AML, the byte code of ACPI's definition blocks (ACPI 6.5, chapter 20). It supports
- * what the description of devices without methods needs. Names have exactly four characters. Pure.
+ * what the description of devices needs. Names have exactly four characters. Pure.
  */
 #pragma once
 
@@ -27,6 +27,14 @@ void aml_name_string(struct aml *aml, const char *name, const char *text);
 void aml_name_eisa_id(struct aml *aml, const char *name, const char *id);
 void aml_name_package(struct aml *aml, const char *name, const uint8_t *values, uint8_t count);
 
+/* Writes `Method (_OSC, 4) { Return (Arg3) }`: grants whatever control of a PCI host bridge the
+ * guest asks for. */
+void aml_grant_control(struct aml *aml);
+
+/* Writes `Name (_PRT, Package () { Package () { device << 16 | 0xFFFF, 0, 0, line }, … })`: the
+ * INTA# of the devices 1 to `devices` are wired to the I/O APIC's pin `line` + device % `lines`. */
+void aml_name_routing(struct aml *aml, unsigned devices, unsigned line, unsigned lines);
+
 /* The resources of a device, which are written as `Name (_CRS, ResourceTemplate () { … })`. */
 struct aml_resources {
     uint16_t port;
@@ -35,5 +43,8 @@ struct aml_resources {
     uint32_t line;                /* pin of the I/O APIC */
     bool level;                   /* the interrupt is level-triggered, otherwise edge-triggered */
     uint32_t memory, memory_size; /* address and size in bytes; size 0: no registers in memory */
+
+    /* What a PCI host bridge forwards: bus 0, and addresses in memory; size 0: it is none. */
+    uint32_t window, window_size;
 };
 void aml_name_resources(struct aml *aml, const struct aml_resources *resources);

@@ -30,7 +30,7 @@ bool bzimage_recognise(const struct guest_image *image)
     return magic == LINUX_MAGIC;
 }
 
-static enum exit_code read_header(const struct guest_image *image, struct bzimage *kernel)
+static enum exit_code bzimage_read_header(const struct guest_image *image, struct bzimage *kernel)
 {
     struct linux_header *h = &kernel->header;
     uint64_t available = image->size - LINUX_HEADER_AT;
@@ -56,7 +56,8 @@ static enum exit_code read_header(const struct guest_image *image, struct bzimag
     return EXIT_OK;
 }
 
-static enum exit_code check_header(const struct guest_image *image, const struct linux_header *h)
+static enum exit_code bzimage_check_header(const struct guest_image *image,
+                                           const struct linux_header *h)
 {
     if (h->boot_flag != LINUX_BOOT_FLAG)
         REFUSE(MODULE_BAD_KERNEL, image, "the boot flag of its kernel is %#x; expected %#x",
@@ -79,7 +80,7 @@ static enum exit_code check_header(const struct guest_image *image, const struct
     return EXIT_OK;
 }
 
-static enum exit_code find_kernel(const struct guest_image *image, struct bzimage *kernel)
+static enum exit_code bzimage_find_kernel(const struct guest_image *image, struct bzimage *kernel)
 {
     const struct linux_header *h = &kernel->header;
     unsigned sectors = h->setup_sectors ? h->setup_sectors : SECTORS_OLD;
@@ -100,7 +101,8 @@ static enum exit_code find_kernel(const struct guest_image *image, struct bzimag
     return EXIT_OK;
 }
 
-static bool has_room(const struct guest_image *image, const struct bzimage *kernel, uint64_t base)
+static bool bzimage_has_room(const struct guest_image *image, const struct bzimage *kernel,
+                             uint64_t base)
 {
     return base >= GUEST_MIDDLE && base < LINUX_TOP && kernel->extent <= LINUX_TOP - base &&
            image_in_ram(image, base, kernel->extent);
@@ -109,14 +111,14 @@ static bool has_room(const struct guest_image *image, const struct bzimage *kern
 /* Chooses the load address: the kernel's preferred address, or, if there is no room for it there
  * and the kernel is relocatable, the lowest aligned address from 1 MiB on. With KASLR the kernel
  * moves itself when it decompresses itself. */
-static enum exit_code place_kernel(const struct guest_image *image, struct bzimage *kernel)
+static enum exit_code bzimage_place_kernel(const struct guest_image *image, struct bzimage *kernel)
 {
     const struct linux_header *h = &kernel->header;
     uint64_t low = align_up(GUEST_MIDDLE, h->alignment);
     kernel->base = h->preferred;
-    if (!has_room(image, kernel, kernel->base) && h->relocatable)
+    if (!bzimage_has_room(image, kernel, kernel->base) && h->relocatable)
         kernel->base = low;
-    if (!has_room(image, kernel, kernel->base))
+    if (!bzimage_has_room(image, kernel, kernel->base))
         REFUSE(GUEST_TOO_LARGE, image,
                "no room for its kernel, which needs %lu bytes from %#lx on; its RAM ends at %#lx; "
                "give it more with mem=",
@@ -128,15 +130,15 @@ enum exit_code bzimage_plan(struct load_plan *plan, const struct guest_image *im
 {
     struct bzimage kernel;
     struct linux_initrd initrd;
-    enum exit_code code = read_header(image, &kernel);
+    enum exit_code code = bzimage_read_header(image, &kernel);
     if (!code)
-        code = check_header(image, &kernel.header);
+        code = bzimage_check_header(image, &kernel.header);
     if (!code)
-        code = find_kernel(image, &kernel);
+        code = bzimage_find_kernel(image, &kernel);
     if (!code)
         code = linux_check_arguments(image, kernel.header.command_line_max);
     if (!code)
-        code = place_kernel(image, &kernel);
+        code = bzimage_place_kernel(image, &kernel);
     if (!code)
         code = plan_add(plan, image,
                         (struct load_record){.gpa = kernel.base,

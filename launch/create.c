@@ -13,6 +13,7 @@
 #include "launch/modules.h"
 #include "launch/needs.h"
 #include "launch/td_plan.h"
+#include "launch/virtio_devices.h"
 #include "launch/words.h"
 #include "vm/exits.h"
 #include "vm/pcpu.h"
@@ -113,8 +114,8 @@ static int vcpu_create(struct vcpu *vcpu, struct vm *vm, const struct options *o
 
 /* ---- The VM ---------------------------------------------------------------------------------- */
 
-/* Reserves all host memory that the guest can make the hypervisor allocate (D20). If that much is
- * not free, returns EXIT_NO_MEMORY, and sets vm->put_off, or, with `last_chance`, logs an error. */
+/* Reserves all host memory that the guest can make the hypervisor allocate (D20). If less than that
+ * is free, returns EXIT_NO_MEMORY, and sets vm->put_off or, with `last_chance`, logs an error. */
 static enum exit_code vm_promise_memory(struct vm *vm, uint64_t disk_pages, bool last_chance)
 {
     const struct vm_words *w = &vm->words;
@@ -138,7 +139,7 @@ static enum exit_code vm_promise_memory(struct vm *vm, uint64_t disk_pages, bool
     if (last_chance)
         log_error(
             "guest %s: it may need up to %lu KiB of the host's memory (%lu of RAM, %lu of "
-            "EPT tables, %lu to write to its disks, %lu of other records, %lu by limit=), and "
+            "EPT tables, %lu to write to its disks, %lu of other records, %lu by limit=), but only "
             "%lu KiB are free; make mem= smaller, write disk=ro, or give the machine more "
             "memory",
             vm->name, vm_needs_sum(&needs) << 2, needs.ram << 2, needs.tables << 2,
@@ -148,7 +149,7 @@ static enum exit_code vm_promise_memory(struct vm *vm, uint64_t disk_pages, bool
     return EXIT_NO_MEMORY;
 }
 
-static unsigned order_of(size_t size)
+static unsigned create_order(size_t size)
 {
     unsigned order = 0;
     while (PAGE_SIZE << order < size)
@@ -156,12 +157,12 @@ static unsigned order_of(size_t size)
     return order;
 }
 
-/* Creates the VM's next vCPU, and makes its VMCS not current again. vCPU 0 is active from the
- * beginning; the others wait for a start-up IPI, except that all vCPUs of a TD are active. */
+/* Creates the VM's next vCPU, and leaves no VMCS current. vCPU 0 is active from the beginning, and
+ * the others wait for a start-up IPI; of a TD, all vCPUs are active. */
 static int create_vcpu(struct vm *vm, const struct options *options,
                        const struct guest_start *start)
 {
-    unsigned order = order_of(sizeof(struct vcpu));
+    unsigned order = create_order(sizeof(struct vcpu));
     struct vcpu *vcpu = &vm->vcpu;
     if (vm->vcpu_count) {
         hpa_t pages = page_alloc(order);
@@ -200,7 +201,8 @@ static enum exit_code vm_take_files(const struct vm *vm, const struct boot_modul
         if (file->kind < GUEST_MODULE_DISK)
             continue;
         if (!vm->words.pc) {
-            log_error("guest %s: its module %s is a disk, and so the guest needs the word pc",
+            log_error("guest %s: its module %s is a disk, which needs a PC's interrupt controller; "
+                      "add the word pc",
                       vm->name, file->string);
             return EXIT_MODULE_WORDS;
         }
@@ -224,14 +226,14 @@ static enum exit_code vm_add_disks(struct vm *vm, const struct guest_module *fil
 
 /* ---- Stages ---------------------------------------------------------------------------------- */
 
-/* Each function executes one piece of its stage and returns true if that was the last one. If the
- * VM cannot be created, *code says why. */
+/* Each function executes one piece of its stage, and returns true if that was the stage's last
+ * piece. If the VM cannot be created, *code says why. */
 
 static bool make_words(struct vm_making *m, enum exit_code *code)
 {
     struct vm *vm = m->vm;
     struct disk *disks[DISKS] = {NULL};
-    if (m->again) /* they outlive the VM, as the disks of a PC outlive its reset */
+    if (m->again) /* the disks outlive the VM, as those of a PC outlive its reset */
         memcpy(disks, vm->disks, sizeof(disks));
     memset(vm, 0, sizeof(*vm));
     memcpy(vm->disks, disks, sizeof(disks));
@@ -255,15 +257,13 @@ static bool make_words(struct vm_making *m, enum exit_code *code)
                                     .arguments = line + arguments};
     vm_words_describe(&vm->words, &m->image);
     if (!*code && vm->words.reset && !vm->words.pc) {
-        log_error("guest %s: with reset=again the guest needs the word pc, by which it can reset "
-                  "its VM",
+        log_error("guest %s: reset=again: only a PC has a register by which a guest resets its VM; "
+                  "add the word pc",
                   vm->name);
         *code = EXIT_MODULE_WORDS;
     }
-    if (vm->words.net && !vm->words.pc) {
-        log_error("guest %s: net: a network device needs the word pc", vm->name);
+    if (!*code && devices_check_words(vm))
         *code = EXIT_MODULE_WORDS;
-    }
     if (!*code)
         *code = vm_take_files(vm, m->module + 1, m->extra, m->files, &m->disk_pages);
     return true;
@@ -306,7 +306,7 @@ static bool make_addresses(struct vm_making *m, enum exit_code *code)
     return true;
 }
 
-/* Takes the private memory of a TD. */
+/* Makes the VM a TD, if it is to be one, and takes its private memory. */
 static bool make_td(struct vm_making *m, enum exit_code *code)
 {
     struct vm *vm = m->vm;
@@ -323,8 +323,8 @@ static bool make_space(struct vm_making *m, enum exit_code *code)
         *code = EXIT_NO_MEMORY;
     if (!*code)
         *code = vm_add_disks(vm, m->files, m->extra);
-    if (!*code && vm->words.net)
-        *code = devices_add_net(vm);
+    if (!*code)
+        *code = devices_add_virtio(vm);
     struct guest_image *image = &m->image;
     memcpy(image->ram, vm->ram, sizeof(image->ram));
     image->disks = vm->disk_count;
@@ -334,18 +334,18 @@ static bool make_space(struct vm_making *m, enum exit_code *code)
     return true;
 }
 
-static bool copy_piece(struct vm *vm, const struct guest_image *image,
-                       struct guest_loading *loading, enum exit_code *code)
+static bool load_ram_piece(struct vm *vm, const struct guest_image *image,
+                           struct guest_loading *loading, enum exit_code *code)
 {
     return plan_copy_piece(&vm->mmu, image, loading->plan, &loading->index, &loading->done, code);
 }
 
 #define TD_PAGES_AT_ONCE 8u
 
-/* Adds the next pages of a TD's initial image: a few, or one that is measured. loading->done is the
- * first frame that is left. */
-static bool add_td_pages(struct vm *vm, const struct guest_image *image,
-                         struct guest_loading *loading, enum exit_code *code)
+/* Adds the next pages of a TD's initial image: a few, or, since measuring takes long, a single one
+ * that is measured. loading->done is the first frame that has not been added. */
+static bool load_td_pages(struct vm *vm, const struct guest_image *image,
+                          struct guest_loading *loading, enum exit_code *code)
 {
     struct td_page page = {.gfn = GFN(loading->done)};
     for (unsigned i = 0; i < TD_PAGES_AT_ONCE && !(i && page.extend); i++) {
@@ -367,8 +367,8 @@ static bool add_td_pages(struct vm *vm, const struct guest_image *image,
 
 static bool make_program(struct vm_making *m, enum exit_code *code)
 {
-    return load_guest_piece(m->vm->td ? add_td_pages : copy_piece, m->vm, &m->image, &m->loading,
-                            &m->start, code);
+    return load_guest_piece(m->vm->td ? load_td_pages : load_ram_piece, m->vm, &m->image,
+                            &m->loading, &m->start, code);
 }
 
 static bool make_vcpus(struct vm_making *m, enum exit_code *code)
@@ -404,7 +404,7 @@ bool vm_destroy_piece(struct vm *vm)
         struct vcpu *vcpu = vm->vcpus[--vm->vcpu_count];
         vcpu_destroy(vcpu);
         if (vcpu != &vm->vcpu)
-            page_free(virt_to_phys(vcpu), order_of(sizeof(struct vcpu)));
+            page_free(virt_to_phys(vcpu), create_order(sizeof(struct vcpu)));
         return false;
     }
     if (!devices_destroy_piece(vm) || !mmu_destroy_piece(&vm->mmu) || !td_destroy_piece(vm))

@@ -6,11 +6,8 @@
 #include "arch/x86/unprivileged.h"
 #include "arch/x86/wall_clock.h"
 #include "guest/abi.h"
+#include "launch/virtio_devices.h"
 #include "lib/bits.h"
-#include "lib/errno.h"
-#include "lib/log.h"
-#include "lib/page.h"
-#include "lib/string.h"
 #include "dev/lapic_mmio.h"
 #include "vm/exits.h"
 #include "vm/ipi.h"
@@ -62,14 +59,31 @@ static void power_reset(void *context, const char *how)
 
 /* ---- Buses ----------------------------------------------------------------------------------- */
 
-struct device {
-    struct bus *bus;
-    uint64_t start, size;
-    const struct bus_ops *ops;
-    void *device;
-    const uint64_t *word;         /* the VM has the device if *word is not 0; NULL: always */
-    struct locked_device *locked; /* serialises accesses of several CPUs; NULL: not needed */
-};
+/* In a VM with a shared bit, device addresses have it set. */
+static uint64_t shared_bit(const struct vm *vm)
+{
+    return vm->words.shared ? BIT(vm->words.shared) : 0;
+}
+
+/* The reset register lies between the bytes of PCI's address register, whose device passes accesses
+ * on to it. */
+static void pci_init(struct vm *vm)
+{
+    struct locked_device *reset = &vm->locked[LOCKED_RESET];
+    locked_device_init(reset, &power_reset_ops, &vm->power);
+    const struct pci_wiring wiring = {
+        .bus = &vm->mmio_bus,
+        .shared = shared_bit(vm),
+        .window = GUEST_BARS,
+        .size = GUEST_BARS_SIZE,
+        .send = ipi_send_from_device,
+        .context = vm,
+        .line = {ioapic_set_line, &vm->ioapic, LINE_PCI},
+        .reset = &reset->ops,
+        .reset_device = reset,
+    };
+    pci_host_init(&vm->pci, &wiring);
+}
 
 static void devices_init(struct vm *vm)
 {
@@ -88,15 +102,16 @@ static void devices_init(struct vm *vm)
     vm->pm_timer = (struct pm_timer){.tsc = rdtsc, .tsc_hz = tsc_khz() * 1000};
     vm->pit = (struct pit){.tsc = rdtsc, .tsc_hz = tsc_khz() * 1000};
     vm->power = (struct power){.off = power_off, .reset = power_reset, .context = vm};
+    if (vm->words.pci)
+        pci_init(vm);
 }
 
-static int device_add(struct vm *vm, const struct device *d)
+int device_add(struct vm *vm, const struct device *d)
 {
     /* With several vCPUs, several pCPUs access the device; with `pc`, any pCPU may hand it
      * input. */
     struct locked_device *locked = vm->words.vcpus > 1 || vm->words.pc ? d->locked : NULL;
-    /* In a VM with a shared bit, device addresses have it set. */
-    uint64_t shared = vm->words.shared && d->bus == &vm->mmio_bus ? BIT(vm->words.shared) : 0;
+    uint64_t shared = d->bus == &vm->mmio_bus ? shared_bit(vm) : 0;
     if (locked)
         locked_device_init(locked, d->ops, d->device);
     return bus_add(d->bus, d->start | shared, d->size, locked ? &locked->ops : d->ops,
@@ -106,7 +121,8 @@ static int device_add(struct vm *vm, const struct device *d)
 int devices_add(struct vm *vm)
 {
     struct bus *ports = &vm->port_bus, *mmio = &vm->mmio_bus;
-    const uint64_t *tests = &vm->words.testctl, *pc = &vm->words.pc;
+    const uint64_t *tests = &vm->words.testctl, *pc = &vm->words.pc, *pci = &vm->words.pci;
+    const uint64_t pc_alone = *pc && !*pci;
     struct locked_device *locked = vm->locked;
     const struct device devices[] = {
         {ports, PORT_UART, UART_PORTS, *pc ? &uart_connected_ops : &uart_ops, &vm->uart, NULL,
@@ -117,7 +133,10 @@ int devices_add(struct vm *vm)
         {ports, PORT_PIT, PIT_PORTS, &pit_ops, &vm->pit, pc, &locked[LOCKED_PIT]},
         {ports, PORT_PM_TIMER, PM_TIMER_PORTS, &pm_timer_ops, &vm->pm_timer, pc, NULL},
         {ports, PORT_SLEEP, POWER_SLEEP_PORTS, &power_sleep_ops, &vm->power, pc, NULL},
-        {ports, PORT_RESET, 1, &power_reset_ops, &vm->power, pc, &locked[LOCKED_RESET]},
+        {ports, PORT_RESET, 1, &power_reset_ops, &vm->power, &pc_alone, &locked[LOCKED_RESET]},
+        {ports, PORT_PCI_ADDRESS, PCI_PORTS, &pci_address_ops, &vm->pci, pci, NULL},
+        {ports, PORT_PCI_DATA, PCI_PORTS, &pci_data_ops, &vm->pci, pci, NULL},
+        {mmio, GUEST_ECAM, PCI_ECAM_SIZE, &pci_ecam_ops, &vm->pci, pci, NULL},
         {ports, PORT_KEYBOARD, 1, &power_keyboard_ops, &vm->power, pc, NULL},
         {mmio, GUEST_LAPIC, LAPIC_PAGE_SIZE, &apic_window_ops, NULL, NULL, NULL},
         {mmio, GUEST_IOAPIC, IOAPIC_SIZE, &ioapic_ops, &vm->ioapic, pc, NULL},
@@ -135,116 +154,7 @@ int devices_add(struct vm *vm)
         if (error)
             return error;
     }
-    return 0;
-}
-
-/* ---- Disks ----------------------------------------------------------------------------------- */
-
-#define DISK_ORDER 0 /* of the pages of a struct disk */
-_Static_assert(sizeof(struct disk) <= PAGE_SIZE << DISK_ORDER, "a disk's page");
-
-static int disk_create(struct vm *vm, struct disk *disk, const void *image, uint64_t size,
-                       bool read_only)
-{
-    unsigned number = vm->disk_count;
-    char serial[VIRTIO_BLK_ID_BYTES];
-    snprintf(serial, sizeof(serial), "eptvisor-disk%u", number);
-    disk_connect(disk, vm);
-    disk->blk.virtio.line = (struct line){ioapic_set_line, &vm->ioapic, LINE_VIRTIO + number};
-    int error = virtio_blk_init(&disk->blk, image, size, read_only, serial);
-    if (error)
-        return error;
-    const struct device device = {.bus = &vm->mmio_bus,
-                                  .start = GUEST_VIRTIO + number * PAGE_SIZE,
-                                  .size = VIRTIO_MMIO_SIZE,
-                                  .ops = &virtio_mmio_ops,
-                                  .device = &disk->mmio,
-                                  .locked = &disk->locked};
-    vm->disk_count++;
-    return device_add(vm, &device);
-}
-
-int devices_add_disk(struct vm *vm, const void *image, uint64_t size, bool read_only)
-{
-    if (vm->disk_count == DISKS) {
-        log_error("guest %s: more than %u disks", vm->name, DISKS);
-        return -ENOSPC;
-    }
-    if (size < 512) {
-        log_error("guest %s: a disk of %lu bytes; it must have a sector of 512", vm->name, size);
-        return -EINVAL;
-    }
-    struct disk **disk = &vm->disks[vm->disk_count];
-    if (!*disk) {
-        hpa_t page = page_alloc(DISK_ORDER);
-        if (page_is_none(page)) {
-            log_error("guest %s: no host memory for a disk; %s", vm->name, page_shortage());
-            return -ENOMEM;
-        }
-        *disk = phys_to_virt(page);
-        (*disk)->blk.tables = NULL;
-    }
-    uint8_t ***tables = (*disk)->blk.tables;
-    page_clear(*disk, DISK_ORDER);
-    (*disk)->blk.tables = tables;
-    return disk_create(vm, *disk, image, size, read_only);
-}
-
-uint64_t devices_disk_pages(uint64_t size, bool read_only)
-{
-    return virtio_blk_pages(size, read_only) + BIT(DISK_ORDER);
-}
-
-/* ---- The network device ---------------------------------------------------------------------- */
-
-#define NET_ORDER 4 /* of the pages of a struct net */
-_Static_assert(sizeof(struct net) <= PAGE_SIZE << NET_ORDER, "a network device's pages");
-_Static_assert(GUEST_VIRTIO + DISKS * PAGE_SIZE <= GUEST_VIRTIO_NET, "its registers");
-
-uint64_t devices_net_pages(void)
-{
-    return BIT(NET_ORDER);
-}
-
-enum exit_code devices_add_net(struct vm *vm)
-{
-    hpa_t pages = page_alloc(NET_ORDER);
-    if (page_is_none(pages)) {
-        log_error("guest %s: no host memory for its network device; %s", vm->name, page_shortage());
-        return EXIT_NO_MEMORY;
-    }
-    struct net *net = phys_to_virt(pages);
-    page_clear(net, NET_ORDER);
-    net_connect(net, vm);
-    net->device.virtio.line = (struct line){ioapic_set_line, &vm->ioapic, LINE_NET};
-    if (virtio_net_init(&net->device)) {
-        page_free(pages, NET_ORDER);
-        return EXIT_MODULE_WORDS;
-    }
-    vm->net = net;
-    const struct device device = {.bus = &vm->mmio_bus,
-                                  .start = GUEST_VIRTIO_NET,
-                                  .size = VIRTIO_MMIO_SIZE,
-                                  .ops = &virtio_mmio_ops,
-                                  .device = &net->mmio,
-                                  .locked = &net->locked};
-    return device_add(vm, &device) ? EXIT_NO_MEMORY : EXIT_OK;
-}
-
-bool devices_destroy_piece(struct vm *vm)
-{
-    vm->disk_count = 0;
-    for (unsigned i = 0; i < DISKS && !vm->again; i++) {
-        struct disk **disk = &vm->disks[i];
-        if (!*disk)
-            continue;
-        if (virtio_blk_destroy_piece(&(*disk)->blk)) {
-            page_free(virt_to_phys(*disk), DISK_ORDER);
-            *disk = NULL;
-        }
-        return false;
-    }
-    return true;
+    return *pci && *tests ? pci_test_add(vm->pci_test, &vm->pci) : 0;
 }
 
 /* ---- Input ----------------------------------------------------------------------------------- */
@@ -252,23 +162,26 @@ bool devices_destroy_piece(struct vm *vm)
 static void input_came(void *context)
 {
     struct vm *vm = context;
+    if (vm->words.console == CONSOLE_VIRTIO) {
+        hvc_input_came(vm);
+        return;
+    }
     spin_lock(&vm->locked[LOCKED_UART].lock);
     uart_receive(&vm->uart);
     spin_unlock(&vm->locked[LOCKED_UART].lock);
 }
 
+/* The console learns the size that the window has already. */
 void devices_start(struct vm *vm)
 {
     if (vm->words.pc)
         input_attach(&vm->input, vm->number, vm->name, input_came, vm);
+    if (vm->words.console == CONSOLE_VIRTIO)
+        hvc_input_came(vm);
 }
 
 void devices_stop(struct vm *vm)
 {
     input_detach(&vm->input);
-    if (!vm->net)
-        return;
-    virtio_net_destroy(&vm->net->device);
-    page_free(virt_to_phys(vm->net), NET_ORDER);
-    vm->net = NULL;
+    devices_stop_virtio(vm);
 }

@@ -57,8 +57,8 @@ bool elf_is_64(const struct guest_image *image)
     return image->size > IDENT_CLASS && ((const uint8_t *)image->file)[IDENT_CLASS] == ELF_CLASS_64;
 }
 
-/* The fields of the two classes that are needed, in one form. */
-static void read_header(const struct guest_image *image, struct elf64_header *elf)
+/* Reads the header of either class into the structure of the 64-bit one, as far as it is used. */
+static void elf_read_header(const struct guest_image *image, struct elf64_header *elf)
 {
     struct elf32_header narrow;
     if (elf_is_64(image)) {
@@ -86,7 +86,7 @@ enum exit_code elf_open(const struct guest_image *image, struct elf_file *into)
     if (image->size < header)
         REFUSE(MODULE_TRUNCATED, image, "the ELF header needs %zu bytes; the module has %lu",
                header, image->size);
-    read_header(image, &elf);
+    elf_read_header(image, &elf);
     if (elf.ident[IDENT_DATA] != ELF_LITTLE)
         REFUSE(MODULE_NOT_ELF, image, "ELF data encoding %u; expected 1, little-endian",
                elf.ident[IDENT_DATA]);
@@ -131,13 +131,13 @@ bool elf_segment_in_file(const struct guest_image *image, const struct elf_segme
     return segment->offset <= image->size && segment->file_size <= image->size - segment->offset;
 }
 
-static bool is_loaded(const struct elf_segment *segment)
+static bool elf_is_loaded(const struct elf_segment *segment)
 {
     return segment->type == ELF_LOAD && segment->memory_size;
 }
 
-static enum exit_code check_segment(const struct guest_image *image,
-                                    const struct elf_segment *segment)
+static enum exit_code elf_check_segment(const struct guest_image *image,
+                                        const struct elf_segment *segment)
 {
     if (!elf_segment_in_file(image, segment))
         REFUSE(MODULE_TRUNCATED, image,
@@ -157,15 +157,15 @@ static enum exit_code check_segment(const struct guest_image *image,
 
 /* Where two segments overlap, the contents would depend on the order of loading, so the file is
  * refused. */
-static enum exit_code check_overlap(const struct guest_image *image, const struct elf_file *elf,
-                                    unsigned index)
+static enum exit_code elf_check_overlap(const struct guest_image *image, const struct elf_file *elf,
+                                        unsigned index)
 {
     const struct elf_segment b = elf_segment(image, elf, index);
     uint64_t b_end = b.address + b.memory_size;
     for (unsigned i = 0; i < index; i++) {
         const struct elf_segment a = elf_segment(image, elf, i);
         uint64_t a_end = a.address + a.memory_size;
-        if (is_loaded(&a) && a.address < b_end && b.address < a_end)
+        if (elf_is_loaded(&a) && a.address < b_end && b.address < a_end)
             REFUSE(MODULE_NOT_ELF, image,
                    "its segments %u, %#lx to %#lx, and %u, %#lx to %#lx, overlap", i, a.address,
                    a_end, index, b.address, b_end);
@@ -179,11 +179,11 @@ enum exit_code elf_plan_segments(struct load_plan *plan, const struct guest_imag
     enum exit_code code = EXIT_OK;
     for (unsigned i = 0; !code && i < elf->segments; i++) {
         const struct elf_segment segment = elf_segment(image, elf, i);
-        if (!is_loaded(&segment))
+        if (!elf_is_loaded(&segment))
             continue;
-        code = check_overlap(image, elf, i);
+        code = elf_check_overlap(image, elf, i);
         if (!code)
-            code = check_segment(image, &segment);
+            code = elf_check_segment(image, &segment);
         if (!code)
             code =
                 plan_add(plan, image,
@@ -202,7 +202,7 @@ void elf_bounds(const struct guest_image *image, const struct elf_file *elf, uin
     *bottom = *top = 0;
     for (unsigned i = 0; i < elf->segments; i++) {
         const struct elf_segment segment = elf_segment(image, elf, i);
-        if (!is_loaded(&segment))
+        if (!elf_is_loaded(&segment))
             continue;
         const uint64_t end = segment.memory_size > UINT64_MAX - segment.address
                                  ? UINT64_MAX
@@ -218,7 +218,7 @@ uint64_t elf_entry(const struct guest_image *image, const struct elf_file *elf)
 {
     for (unsigned i = 0; i < elf->segments; i++) {
         const struct elf_segment segment = elf_segment(image, elf, i);
-        if (is_loaded(&segment) && elf->entry >= segment.virtual_address &&
+        if (elf_is_loaded(&segment) && elf->entry >= segment.virtual_address &&
             elf->entry - segment.virtual_address < segment.memory_size)
             return elf->entry - segment.virtual_address + segment.address - elf->shift;
     }

@@ -12,7 +12,7 @@ struct elf_file {
     uint64_t entry;
     uint64_t segments_offset; /* of the program headers in the file */
     unsigned segments;
-    uint64_t shift; /* is added to the physical addresses of all segments; elf_open() sets 0 */
+    uint64_t shift; /* added to the physical addresses of all segments; elf_open() sets 0 */
 };
 
 #define ELF_LOAD 1u
@@ -26,10 +26,10 @@ struct elf_segment {
     uint64_t virtual_address;
 };
 
-/* Does the file begin with ELF's magic number? */
+/* Returns true if the file begins with ELF's magic number. */
 bool elf_recognise(const struct guest_image *image);
 
-/* Is a file that begins so of the 64-bit class? */
+/* Returns true if the class of an ELF file is ELFCLASS64. */
 bool elf_is_64(const struct guest_image *image);
 
 /* Reads the file's header. Any result but EXIT_OK has been logged. */
@@ -38,7 +38,7 @@ enum exit_code elf_open(const struct guest_image *image, struct elf_file *elf) M
 struct elf_segment elf_segment(const struct guest_image *image, const struct elf_file *elf,
                                unsigned index);
 
-/* Do the segment's bytes lie in the file? */
+/* Returns true if all bytes of the segment lie in the file. */
 bool elf_segment_in_file(const struct guest_image *image, const struct elf_segment *segment);
 
 /* Adds all segments that are loaded to the plan, at their physical addresses. Any result but

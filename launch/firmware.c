@@ -2,6 +2,7 @@
 #include "launch/firmware.h"
 
 #include "arch/x86/madt.h"
+#include "dev/pci.h"
 #include "dev/power.h"
 #include "dev/rtc.h"
 #include "dev/uart.h"
@@ -79,7 +80,19 @@ _Static_assert(offsetof(struct fadt, sleep_control) == 244, "ACPI 6.5, table 5.9
 #define FADT_LEGACY_DEVICES BIT(0)
 #define FADT_NO_VGA         BIT(2)
 
-#define DSDT_SIZE 1024u
+/* The MCFG (PCI Firmware Specification 3.2, table 4-2) with one entry (table 4-3): where the
+ * configuration spaces of a range of buses lie. */
+struct mcfg {
+    struct acpi_header header;
+    uint64_t unused1;
+    uint64_t base;
+    uint16_t segment;
+    uint8_t first_bus, last_bus;
+    uint32_t unused2;
+} __attribute__((packed));
+_Static_assert(sizeof(struct mcfg) == 60, "PCI Firmware Specification 3.2, table 4-2");
+
+#define DSDT_SIZE 1536u
 
 /* The page that holds the tables. The RSDP comes first because it must be aligned to 16 bytes; the
  * other tables need no alignment. */
@@ -87,9 +100,10 @@ struct firmware {
     struct acpi_rsdp rsdp;
     struct {
         struct acpi_header header;
-        uint64_t tables[2];
+        uint64_t tables[3];
     } __attribute__((packed)) xsdt;
     struct fadt fadt;
+    struct mcfg mcfg;
     struct {
         struct madt_header header;
         uint8_t entries[VCPUS_MAX * sizeof(struct madt_lapic) + sizeof(struct madt_ioapic) +
@@ -149,7 +163,7 @@ void firmware_rsdp(struct acpi_rsdp *rsdp)
 }
 
 /* Adds an entry, and returns the place for the next one. */
-static uint8_t *add_entry(uint8_t *at, const void *entry, size_t size)
+static uint8_t *madt_add_entry(uint8_t *at, const void *entry, size_t size)
 {
     memcpy(at, entry, size);
     return at + size;
@@ -164,22 +178,22 @@ static void fill_madt(struct firmware *firmware, const struct guest_image *image
                                          .processor = (uint8_t)i,
                                          .apic_id = (uint8_t)i,
                                          .flags = MADT_ENABLED};
-        at = add_entry(at, &lapic, sizeof(lapic));
+        at = madt_add_entry(at, &lapic, sizeof(lapic));
     }
     const struct madt_ioapic ioapic = {
         .type = MADT_IOAPIC, .length = sizeof(ioapic), .address = GUEST_IOAPIC};
     if (image->pc)
-        at = add_entry(at, &ioapic, sizeof(ioapic));
+        at = madt_add_entry(at, &ioapic, sizeof(ioapic));
     const struct madt_wakeup wakeup = {
         .type = MADT_WAKEUP, .length = sizeof(wakeup), .mailbox = GUEST_SHIM_MAILBOX};
     if (image->td)
-        at = add_entry(at, &wakeup, sizeof(wakeup));
+        at = madt_add_entry(at, &wakeup, sizeof(wakeup));
     firmware->madt.header.lapic = GUEST_LAPIC;
     acpi_table_finish(&firmware->madt.header.acpi, "APIC", 5,
                       (size_t)(at - (const uint8_t *)&firmware->madt));
 }
 
-static struct acpi_address port(uint64_t address, uint8_t bits)
+static struct acpi_address acpi_port(uint64_t address, uint8_t bits)
 {
     return (struct acpi_address){SPACE_PORTS, bits, 0, bits == 8 ? ACCESS_BYTE : ACCESS_LONG,
                                  address};
@@ -192,11 +206,11 @@ static void fill_fadt(struct firmware *firmware)
     fadt->dsdt_64 = ADDRESS_OF(dsdt);
     fadt->boot_flags = FADT_LEGACY_DEVICES | FADT_NO_VGA;
     fadt->flags = FADT_FLAGS;
-    fadt->reset = port(PORT_RESET, 8);
+    fadt->reset = acpi_port(PORT_RESET, 8);
     fadt->reset_value = POWER_RESET_VALUE;
-    fadt->pm_timer = port(PORT_PM_TIMER, 32);
-    fadt->sleep_control = port(PORT_SLEEP, 8);
-    fadt->sleep_status = port(PORT_SLEEP + 1, 8);
+    fadt->pm_timer = acpi_port(PORT_PM_TIMER, 32);
+    fadt->sleep_control = acpi_port(PORT_SLEEP, 8);
+    fadt->sleep_status = acpi_port(PORT_SLEEP + 1, 8);
     fadt->minor_revision = 5;
     acpi_table_finish(&fadt->header, "FACP", 6, sizeof(*fadt));
 }
@@ -205,13 +219,14 @@ static void fill_fadt(struct firmware *firmware)
  * to. */
 static void describe_virtio(struct aml *aml, uint64_t address, unsigned line)
 {
-    const unsigned number = (unsigned)((address - GUEST_VIRTIO) / PAGE_SIZE);
+    static const char digits[] = "0123456789ABCDEF";
+    const unsigned number = (unsigned)((address - GUEST_VIRTIO) / PAGE_SIZE) % 16;
     const struct aml_resources resources = {.memory = (uint32_t)address,
                                             .memory_size = VIRTIO_MMIO_SIZE,
                                             .has_line = true,
                                             .line = line,
                                             .level = true};
-    const char name[] = {'V', 'R', '0', (char)('0' + number), 0};
+    const char name[] = {'V', 'R', '0', digits[number], 0};
     size_t device = aml_device(aml, name);
     aml_name_string(aml, "_HID", "LNRO0005");
     aml_name_integer(aml, "_UID", (uint8_t)number);
@@ -220,7 +235,53 @@ static void describe_virtio(struct aml *aml, uint64_t address, unsigned line)
     aml_end(aml, device);
 }
 
-static void fill_dsdt(struct firmware *firmware, unsigned disks, bool net)
+static void describe_virtio_devices(struct aml *aml, const struct guest_image *image)
+{
+    for (unsigned i = 0; i < image->disks; i++)
+        describe_virtio(aml, GUEST_VIRTIO + i * PAGE_SIZE, LINE_VIRTIO + i);
+    if (image->net)
+        describe_virtio(aml, GUEST_VIRTIO_NET, LINE_NET);
+    if (image->hvc)
+        describe_virtio(aml, GUEST_VIRTIO_HVC, LINE_HVC);
+    if (image->rng)
+        describe_virtio(aml, GUEST_VIRTIO_RNG, LINE_RNG);
+}
+
+static void fill_mcfg(struct firmware *firmware)
+{
+    firmware->mcfg.base = GUEST_ECAM;
+    acpi_table_finish(&firmware->mcfg.header, "MCFG", 1, sizeof(firmware->mcfg));
+}
+
+/* Describes the host bridge, and, as the resource of another device, the memory in which the
+ * configuration spaces lie: Linux looks for it there and in the memory map. */
+static void describe_pci(struct aml *aml)
+{
+    static const struct aml_resources bridge = {.port = PORT_PCI_ADDRESS,
+                                                .ports = 2 * PCI_PORTS,
+                                                .window = GUEST_BARS,
+                                                .window_size = GUEST_BARS_SIZE};
+    static const struct aml_resources spaces = {.memory = GUEST_ECAM,
+                                                .memory_size = GUEST_ECAM_SIZE};
+    size_t device = aml_device(aml, "PCI0");
+    aml_name_eisa_id(aml, "_HID", "PNP0A08");
+    aml_name_eisa_id(aml, "_CID", "PNP0A03");
+    aml_name_integer(aml, "_UID", 0);
+    aml_name_integer(aml, "_SEG", 0);
+    aml_name_integer(aml, "_BBN", 0);
+    aml_name_integer(aml, "_CCA", 1);
+    aml_name_resources(aml, &bridge);
+    aml_name_routing(aml, PCI_DEVICES - 1, LINE_PCI, PCI_LINES);
+    aml_grant_control(aml);
+    aml_end(aml, device);
+    device = aml_device(aml, "MBRD");
+    aml_name_eisa_id(aml, "_HID", "PNP0C02");
+    aml_name_integer(aml, "_UID", 0);
+    aml_name_resources(aml, &spaces);
+    aml_end(aml, device);
+}
+
+static void fill_dsdt(struct firmware *firmware, const struct guest_image *image)
 {
     static const struct {
         const char *name, *id;
@@ -243,10 +304,10 @@ static void fill_dsdt(struct firmware *firmware, unsigned disks, bool net)
         aml_name_resources(&aml, &devices[i].resources);
         aml_end(&aml, device);
     }
-    for (unsigned i = 0; i < disks; i++)
-        describe_virtio(&aml, GUEST_VIRTIO + i * PAGE_SIZE, LINE_VIRTIO + i);
-    if (net)
-        describe_virtio(&aml, GUEST_VIRTIO_NET, LINE_NET);
+    if (image->pci)
+        describe_pci(&aml);
+    else
+        describe_virtio_devices(&aml, image);
     aml_end(&aml, scope);
     acpi_table_finish(&firmware->dsdt.header, "DSDT", 2, sizeof(struct acpi_header) + aml.used);
 }
@@ -288,9 +349,13 @@ enum exit_code firmware_plan(struct load_plan *plan, const struct guest_image *i
     fill_madt(firmware, image);
     firmware->xsdt.tables[tables++] = ADDRESS_OF(madt);
     if (image->pc) {
-        fill_dsdt(firmware, image->disks, image->net);
+        fill_dsdt(firmware, image);
         fill_fadt(firmware);
         firmware->xsdt.tables[tables++] = ADDRESS_OF(fadt);
+    }
+    if (image->pci) {
+        fill_mcfg(firmware);
+        firmware->xsdt.tables[tables++] = ADDRESS_OF(mcfg);
     }
     acpi_table_finish(&firmware->xsdt.header, "XSDT", 1,
                       sizeof(struct acpi_header) + tables * sizeof(uint64_t));

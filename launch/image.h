@@ -44,6 +44,7 @@ struct guest_image {
     enum guest_entry entry;
     unsigned cpus;
     bool pc;      /* the VM has a PC's devices */
+    bool pci;     /* … and PCI */
     bool td;      /* the VM is a TD: its boot shim starts the kernel */
     bool measure; /* … and measures it */
     bool lazy;    /* … and accepts only the memory that it needs to start */
@@ -51,7 +52,9 @@ struct guest_image {
     struct guest_module modules[GUEST_MODULES];
     unsigned module_count;
     unsigned disks; /* number of the VM's disks */
-    bool net;       /* the VM has a network device */
+    bool net;       /* the VM has a network device, */
+    bool rng;       /* an entropy device, */
+    bool hvc;       /* and a virtio console */
 };
 
 /* The state in which the first vCPU starts. What all guests have in common is set by
@@ -78,16 +81,17 @@ struct guest_start {
 /* Returns true if the range of `size` bytes lies in one piece of the VM's RAM. */
 bool image_in_ram(const struct guest_image *image, uint64_t base, uint64_t size);
 
-/* Returns the first offset from `at` on, in steps of `step` bytes and below `end`, where the file
- * has this word, or an offset of at least `end`. It takes a few instructions a step, because a file
- * without the word is searched to the end. A word at any of these offsets lies in the file. */
-static inline uint64_t image_find_word(const struct guest_image *image, uint64_t at, uint64_t end,
-                                       unsigned step, uint32_t word)
+/* Searches the file for a 32-bit value at the offsets `at`, `at` + `step`, … below `end`. Returns
+ * the first offset at which it is found, or one of at least `end`. The caller guarantees that the
+ * value at each of these offsets lies in the file. The loop is kept short, because a file without
+ * the value is searched to `end`. */
+static inline uint64_t image_find_u32(const struct guest_image *image, uint64_t at, uint64_t end,
+                                      unsigned step, uint32_t value)
 {
     struct unaligned {
-        uint32_t word;
+        uint32_t value;
     } __attribute__((packed, may_alias));
-    while (at < end && ((const struct unaligned *)((const char *)image->file + at))->word != word)
+    while (at < end && ((const struct unaligned *)((const char *)image->file + at))->value != value)
         at += step;
     return at;
 }

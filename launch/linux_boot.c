@@ -112,7 +112,7 @@ static void fill_zero_page(struct zero_page *page, const struct guest_image *ima
                            const struct linux_initrd *initrd)
 {
     struct guest_map_range map[GUEST_MAP_RANGES];
-    unsigned count = guest_memory_map(image->ram, image->td, map);
+    unsigned count = guest_memory_map(image->ram, image->td, image->pci, map);
     for (unsigned i = 0; i < count; i++)
         page->e820[i] = (struct e820_entry){map[i].base, map[i].size, map[i].kind};
     page->e820_count = (uint8_t)count;

@@ -20,9 +20,9 @@ enum exit_code load_plan(struct load_plan *plan, const struct guest_image *image
 /* The progress of loading an image; all zero before the first piece. */
 struct guest_loading {
     struct load_plan *plan; /* NULL before the first piece */
-    unsigned index;         /* of the record that is being copied */
-    uint64_t done;          /* bytes of this record that have been copied */
-    gfn_t next;             /* in a TD: pages below have been added */
+    unsigned index;         /* the record that is being copied; not used for a TD */
+    uint64_t done;          /* bytes of this record that have been copied; of a TD: the first frame
+                             * that has not been added */
 };
 
 /* Puts the next piece of loading->plan into the VM. Returns true if that was the last one, or if it
@@ -31,9 +31,9 @@ typedef bool load_piece(struct vm *vm, const struct guest_image *image,
                         struct guest_loading *loading, enum exit_code *code);
 
 /* Loads the next piece of the image by `put`. Called with *code == EXIT_OK.
- * Returns true if loading is over: it has succeeded, and *start is filled in, or it has failed, and
- * *code says why. An error has been logged; its cause is the file, or too little memory of the VM
- * or the host. */
+ * Returns true if loading is over. Either it has succeeded, and *start is filled in, or it has
+ * failed: *code says why, and a message has been logged. It fails if the file is not valid, or if
+ * the VM or the host has too little memory. */
 bool load_guest_piece(load_piece *put, struct vm *vm, const struct guest_image *image,
                       struct guest_loading *loading, struct guest_start *start,
                       enum exit_code *code) MUST_CHECK;

@@ -67,7 +67,7 @@ int module_words_parse(const char *vm, const char *string, struct guest_module *
         return text;
     bool is_disk = parsed.disk != DISK_NONE;
     if (parsed.is_file + parsed.is_initrd + is_disk > 1) {
-        log_error("%s: it can be only one of file, initrd and disk", where);
+        log_error("%s: file, initrd and disk exclude each other; write one of these words", where);
         return -EINVAL;
     }
     file->kind = parsed.is_initrd                ? GUEST_MODULE_INITRD
@@ -95,9 +95,10 @@ static enum exit_code module_check_place(const struct boot_info *info, unsigned 
     const struct boot_module *module = &info->modules[index];
     if (!module->size)
         return EXIT_OK;
-    /* Page 0 belongs to the BIOS and is not mapped here, although the memory map calls it RAM. */
+    /* Page 0 belongs to the BIOS and is not mapped, although the memory map calls it RAM. */
     if (module->base.v < PAGE_SIZE || !boot_is_ram(info, module->base, module->size)) {
-        log_error("module %u (%s) at %#lx to %#lx is not in RAM, as the loader's memory map has it",
+        log_error("module %u (%s) at %#lx to %#lx is not in RAM, according to the boot loader's "
+                  "memory map",
                   index + 1, module->string, module->base.v, module_end(module));
         return EXIT_MODULE_OUTSIDE;
     }
@@ -124,7 +125,8 @@ enum exit_code modules_check(const struct boot_info *info, unsigned index, unsig
 {
     enum exit_code code = EXIT_OK;
     if (extra > GUEST_MODULES) {
-        log_error("module %u (%s) is followed by %u that belong to it (+...); a guest can have %u",
+        log_error("module %u (%s) is followed by %u modules that belong to it (+NAME); a guest can "
+                  "have at most %u",
                   index + 1, info->modules[index].string, extra, GUEST_MODULES);
         return EXIT_MODULE_WORDS;
     }

@@ -43,12 +43,12 @@ struct info_block {
 _Static_assert(sizeof(struct info_block) <= LOAD_BLOCK, "room in struct load_plan");
 
 /* Finds the header, and sets *flags to what it requires. Returns false if there is none. */
-static bool find_header(const struct guest_image *image, uint32_t *flags)
+static bool multiboot_find_header(const struct guest_image *image, uint32_t *flags)
 {
     uint32_t header[3]; /* magic, flags, checksum */
     uint64_t size = image->size < HEADER_SEARCH ? image->size : HEADER_SEARCH;
     uint64_t end = size < sizeof(header) ? 0 : size - sizeof(header) + 1;
-    for (uint64_t at = 0; (at = image_find_word(image, at, end, 4, HEADER_MAGIC)) < end; at += 4) {
+    for (uint64_t at = 0; (at = image_find_u32(image, at, end, 4, HEADER_MAGIC)) < end; at += 4) {
         memcpy(header, (const char *)image->file + at, sizeof(header));
         *flags = header[1];
         if (!(header[0] + header[1] + header[2]))
@@ -60,13 +60,13 @@ static bool find_header(const struct guest_image *image, uint32_t *flags)
 bool multiboot_recognise(const struct guest_image *image)
 {
     uint32_t flags;
-    return elf_recognise(image) && !elf_is_64(image) && find_header(image, &flags);
+    return elf_recognise(image) && !elf_is_64(image) && multiboot_find_header(image, &flags);
 }
 
-static enum exit_code check_header(const struct guest_image *image)
+static enum exit_code multiboot_check_header(const struct guest_image *image)
 {
     uint32_t flags;
-    if (!find_header(image, &flags))
+    if (!multiboot_find_header(image, &flags))
         REFUSE(MODULE_NOT_ELF, image,
                "no multiboot1 header in its first %u bytes; a Linux kernel has to be a 64-bit one, "
                "and a multiboot2 header lies in the first 32 KiB, aligned to 8 bytes",
@@ -104,8 +104,9 @@ enum exit_code multiboot_plan_modules(struct load_plan *plan, const struct guest
 
 /* Plans the guest's modules after the information block, whose address is `at`, and lists them in
  * the block. */
-static enum exit_code plan_modules(struct load_plan *plan, const struct guest_image *image,
-                                   uint32_t at, struct info_block *block)
+static enum exit_code multiboot_list_modules(struct load_plan *plan,
+                                             const struct guest_image *image, uint32_t at,
+                                             struct info_block *block)
 {
     uint64_t starts[GUEST_MODULES];
     enum exit_code code = multiboot_plan_modules(plan, image, at + sizeof(*block), starts);
@@ -121,10 +122,10 @@ static enum exit_code plan_modules(struct load_plan *plan, const struct guest_im
     return code;
 }
 
-static uint32_t fill_map(const struct guest_image *image, struct info_block *block)
+static uint32_t multiboot_fill_map(const struct guest_image *image, struct info_block *block)
 {
     struct guest_map_range map[GUEST_MAP_RANGES];
-    unsigned count = guest_memory_map(image->ram, image->td, map);
+    unsigned count = guest_memory_map(image->ram, image->td, image->pci, map);
     for (unsigned i = 0; i < count; i++)
         block->map[i] = (struct map_entry){.size = sizeof(struct map_entry) - 4,
                                            .base = map[i].base,
@@ -133,19 +134,18 @@ static uint32_t fill_map(const struct guest_image *image, struct info_block *blo
     return count * (uint32_t)sizeof(struct map_entry);
 }
 
-static enum exit_code plan_info(struct load_plan *plan, const struct guest_image *image,
-                                uint64_t top)
+static enum exit_code multiboot_plan_info(struct load_plan *plan, const struct guest_image *image,
+                                          uint64_t top)
 {
     struct info_block *block = (struct info_block *)plan->block;
     uint32_t at = (uint32_t)align_up(top, PAGE_SIZE);
 
     memset(block, 0, sizeof(*block));
     if (!image_in_ram(image, at, sizeof(*block)))
-        REFUSE(
-            GUEST_TOO_LARGE, image,
-            "no room for the multiboot information behind its end at %#lx; give it more RAM with "
-            "mem=",
-            top);
+        REFUSE(GUEST_TOO_LARGE, image,
+               "no room for the multiboot information after its end at %#lx; give it more RAM with "
+               "mem=",
+               top);
     /* The command line begins with the program's name, as with QEMU's multiboot loader. */
     int length =
         snprintf(block->arguments, MULTIBOOT_ARGUMENTS, "%s %s", image->name, image->arguments);
@@ -160,11 +160,11 @@ static enum exit_code plan_info(struct load_plan *plan, const struct guest_image
         .command_line = at + (uint32_t)offsetof(struct info_block, arguments),
         .module_count = image->module_count,
         .modules = at + (uint32_t)offsetof(struct info_block, modules),
-        .map_length = fill_map(image, block),
+        .map_length = multiboot_fill_map(image, block),
         .map = at + (uint32_t)offsetof(struct info_block, map),
         .loader_name = at + (uint32_t)offsetof(struct info_block, loader),
     };
-    enum exit_code code = plan_modules(plan, image, at, block);
+    enum exit_code code = multiboot_list_modules(plan, image, at, block);
     if (code)
         return code;
     plan->start.info = at;
@@ -175,14 +175,14 @@ enum exit_code multiboot_plan(struct load_plan *plan, const struct guest_image *
                               const struct elf_file *elf)
 {
     uint64_t bottom, top;
-    enum exit_code code = check_header(image);
+    enum exit_code code = multiboot_check_header(image);
     elf_bounds(image, elf, &bottom, &top);
     if (!code)
         code = elf_plan_segments(plan, image, elf);
     if (!code && (!top || !image_in_ram(image, elf->entry, 1)))
         REFUSE(MODULE_NOT_ELF, image, "its entry point %#lx is not in its RAM", elf->entry);
     if (!code)
-        code = plan_info(plan, image, top);
+        code = multiboot_plan_info(plan, image, top);
     plan->start.entry = elf->entry;
     plan->start.magic = MULTIBOOT1_LOADER_MAGIC;
     return code;

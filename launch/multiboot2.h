@@ -21,8 +21,8 @@ struct multiboot2_relocation {
     uint32_t lowest, highest, alignment, preference;
 };
 
-/* What a header asks for. */
-struct multiboot2_wishes {
+/* The contents of a header. */
+struct multiboot2_request {
     uint64_t at; /* offset of the header in the file */
     bool has_address, has_entry, relocatable;
     uint32_t entry;
@@ -34,9 +34,10 @@ struct multiboot2_wishes {
  * number and the checksum are tested. */
 bool multiboot2_find_header(const struct guest_image *image, uint64_t *at);
 
-/* Reads the header, which is there. Fails with a message if it requires what is not supported. */
+/* Reads the header of a file that has one. Fails with a message if the header is not valid, or
+ * requires a feature that is not supported. */
 enum exit_code multiboot2_read_header(const struct guest_image *image,
-                                      struct multiboot2_wishes *wishes) MUST_CHECK;
+                                      struct multiboot2_request *request) MUST_CHECK;
 
 /* Plans the boot information and the guest's modules after the program, which occupies the
  * addresses from `bottom` to `top`, or before it if there is no room after it. Sets

@@ -47,9 +47,9 @@ static const uint32_t sizes[] = {
 };
 
 /* The types of information that this loader understands: all that the specification has, except for
- * the ELF sections, which it would have to load. A loader has to refuse what it does not
- * understand; what it understands but the machine does not have, such as a framebuffer, it leaves
- * out. */
+ * the ELF sections, which it would have to load. A loader has to refuse a required type that it
+ * does not understand. It omits a type that it understands but that the machine does not have, such
+ * as a framebuffer. */
 #define INFORMATION_LAST 21u
 #define INFORMATION_ELF  9u
 
@@ -57,7 +57,7 @@ bool multiboot2_find_header(const struct guest_image *image, uint64_t *at)
 {
     const uint64_t size = image->size < HEADER_SEARCH ? image->size : HEADER_SEARCH;
     const uint64_t end = size < sizeof(struct header) ? 0 : size - sizeof(struct header) + 1;
-    for (uint64_t i = 0; (i = image_find_word(image, i, end, HEADER_ALIGN, HEADER_MAGIC)) < end;
+    for (uint64_t i = 0; (i = image_find_u32(image, i, end, HEADER_ALIGN, HEADER_MAGIC)) < end;
          i += HEADER_ALIGN) {
         const struct header *h = (const void *)((const char *)image->file + i);
         *at = i;
@@ -96,22 +96,22 @@ static enum exit_code check_relocation(const struct guest_image *image,
     return EXIT_OK;
 }
 
-/* Reads a tag, whose contents lie at `contents`. Some tags need nothing: a VM has neither EFI nor a
- * screen, a framebuffer is only a preference, and modules are always aligned to pages. */
-static enum exit_code read_tag(const struct guest_image *image, const struct tag *tag,
-                               const char *contents, struct multiboot2_wishes *wishes)
+/* Reads a tag, whose contents lie at `contents`. Some tags need no action: a VM has neither EFI nor
+ * a screen, a framebuffer tag states only a preference, and modules are always aligned to pages. */
+static enum exit_code multiboot2_read_tag(const struct guest_image *image, const struct tag *tag,
+                                          const char *contents, struct multiboot2_request *request)
 {
     uint32_t flags;
     switch (tag->type) {
     case TAG_INFORMATION:
         return tag->flags & TAG_OPTIONAL ? EXIT_OK : check_information(image, tag, contents);
     case TAG_ADDRESS:
-        wishes->has_address = true;
-        memcpy(&wishes->address, contents, sizeof(wishes->address));
+        request->has_address = true;
+        memcpy(&request->address, contents, sizeof(request->address));
         return EXIT_OK;
     case TAG_ENTRY:
-        wishes->has_entry = true;
-        memcpy(&wishes->entry, contents, sizeof(wishes->entry));
+        request->has_entry = true;
+        memcpy(&request->entry, contents, sizeof(request->entry));
         return EXIT_OK;
     case TAG_CONSOLE:
         memcpy(&flags, contents, sizeof(flags));
@@ -127,9 +127,9 @@ static enum exit_code read_tag(const struct guest_image *image, const struct tag
     case TAG_EFI_ENTRY_64:
         return EXIT_OK;
     case TAG_RELOCATABLE:
-        wishes->relocatable = true;
-        memcpy(&wishes->relocation, contents, sizeof(wishes->relocation));
-        return check_relocation(image, &wishes->relocation);
+        request->relocatable = true;
+        memcpy(&request->relocation, contents, sizeof(request->relocation));
+        return check_relocation(image, &request->relocation);
     default:
         if (!(tag->flags & TAG_OPTIONAL))
             REFUSE(MODULE_NOT_ELF, image,
@@ -139,8 +139,8 @@ static enum exit_code read_tag(const struct guest_image *image, const struct tag
 }
 
 /* Reads the tags at offsets `at` to `end` of the file. */
-static enum exit_code read_tags(const struct guest_image *image, uint64_t at, uint64_t end,
-                                struct multiboot2_wishes *wishes)
+static enum exit_code multiboot2_read_tags(const struct guest_image *image, uint64_t at,
+                                           uint64_t end, struct multiboot2_request *request)
 {
     struct tag tag;
     while (at + sizeof(tag) <= end) {
@@ -154,7 +154,7 @@ static enum exit_code read_tags(const struct guest_image *image, uint64_t at, ui
                    tag.size, least, end - at);
         if (tag.type == TAG_END)
             return EXIT_OK;
-        enum exit_code code = read_tag(image, &tag, from + sizeof(tag), wishes);
+        enum exit_code code = multiboot2_read_tag(image, &tag, from + sizeof(tag), request);
         if (code)
             return code;
         at += align_up((uint64_t)tag.size, HEADER_ALIGN);
@@ -163,20 +163,21 @@ static enum exit_code read_tags(const struct guest_image *image, uint64_t at, ui
 }
 
 enum exit_code multiboot2_read_header(const struct guest_image *image,
-                                      struct multiboot2_wishes *wishes)
+                                      struct multiboot2_request *request)
 {
     struct header header;
-    memset(wishes, 0, sizeof(*wishes));
-    if (!multiboot2_find_header(image, &wishes->at))
+    memset(request, 0, sizeof(*request));
+    if (!multiboot2_find_header(image, &request->at))
         REFUSE(MODULE_NOT_ELF, image, "no multiboot2 header");
-    memcpy(&header, (const char *)image->file + wishes->at, sizeof(header));
+    memcpy(&header, (const char *)image->file + request->at, sizeof(header));
     if (header.architecture != ARCHITECTURE_386)
         REFUSE(MODULE_NOT_ELF, image,
                "its multiboot2 header is for architecture %u; expected 0, the 386",
                header.architecture);
-    if (header.length < sizeof(header) || header.length > image->size - wishes->at)
+    if (header.length < sizeof(header) || header.length > image->size - request->at)
         REFUSE(MODULE_TRUNCATED, image,
-               "its multiboot2 header at %#lx has %u bytes, and the file ends at %#lx", wishes->at,
+               "its multiboot2 header at %#lx has %u bytes, and the file ends at %#lx", request->at,
                header.length, image->size);
-    return read_tags(image, wishes->at + sizeof(header), wishes->at + header.length, wishes);
+    return multiboot2_read_tags(image, request->at + sizeof(header), request->at + header.length,
+                                request);
 }

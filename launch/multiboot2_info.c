@@ -58,7 +58,7 @@ struct information {
      TAG_ROOM(sizeof(struct acpi_rsdp)) + TAG_ROOM(sizeof(uint32_t)) + TAG_ROOM(0))
 _Static_assert(INFO_ROOM <= LOAD_BLOCK, "room in struct load_plan");
 
-/* Adds a tag with these contents, and behind them a string, which may be NULL. */
+/* Adds a tag with these contents, followed by a string, which may be NULL. */
 static void add_tag(struct load_plan *plan, enum tag_type type, const void *contents, size_t size,
                     const char *string)
 {
@@ -76,7 +76,7 @@ static void add_tag(struct load_plan *plan, enum tag_type type, const void *cont
 static void add_memory(struct load_plan *plan, const struct guest_image *image)
 {
     struct guest_map_range ranges[GUEST_MAP_RANGES];
-    const unsigned count = guest_memory_map(image->ram, image->td, ranges);
+    const unsigned count = guest_memory_map(image->ram, image->td, image->pci, ranges);
     const struct memory_tag memory = {(uint32_t)(image->ram[0].size >> 10),
                                       (uint32_t)(image->ram[1].size >> 10)};
     struct map_tag map = {.entry_size = sizeof(struct map_entry)};
@@ -89,8 +89,8 @@ static void add_memory(struct load_plan *plan, const struct guest_image *image)
 
 /* Writes the information into plan->block. The program begins at `bottom`, and module i at
  * starts[i]. */
-static void write_info(struct load_plan *plan, const struct guest_image *image, uint64_t bottom,
-                       const uint64_t starts[GUEST_MODULES])
+static void multiboot2_write_info(struct load_plan *plan, const struct guest_image *image,
+                                  uint64_t bottom, const uint64_t starts[GUEST_MODULES])
 {
     struct information *information = (struct information *)plan->block;
     const uint32_t base = (uint32_t)bottom;
@@ -113,8 +113,8 @@ static void write_info(struct load_plan *plan, const struct guest_image *image, 
 }
 
 /* Returns an address at which `need` bytes are free, or 0. */
-static uint64_t find_room(const struct guest_image *image, uint64_t bottom, uint64_t top,
-                          uint64_t need)
+static uint64_t multiboot2_find_room(const struct guest_image *image, uint64_t bottom, uint64_t top,
+                                     uint64_t need)
 {
     const uint64_t after = align_up(top, PAGE_SIZE);
     if (after + need <= image_ram_end(image) && image_in_ram(image, after, need))
@@ -131,17 +131,17 @@ enum exit_code multiboot2_plan_info(struct load_plan *plan, const struct guest_i
                strlen(image->arguments), MULTIBOOT_ARGUMENTS - 1);
     for (unsigned i = 0; i < image->module_count; i++)
         need += align_up(image->modules[i].size, PAGE_SIZE);
-    const uint64_t at = find_room(image, bottom, top, need);
+    const uint64_t at = multiboot2_find_room(image, bottom, top, need);
     if (!at)
         REFUSE(GUEST_TOO_LARGE, image,
-               "no room for the multiboot2 information and its modules, %lu bytes, behind its end "
+               "no room for the multiboot2 information and its modules, %lu bytes, after its end "
                "at %#lx or before its beginning at %#lx; give it more RAM with mem=",
                need, top, bottom);
     enum exit_code code =
         multiboot_plan_modules(plan, image, at + align_up(INFO_ROOM, PAGE_SIZE), starts);
     if (code)
         return code;
-    write_info(plan, image, bottom, starts);
+    multiboot2_write_info(plan, image, bottom, starts);
     plan->start.info = at;
     return plan_add_block(plan, image, at, ((const struct information *)plan->block)->size);
 }

@@ -35,8 +35,8 @@ void vm_needs(struct vm_needs *needs, const struct vm_size *size)
     uint64_t directories = SLOTS + block_of(pieces * sizeof(uint64_t));
     uint64_t bitmaps = size->sides ? SLOTS + block_of(pages / 8) : 0;
 
-    /* Private RAM of a TD is part of size->td. What a TD shares is its buffers for devices, of
-     * which Linux makes a sixteenth of its RAM, and at least 64 MiB. */
+    /* Private RAM of a TD is part of size->td. A TD shares its buffers for devices (Linux'
+     * swiotlb), for which Linux takes a sixteenth of its RAM, and at least 64 MiB. */
     uint64_t shared = pages / TD_SHARED_PART + pages_of(TD_SHARED_LEAST);
     if (size->td && shared < pages)
         pages = shared;

@@ -9,7 +9,7 @@
 #include <stdint.h>
 
 struct vm_needs {    /* numbers of 4 KiB pages */
-    uint64_t ram;    /* RAM, the BIOS area and #VE information areas; of a TD, what it shares */
+    uint64_t ram;    /* RAM, the BIOS area and #VE information areas; of a TD, its shared memory */
     uint64_t tables; /* EPT tables: all RAM in 4 KiB mappings, and MMIO addresses */
     uint64_t slots;  /* backing and private/shared bitmaps of the memslots */
     uint64_t vcpus;  /* struct vcpu, and what it points to: VMCS, PML buffer, extended state, … */

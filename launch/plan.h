@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A load plan: the contents that a loader wants in the guest's memory, as a list of records, each
- * of which is a range of guest-physical addresses and its contents. A loader reads the guest's
- * files and writes only the plan; plan_copy_piece() writes the guest's memory. So a file that is
- * refused leaves nothing in memory, and a VM whose memory the hypervisor cannot write could be
- * given the records as pages. Pure.
+ * A load plan: the initial contents of the guest's memory, as a list of records, each of which is a
+ * range of guest-physical addresses and its contents. A loader reads the guest's files and writes
+ * only the plan; plan_copy_piece() writes the guest's memory. So a file that is refused leaves
+ * nothing in memory, and the same plan serves a TD, whose memory the hypervisor cannot write and
+ * which gets the records as pages (launch/td_plan.h). Pure.
  */
 #pragma once
 

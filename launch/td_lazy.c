@@ -6,7 +6,7 @@
 #include "lib/bits.h"
 
 #define UNIT     (2ull << 20)
-#define TOP      (GUEST_HIGH + GUEST_RAM_MAX) /* RAM ends below */
+#define TOP      (GUEST_HIGH + GUEST_RAM_MAX) /* no RAM lies at or above this address */
 #define UNITS    (TOP / UNIT)
 #define EFI_PAGE 4096ull
 
@@ -56,53 +56,55 @@ _Static_assert(UNITS % 64 == 0, "whole words");
 static const uint8_t unaccepted_guid[16] = {0x3c, 0xde, 0xd1, 0xd5, 0x5c, 0x10, 0xf9, 0x44,
                                             0x9e, 0xa9, 0xbc, 0xef, 0x98, 0x12, 0x00, 0x31};
 
-/* ---- What is left ---------------------------------------------------------------------------- */
+/* ---- The unaccepted ranges ------------------------------------------------------------------- */
 
-static void add_left(struct td_left *left, uint64_t base, uint64_t end)
+static void td_unaccepted_add(struct td_unaccepted *unaccepted, uint64_t base, uint64_t end)
 {
     base = align_up(base, UNIT);
     end = align_down(end, UNIT);
     if (base >= end)
         return;
-    BUG_ON(left->count == TD_LEFT);
-    left->ranges[left->count++] = (struct shim_range){base, end - base};
+    BUG_ON(unaccepted->count == TD_UNACCEPTED);
+    unaccepted->ranges[unaccepted->count++] = (struct shim_range){base, end - base};
 }
 
-/* Only an initrd lies beyond the kernel, so that each range is cut once at most. */
-static void cut(struct td_left *left, const struct load_record *record)
+/* Removes the pages of a record from the ranges. Beyond the kernel only an initrd is a record, so
+ * at most one range is cut in two. */
+static void td_unaccepted_cut(struct td_unaccepted *unaccepted, const struct load_record *record)
 {
-    const struct td_left before = *left;
+    const struct td_unaccepted before = *unaccepted;
     const uint64_t end = record->gpa + record->extent;
-    left->count = 0;
+    unaccepted->count = 0;
     for (unsigned i = 0; i < before.count; i++) {
         const struct shim_range *r = &before.ranges[i];
         const uint64_t range_end = r->base + r->size;
         if (record->gpa >= range_end || end <= r->base) {
-            add_left(left, r->base, range_end);
+            td_unaccepted_add(unaccepted, r->base, range_end);
             continue;
         }
-        add_left(left, r->base, record->gpa);
-        add_left(left, end, range_end);
+        td_unaccepted_add(unaccepted, r->base, record->gpa);
+        td_unaccepted_add(unaccepted, end, range_end);
     }
 }
 
-void td_left(struct td_left *left, const struct load_plan *plan, const struct guest_image *image)
+void td_find_unaccepted(struct td_unaccepted *unaccepted, const struct load_plan *plan,
+                        const struct guest_image *image)
 {
     const uint64_t kernel_end = linux_kernel_end(plan);
-    left->count = 0;
+    unaccepted->count = 0;
     for (unsigned i = 1; i < GUEST_RAM_PIECES; i++) {
         const struct guest_range *ram = &image->ram[i];
-        add_left(left, ram->base.v > kernel_end ? ram->base.v : kernel_end,
-                 ram->base.v + ram->size);
+        td_unaccepted_add(unaccepted, ram->base.v > kernel_end ? ram->base.v : kernel_end,
+                          ram->base.v + ram->size);
     }
     for (unsigned i = 0; i < plan->count; i++)
         if (plan->records[i].extent)
-            cut(left, &plan->records[i]);
+            td_unaccepted_cut(unaccepted, &plan->records[i]);
 }
 
 /* ---- The tables ------------------------------------------------------------------------------ */
 
-static void set_bits(uint64_t *bitmap, uint64_t first, uint64_t end)
+static void bitmap_set_range(uint64_t *bitmap, uint64_t first, uint64_t end)
 {
     for (uint64_t i = first; i < end;) {
         uint64_t count = 64 - i % 64;
@@ -114,7 +116,7 @@ static void set_bits(uint64_t *bitmap, uint64_t first, uint64_t end)
 }
 
 struct shim_range td_lazy_tables(struct load_plan *plan, const struct guest_image *image,
-                                 const struct td_left *left)
+                                 const struct td_unaccepted *unaccepted)
 {
     static const char vendor[] = "eptvisor";
     uint64_t gpa;
@@ -129,20 +131,20 @@ struct shim_range td_lazy_tables(struct load_plan *plan, const struct guest_imag
                                                .tables = ADDRESS_OF(configuration)};
     memcpy(tables->configuration.guid, unaccepted_guid, sizeof(unaccepted_guid));
     tables->configuration.table = ADDRESS_OF(unaccepted);
-    /* A kernel that chooses its own address looks for it in this map. */
+    /* A kernel with KASLR chooses its address from this map. */
     tables->map = (struct efi_memory){.kind = EFI_CONVENTIONAL,
                                       .base = image->ram[1].base.v,
                                       .pages = image->ram[1].size / EFI_PAGE,
                                       .attributes = EFI_WRITE_BACK};
     for (unsigned i = 0; i < sizeof(vendor); i++)
         tables->vendor[i] = (uint16_t)vendor[i];
-    struct efi_unaccepted *unaccepted = &tables->unaccepted;
-    unaccepted->version = 1;
-    unaccepted->unit = UNIT;
-    unaccepted->size = sizeof(unaccepted->bitmap);
-    for (unsigned i = 0; i < left->count; i++)
-        set_bits(unaccepted->bitmap, left->ranges[i].base / UNIT,
-                 (left->ranges[i].base + left->ranges[i].size) / UNIT);
+    struct efi_unaccepted *table = &tables->unaccepted;
+    table->version = 1;
+    table->unit = UNIT;
+    table->size = sizeof(table->bitmap);
+    for (unsigned i = 0; i < unaccepted->count; i++)
+        bitmap_set_range(table->bitmap, unaccepted->ranges[i].base / UNIT,
+                         (unaccepted->ranges[i].base + unaccepted->ranges[i].size) / UNIT);
     linux_set_efi(plan, &(struct linux_efi){.system_table = ADDRESS_OF(system),
                                             .map = ADDRESS_OF(map),
                                             .map_size = sizeof(tables->map),

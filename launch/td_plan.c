@@ -14,7 +14,7 @@ extern const uint8_t shim_image[];
 /* ---- The parameters -------------------------------------------------------------------------- */
 
 /* Adds a range that the shim accepts, unless it is empty. */
-static void add_range(struct shim_parameters *shim, uint64_t base, uint64_t end)
+static void shim_add_range(struct shim_parameters *shim, uint64_t base, uint64_t end)
 {
     if (base == end)
         return;
@@ -22,65 +22,65 @@ static void add_range(struct shim_parameters *shim, uint64_t base, uint64_t end)
     shim->ranges[shim->range_count++] = (struct shim_range){base, end - base};
 }
 
-/* Adds what of a range is not left to the kernel. */
-static void add_ranges(struct shim_parameters *shim, const struct td_left *left, uint64_t base,
-                       uint64_t end)
+/* Adds the parts of a range that are not left unaccepted. */
+static void shim_add_ranges(struct shim_parameters *shim, const struct td_unaccepted *unaccepted,
+                            uint64_t base, uint64_t end)
 {
-    for (unsigned i = 0; i < left->count; i++) {
-        const struct shim_range *r = &left->ranges[i];
+    for (unsigned i = 0; i < unaccepted->count; i++) {
+        const struct shim_range *r = &unaccepted->ranges[i];
         if (r->base < base || r->base >= end)
             continue;
-        add_range(shim, base, r->base);
+        shim_add_range(shim, base, r->base);
         base = r->base + r->size;
     }
-    add_range(shim, base, end);
+    shim_add_range(shim, base, end);
 }
 
-/* The VM's private memory. From the BIOS area on it is in one piece up to 3 GiB. */
-static void set_ranges(struct shim_parameters *shim, const struct td_left *left,
-                       const struct guest_image *image)
+/* Adds the VM's private memory. From the BIOS area on, RAM below 3 GiB is one range. */
+static void shim_set_ranges(struct shim_parameters *shim, const struct td_unaccepted *unaccepted,
+                            const struct guest_image *image)
 {
     const struct guest_range *ram = image->ram;
-    add_ranges(shim, left, ram[0].base.v, ram[0].base.v + ram[0].size);
-    add_ranges(shim, left, GUEST_BIOS, ram[1].base.v + ram[1].size);
-    add_ranges(shim, left, ram[2].base.v, ram[2].base.v + ram[2].size);
+    shim_add_ranges(shim, unaccepted, ram[0].base.v, ram[0].base.v + ram[0].size);
+    shim_add_ranges(shim, unaccepted, GUEST_BIOS, ram[1].base.v + ram[1].size);
+    shim_add_ranges(shim, unaccepted, ram[2].base.v, ram[2].base.v + ram[2].size);
 }
 
-static void add_item(struct shim_parameters *shim, unsigned rtmr, enum load_kind kind,
-                     uint64_t base, uint64_t size)
+static void shim_add_item(struct shim_parameters *shim, unsigned rtmr, enum load_kind kind,
+                          uint64_t base, uint64_t size)
 {
     BUG_ON(shim->item_count == SHIM_ITEMS);
     shim->items[shim->item_count++] =
         (struct shim_item){.base = base, .size = size, .rtmr = rtmr, .kind = kind};
 }
 
-static void add_items_of(struct shim_parameters *shim, unsigned rtmr, enum load_kind kind,
-                         const struct load_plan *plan)
+static void shim_add_items_of(struct shim_parameters *shim, unsigned rtmr, enum load_kind kind,
+                              const struct load_plan *plan)
 {
     for (unsigned i = 0; i < plan->count; i++)
         if (plan->records[i].kind == kind)
-            add_item(shim, rtmr, kind, plan->records[i].gpa, plan->records[i].size);
+            shim_add_item(shim, rtmr, kind, plan->records[i].gpa, plan->records[i].size);
 }
 
 /* The command line, the zero page and the EFI tables are parts of one record. */
-static void set_items(struct shim_parameters *shim, const struct load_plan *plan,
-                      const struct guest_image *image, const struct shim_range *tables)
+static void shim_set_items(struct shim_parameters *shim, const struct load_plan *plan,
+                           const struct guest_image *image, const struct shim_range *tables)
 {
     const uint64_t command_line = linux_command_line(plan);
-    add_items_of(shim, RTMR_CONFIGURATION, LOAD_FIRMWARE, plan);
-    add_item(shim, RTMR_CONFIGURATION, LOAD_PARAMETERS, plan->start.info, PAGE_SIZE);
+    shim_add_items_of(shim, RTMR_CONFIGURATION, LOAD_FIRMWARE, plan);
+    shim_add_item(shim, RTMR_CONFIGURATION, LOAD_PARAMETERS, plan->start.info, PAGE_SIZE);
     if (tables->size)
-        add_item(shim, RTMR_CONFIGURATION, LOAD_PARAMETERS, tables->base, tables->size);
-    add_items_of(shim, RTMR_KERNEL, LOAD_SEGMENT, plan);
-    add_item(shim, RTMR_INPUT, LOAD_PARAMETERS, command_line, strlen(image->arguments));
-    add_items_of(shim, RTMR_INPUT, LOAD_INITRD, plan);
+        shim_add_item(shim, RTMR_CONFIGURATION, LOAD_PARAMETERS, tables->base, tables->size);
+    shim_add_items_of(shim, RTMR_KERNEL, LOAD_SEGMENT, plan);
+    shim_add_item(shim, RTMR_INPUT, LOAD_PARAMETERS, command_line, strlen(image->arguments));
+    shim_add_items_of(shim, RTMR_INPUT, LOAD_INITRD, plan);
 }
 
 enum exit_code td_plan(struct load_plan *plan, const struct guest_image *image)
 {
     struct shim_parameters *shim = &plan->shim;
     struct shim_range tables = {0};
-    struct td_left left = {.count = 0};
+    struct td_unaccepted unaccepted = {.count = 0};
     if (!plan->start.long_mode)
         REFUSE(MODULE_BAD_KERNEL, image,
                "a multiboot program cannot be a TD, which starts in 64-bit mode; use a bzImage or "
@@ -91,12 +91,12 @@ enum exit_code td_plan(struct load_plan *plan, const struct guest_image *image)
                                      .entry = plan->start.entry,
                                      .zero_page = plan->start.info};
     if (image->lazy) {
-        td_left(&left, plan, image);
-        tables = td_lazy_tables(plan, image, &left);
+        td_find_unaccepted(&unaccepted, plan, image);
+        tables = td_lazy_tables(plan, image, &unaccepted);
     }
-    set_ranges(shim, &left, image);
+    shim_set_ranges(shim, &unaccepted, image);
     if (image->measure)
-        set_items(shim, plan, image, &tables);
+        shim_set_items(shim, plan, image, &tables);
     plan->start = (struct guest_start){.info = GUEST_SHIM_PARAMETERS, .td = true};
     enum exit_code code = plan_add(plan, image,
                                    (struct load_record){.gpa = GUEST_SHIM_PARAMETERS,

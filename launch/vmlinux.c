@@ -86,7 +86,7 @@ static enum exit_code plan_pvh(struct load_plan *plan, const struct guest_image 
 {
     struct pvh_block *block = (struct pvh_block *)plan->block;
     struct guest_map_range map[GUEST_MAP_RANGES];
-    unsigned count = guest_memory_map(image->ram, image->td, map);
+    unsigned count = guest_memory_map(image->ram, image->td, image->pci, map);
 
     memset(block, 0, sizeof(*block));
     for (unsigned i = 0; i < count; i++)
@@ -127,14 +127,15 @@ enum exit_code vmlinux_plan(struct load_plan *plan, const struct guest_image *im
     uint64_t bottom, top, pvh = image->entry == GUEST_ENTRY_64 ? 0 : pvh_entry(image, elf);
     uint64_t entry = pvh ? pvh : elf->entry;
     if (image->entry == GUEST_ENTRY_PVH && !pvh)
-        REFUSE(MODULE_BAD_KERNEL, image,
-               "entry=pvh, but the file has no note of PVH's entry point; build the kernel with "
-               "CONFIG_PVH, or leave the word out");
+        REFUSE(
+            MODULE_BAD_KERNEL, image,
+            "entry=pvh, but the file has no ELF note with a PVH entry point; build the kernel with "
+            "CONFIG_PVH, or leave the word out");
     elf_bounds(image, elf, &bottom, &top);
     enum exit_code code = elf_plan_segments(plan, image, elf);
     if (!code && top > LINUX_TOP)
-        REFUSE(GUEST_TOO_LARGE, image,
-               "its kernel ends at %#lx; it has to end at %#llx at the latest", top, LINUX_TOP);
+        REFUSE(GUEST_TOO_LARGE, image, "its kernel ends at %#lx, but must end at or below %#llx",
+               top, LINUX_TOP);
     if (!code && !plan_contains(plan, entry))
         REFUSE(MODULE_BAD_KERNEL, image, "its entry point %#lx is not in its segments", entry);
     if (!code)

@@ -42,8 +42,8 @@ static int check_bit(const char *name, const char *word, uint64_t bit,
     return -EINVAL;
 }
 
-/* Memory up to `end` must lie below the lowest stolen bit. `what` are the words that placed memory
- * there, for the message. */
+/* Checks that memory up to `end` lies below the lowest stolen bit. `what` is the text of the words
+ * that placed memory there, for the message. */
 static int check_below_stolen(const char *name, const struct vm_words *words, const char *what,
                               uint64_t end)
 {
@@ -53,7 +53,7 @@ static int check_below_stolen(const char *name, const struct vm_words *words, co
     if (!bit || end <= limit)
         return 0;
     log_error("guest %s: %s and %s=%lu: its memory ends at %#lx, but addresses from %#lx on have "
-              "bit %lu, which means something else; give it less memory, or take a higher bit",
+              "the stolen bit %lu set; give it less memory, or take a higher bit",
               name, what, shared ? "shared" : "execute_only", bit, end, limit, bit);
     return -EINVAL;
 }
@@ -79,7 +79,8 @@ static int refuse_with_tdx(const char *name, const char *word, const char *why)
     return -EINVAL;
 }
 
-/* Words that a TD implies do not contradict it, so only what differs from them is an error. */
+/* Checks words against `tdx`. The word tdx implies some words, so these are accepted with the
+ * values that it gives them. */
 static int check_tdx(const char *name, const struct vm_words *words, const struct vm_limits *limits)
 {
     char word[40];
@@ -133,18 +134,19 @@ int vm_words_check(const char *name, const struct vm_words *words, const struct 
 {
     char what[32];
     if (words->pin != PIN_NONE && !(limits->pcpus & BIT(words->pin))) {
-        log_error("guest %s: pin=%lu, but CPU %lu runs no guests here; their numbers are the bits "
-                  "of %#lx",
-                  name, words->pin, words->pin, limits->pcpus);
+        log_error(
+            "guest %s: pin=%lu, but CPU %lu does not run guests; the bits of %#lx are the CPUs "
+            "that do",
+            name, words->pin, words->pin, limits->pcpus);
         return -EINVAL;
     }
     if (check_tdx(name, words, limits) || check_bit(name, "shared", words->shared, limits) ||
         check_bit(name, "execute_only", words->execute_only, limits))
         return -EINVAL;
     if (words->shared && words->shared == words->execute_only) {
-        log_error("guest %s: shared=%lu and execute_only=%lu: address bit %lu can't be stolen: the "
-                  "bit or its purpose is taken; take two bits",
-                  name, words->shared, words->shared, words->shared);
+        log_error("guest %s: shared=%lu and execute_only=%lu name the same address bit; take two "
+                  "different bits",
+                  name, words->shared, words->shared);
         return -EINVAL;
     }
     if (words->execute_only && !limits->execute_only) {

@@ -27,5 +27,5 @@ void patience_set(uint64_t ticks);
  * when PATIENCE_SECONDS have passed. */
 bool cpu_is_lost(struct patience *patience, void (*kick)(unsigned cpu));
 
-/* The same, for what cannot be given up: the machine stops. */
+/* One turn of a loop that cannot give up: when the time has passed, the machine stops. */
 void wait_for_cpu(struct patience *patience, void (*kick)(unsigned cpu));

@@ -34,8 +34,8 @@ extern const char image_start[], image_end[];
 struct entry {
     unsigned number;        /* in the KTAP report, from 1 */
     unsigned module, extra; /* index of its module, and number of modules after it that it owns */
-    unsigned finished;      /* pool.finished at the last attempt to create the VM */
-    bool last_chance;       /* no other VM existed that could return memory */
+    unsigned finished;      /* value of pool.finished at the last attempt to create the VM */
+    bool last_chance;       /* at that time, no other VM existed that could return memory */
     char name[VM_NAME_SIZE];
     struct transcript *out;
 };
@@ -80,19 +80,20 @@ static hpa_t guest_alloc(void)
     return page;
 }
 
-/* The pages of a TD's private pool that it uses: its private memory, and the tables for it. */
+/* Returns the number of pages of a TD's private pool that are in use, for private memory and for
+ * its secure EPT; 0 if the VM is no TD. */
 static uint64_t private_pages(const struct vm *vm)
 {
-    const struct private_pool *its = vm->td ? &vm->td->external->pool : NULL;
-    return its ? its->count * ept_frames(EPT_LEVEL_2M) - its->free_frames : 0;
+    const struct private_pool *p = vm->td ? &vm->td->external->pool : NULL;
+    return p ? p->count * ept_frames(EPT_LEVEL_2M) - p->free_frames : 0;
 }
 
-/* Writes how much memory the VM has taken for its RAM, and for everything else. */
+/* Writes how much host memory the VM has taken for its RAM, and for everything else. */
 static void report_memory(const struct vm *vm, struct transcript *out)
 {
     uint64_t ram = mmu_ram_pages(&vm->mmu) + private_pages(vm), kib = PAGE_SIZE / 1024;
     uint64_t all = memory_used(vm->number) + GUEST_PAGES;
-    transcript_list(out, "# %s: %lu KiB of RAM are in use, and %lu KiB beside it", vm->name,
+    transcript_list(out, "# %s: %lu KiB of RAM are in use, and %lu KiB of other memory", vm->name,
                     ram * kib, (all - ram) * kib);
 }
 
@@ -170,7 +171,7 @@ static void pool_put_off(const struct entry *entry)
     spin_unlock(&pool.lock);
 }
 
-static struct guest *guest_of(struct work *work)
+static struct guest *guest_of_work(struct work *work)
 {
     return (struct guest *)((char *)work - offsetof(struct guest, work));
 }
@@ -196,7 +197,7 @@ static void guest_begin(struct guest *guest, bool again)
  * piece, begins to create the VM anew, or frees the guest and finishes its report. */
 static bool guest_unmake(struct work *work)
 {
-    struct guest *guest = guest_of(work);
+    struct guest *guest = guest_of_work(work);
     struct entry entry = guest->entry;
     enum exit_code code = guest->code;
     uint64_t start = rdtsc();
@@ -293,7 +294,7 @@ static void guest_made(struct guest *guest)
 /* Executes a piece of the creation of a guest's VM; a function for struct work. */
 static bool guest_make(struct work *work)
 {
-    struct guest *guest = guest_of(work);
+    struct guest *guest = guest_of_work(work);
     enum exit_code code;
     transcript_speak_for(guest->entry.out, guest->entry.name);
     uint64_t start = rdtsc();

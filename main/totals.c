@@ -106,7 +106,7 @@ static void report_cpus(void)
 static void report_work(void)
 {
     struct work_counts counts = work_counts();
-    log_info("# VMs were made and taken apart in %lu pieces; the longest took %lu TSC ticks",
+    log_info("# VMs were created and destroyed in %lu pieces; the longest took %lu TSC ticks",
              counts.pieces, counts.longest);
 }
 
@@ -117,7 +117,7 @@ enum exit_code totals_report(bool shared, bool counters)
     if (counters)
         report_work();
     if (!memory_kept())
-        log_info("# all memory is back: %lu pages are free", memory_free_pages());
+        log_info("# all memory was returned: %lu pages are free", memory_free_pages());
     log_info("%u passed, %u failed, %u skipped", totals.passed, totals.failed, totals.skipped);
     if (totals.first_failed)
         return totals.first_failure;

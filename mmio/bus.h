@@ -15,17 +15,18 @@
  *
  * Accesses take no lock. Each change makes `sequence` odd, updates the tables, and makes `sequence`
  * even again; a reader that sees the sequence change repeats its lookup. The sequence of the bus is
- * independent of the generation of the memory slots. The caller serialises changes (the VM's lock).
- * A device that is removed may still be running on another CPU: the removal waits for the end of
- * the epoch.
+ * independent of the generation of the memory slots. A lock serialises changes, which any CPU may
+ * make; nothing waits while it is held. A device that is removed may still be running on another
+ * CPU: the removal waits for the end of the epoch.
  */
 #pragma once
 
 #include "lib/compiler.h"
+#include "lib/spinlock.h"
 #include "lib/types.h"
 
 #ifndef BUS_REGIONS /* a benchmark of the lookup overrides it */
-#define BUS_REGIONS 32
+#define BUS_REGIONS 48
 #endif
 #define BUS_PIECES    (2 * BUS_REGIONS - 1)
 #define BUS_DOORBELLS 16
@@ -90,7 +91,8 @@ struct bus {
     } missed[BUS_MISSED];
     uint64_t refused; /* accesses, or parts of accesses, that the device's `sizes` exclude */
 
-    const void *owner; /* the owner (epoch_online()) whose CPUs read the bus; NULL: any CPU */
+    struct spinlock lock; /* serialises changes */
+    const void *owner;    /* the owner (epoch_online()) whose CPUs read the bus; NULL: any CPU */
     struct bus_region regions[BUS_REGIONS]; /* for changes only, unsorted */
     int priorities[BUS_REGIONS];
     uint32_t region_count;
@@ -124,6 +126,22 @@ static inline int MUST_CHECK bus_add(struct bus *bus, uint64_t start, uint64_t s
  * result of a lookup, and CPUs that wait for the caller's lock pass through quiescent states
  * meanwhile (epoch_lock()). */
 int bus_remove(struct bus *bus, uint64_t start, const void *device) MUST_CHECK;
+
+/* Where a region is to be, or BUS_NOWHERE. */
+#define BUS_NOWHERE (~0ull)
+struct bus_place {
+    int priority; /* tells the region from all others */
+    uint64_t start, size;
+    const struct bus_ops *ops;
+    void *device;
+};
+
+/* Adds, moves and removes regions in one change, with a bounded number of steps, whatever their
+ * number. For devices whose regions move while the guest accesses them: waits for nobody, so that a
+ * device may call it within an access, and CPUs may still run the devices' operations by way of the
+ * old places. So these devices have to outlive the bus. The places lie inside the space. Returns 0,
+ * or -ENOSPC, logged, if some of the regions had to be left out. */
+int bus_move(struct bus *bus, const struct bus_place *places, unsigned count) MUST_CHECK;
 
 /* Adds a doorbell. A doorbell without a length rings without a look at the slots (step 1 of the
  * flow): remove it before RAM is mapped at its address. -EINVAL, -EEXIST if a write could ring both

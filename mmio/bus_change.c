@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Changes of the bus: regions and doorbells are added and removed while guests run. Called by vm/
- * under the VM's lock. Pure; touches nothing but the bus' tables, and waits for epochs.
+ * Changes of the bus: regions and doorbells are added, moved and removed while guests run. Called
+ * by launch/, by vm/ and by the PCI host. Pure; touches nothing but the bus' tables, and waits for
+ * epochs.
  */
 #include "lib/assert.h"
 #include "lib/bits.h"
@@ -19,10 +20,10 @@ void bus_init(struct bus *bus, const char *name, uint64_t last)
     bus->sequence = 2; /* 0 marks an empty hint */
 }
 
-/* The sequence is odd while a change is in progress. */
+/* The sequence is odd while a change is in progress. Called with the lock held. */
 static void bus_change_begin(struct bus *bus)
 {
-    BUG_ON(bus->sequence & 1); /* two changes at once: a caller does not hold the lock */
+    BUG_ON(bus->sequence & 1 || !bus->lock.taken);
     __atomic_store_n(&bus->sequence, bus->sequence + 1, __ATOMIC_RELAXED);
     __atomic_thread_fence(__ATOMIC_SEQ_CST);
 }
@@ -59,8 +60,8 @@ static int bus_visible_region(const struct bus *bus, uint64_t address, uint64_t 
     return top;
 }
 
-/* Computes the pieces from the regions. A piece begins where a region begins or right behind the
- * end of a region, but none begins behind the highest end: so there are fewer than twice as many
+/* Computes the pieces from the regions. A piece begins where a region begins or right after the
+ * end of a region, but none begins after the highest end: so there are fewer than twice as many
  * pieces as regions. */
 static void bus_make_pieces(struct bus *bus)
 {
@@ -80,8 +81,27 @@ static void bus_make_pieces(struct bus *bus)
     bus_change_end(bus);
 }
 
-int bus_add_over(struct bus *bus, int priority, uint64_t start, uint64_t size,
-                 const struct bus_ops *ops, void *device)
+static int bus_append(struct bus *bus, int priority, const struct bus_region *region)
+{
+    if (bus->region_count == BUS_REGIONS) {
+        log_error("%s bus: no room for %s, all %u regions are taken; raise BUS_REGIONS", bus->name,
+                  region->ops->name, BUS_REGIONS);
+        return -ENOSPC;
+    }
+    bus->priorities[bus->region_count] = priority;
+    bus->regions[bus->region_count++] = *region;
+    return 0;
+}
+
+static void bus_delete(struct bus *bus, uint32_t index)
+{
+    bus->region_count--;
+    bus->regions[index] = bus->regions[bus->region_count];
+    bus->priorities[index] = bus->priorities[bus->region_count];
+}
+
+static int bus_add_locked(struct bus *bus, int priority, uint64_t start, uint64_t size,
+                          const struct bus_ops *ops, void *device)
 {
     uint64_t last = start + size - 1;
     if (!size || last < start || last > bus->last) {
@@ -102,32 +122,73 @@ int bus_add_over(struct bus *bus, int priority, uint64_t start, uint64_t size,
                   (unsigned long long)other->last);
         return -EEXIST;
     }
-    if (bus->region_count == BUS_REGIONS) {
-        log_error("%s bus: no room for %s, all %u regions are taken; raise BUS_REGIONS", bus->name,
-                  ops->name, BUS_REGIONS);
-        return -ENOSPC;
-    }
-    bus->priorities[bus->region_count] = priority;
-    bus->regions[bus->region_count++] = (struct bus_region){start, last, ops, device};
-    bus_make_pieces(bus);
-    return 0;
+    return bus_append(bus, priority, &(struct bus_region){start, last, ops, device});
 }
 
-int bus_remove(struct bus *bus, uint64_t start, const void *device)
+int bus_add_over(struct bus *bus, int priority, uint64_t start, uint64_t size,
+                 const struct bus_ops *ops, void *device)
+{
+    spin_lock(&bus->lock);
+    int error = bus_add_locked(bus, priority, start, size, ops, device);
+    if (!error)
+        bus_make_pieces(bus);
+    spin_unlock(&bus->lock);
+    return error;
+}
+
+static int bus_remove_locked(struct bus *bus, uint64_t start, const void *device)
 {
     for (uint32_t i = 0; i < bus->region_count; i++) {
         if (bus->regions[i].start != start || bus->regions[i].device != device)
             continue;
-        bus->region_count--;
-        bus->regions[i] = bus->regions[bus->region_count];
-        bus->priorities[i] = bus->priorities[bus->region_count];
+        bus_delete(bus, i);
         bus_make_pieces(bus);
-        tlb_wait_epoch(bus->owner); /* CPUs that found the region have left the device */
         return 0;
     }
     log_error("%s bus: no region of this device starts at 0x%llx; nothing was removed", bus->name,
               (unsigned long long)start);
     return -ENOENT;
+}
+
+int bus_remove(struct bus *bus, uint64_t start, const void *device)
+{
+    spin_lock(&bus->lock);
+    int error = bus_remove_locked(bus, start, device);
+    spin_unlock(&bus->lock);
+    if (!error)
+        tlb_wait_epoch(bus->owner); /* CPUs that found the region have left the device */
+    return error;
+}
+
+/* ---- Regions that move ----------------------------------------------------------------------- */
+
+static int bus_place(struct bus *bus, const struct bus_place *place)
+{
+    const struct bus_region region = {place->start, place->start + place->size - 1, place->ops,
+                                      place->device};
+    for (uint32_t i = 0; i < bus->region_count; i++) {
+        if (bus->priorities[i] != place->priority)
+            continue;
+        if (place->start == BUS_NOWHERE)
+            bus_delete(bus, i);
+        else
+            bus->regions[i] = region;
+        return 0;
+    }
+    return place->start == BUS_NOWHERE ? 0 : bus_append(bus, place->priority, &region);
+}
+
+int bus_move(struct bus *bus, const struct bus_place *places, unsigned count)
+{
+    int error = 0;
+    spin_lock(&bus->lock);
+    for (unsigned i = 0; i < count; i++) {
+        int result = bus_place(bus, &places[i]);
+        error = error ? error : result;
+    }
+    bus_make_pieces(bus);
+    spin_unlock(&bus->lock);
+    return error;
 }
 
 /* ---- Doorbells ------------------------------------------------------------------------------- */
@@ -139,7 +200,7 @@ static bool bus_doorbells_overlap(const struct bus_doorbell *a, const struct bus
            (!a->match_data || !b->match_data || a->data == b->data);
 }
 
-int bus_doorbell_add(struct bus *bus, const struct bus_doorbell *doorbell)
+static int bus_doorbell_add_locked(struct bus *bus, const struct bus_doorbell *doorbell)
 {
     const struct bus_doorbell *d = doorbell;
     bool length_fits = d->length <= 8 && !(d->length & (d->length - 1));
@@ -169,7 +230,15 @@ int bus_doorbell_add(struct bus *bus, const struct bus_doorbell *doorbell)
     return 0;
 }
 
-int bus_doorbell_remove(struct bus *bus, const struct bus_doorbell *doorbell)
+int bus_doorbell_add(struct bus *bus, const struct bus_doorbell *doorbell)
+{
+    spin_lock(&bus->lock);
+    int error = bus_doorbell_add_locked(bus, doorbell);
+    spin_unlock(&bus->lock);
+    return error;
+}
+
+static int bus_doorbell_remove_locked(struct bus *bus, const struct bus_doorbell *doorbell)
 {
     const struct bus_doorbell *d = doorbell;
     for (uint32_t i = 0; i < bus->doorbell_count; i++) {
@@ -180,10 +249,19 @@ int bus_doorbell_remove(struct bus *bus, const struct bus_doorbell *doorbell)
         bus_change_begin(bus);
         bus->doorbells[i] = bus->doorbells[--bus->doorbell_count];
         bus_change_end(bus);
-        tlb_wait_epoch(bus->owner);
         return 0;
     }
     log_error("%s bus: no such doorbell at 0x%llx; nothing was removed", bus->name,
               (unsigned long long)d->address);
     return -ENOENT;
+}
+
+int bus_doorbell_remove(struct bus *bus, const struct bus_doorbell *doorbell)
+{
+    spin_lock(&bus->lock);
+    int error = bus_doorbell_remove_locked(bus, doorbell);
+    spin_unlock(&bus->lock);
+    if (!error)
+        tlb_wait_epoch(bus->owner);
+    return error;
 }

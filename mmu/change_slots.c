@@ -74,8 +74,8 @@ static int check_flags(const struct mmu *mmu, uint32_t id, uint32_t flags)
 }
 
 /* Refuses [base, base + pages) if it overlaps a slot other than the one at index `except`. */
-static int check_overlap(const struct memslots *slots, uint32_t id, gfn_t base, uint64_t pages,
-                         unsigned except)
+static int slots_check_overlap(const struct memslots *slots, uint32_t id, gfn_t base,
+                               uint64_t pages, unsigned except)
 {
     const struct memslot *other = memslot_overlapped(slots, base, pages, except);
     if (!other)
@@ -119,8 +119,8 @@ static int check_new(const struct mmu *mmu, const char *what, const struct mmu_c
         log_error("%s exists already; delete it first", what);
         return -EEXIST;
     }
-    error =
-        check_overlap(mmu->slots, change->id, gpa_to_gfn(change->gpa), change->pages, MEMSLOTS_MAX);
+    error = slots_check_overlap(mmu->slots, change->id, gpa_to_gfn(change->gpa), change->pages,
+                                MEMSLOTS_MAX);
     if (!error && mmu->slots->used == MEMSLOTS_MAX) {
         log_error("%s: all %u slots are in use", what, MEMSLOTS_MAX);
         error = -ENOSPC;
@@ -276,7 +276,8 @@ static int slot_move(struct mmu *mmu)
     gfn_t base = gpa_to_gfn(what->gpa);
     error = memslot_check_range(mmu, name, what->gpa, now->slot.backing.pages);
     if (!error)
-        error = check_overlap(mmu->slots, what->id, base, now->slot.backing.pages, now->index);
+        error =
+            slots_check_overlap(mmu->slots, what->id, base, now->slot.backing.pages, now->index);
     if (error || base.v == now->slot.base.v)
         return error;
     return slot_invalidate(mmu);

@@ -32,7 +32,7 @@ static NOINLINE int fault_no_slot(struct mmu_cpu *self, struct tdp_access access
     struct mmu *mmu = self->mmu;
     *info = (struct mmio_info){.alias = access.alias};
     if (unlikely(!role_has_mmio(access.role))) {
-        log_error("MMU: no slot behind %s frame %#lx, and devices are not reached that way",
+        log_error("MMU: no memslot covers %s frame %#lx, and such addresses reach no devices",
                   role_name(access.role), access.gfn.v);
         return -EFAULT;
     }

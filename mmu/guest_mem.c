@@ -84,7 +84,7 @@ static size_t guest_chunk(gpa_t gpa, size_t size)
 
 /* Copies 2, 4 or 8 aligned bytes with a single load and store, as a CPU does: an index that a
  * device shares with its driver is never seen half written. */
-static void copy(void *to, const void *from, size_t size)
+static void guest_copy(void *to, const void *from, size_t size)
 {
     bool aligned = !(((uintptr_t)to | (uintptr_t)from) & (size - 1));
     switch (likely(aligned) ? size : 0) {
@@ -111,7 +111,7 @@ int guest_read(struct mmu *mmu, gpa_t gpa, void *buffer, size_t size, enum mmu_a
         const void *from = guest_address(mmu, gpa, access, MEMSLOT_INVALID, &error);
         if (!from)
             return error;
-        copy(to, from, length);
+        guest_copy(to, from, length);
         to += length;
         size -= length;
         gpa = gpa_add(gpa, length);
@@ -160,7 +160,7 @@ static int guest_write_slots(struct mmu *mmu, gpa_t gpa, const void *buffer, siz
         bool owned = lock_to_write(mmu);
         void *to = guest_address(mmu, gpa, EPT_WRITE, refused, &error);
         if (to)
-            copy(to, from, length);
+            guest_copy(to, from, length);
         unlock_written(mmu, owned, mmu_gfn(mmu, gpa), to);
         if (!to)
             return error;

@@ -8,8 +8,8 @@
 
 static enum lie lie_next;
 
-/* Is this lie told now? */
-static bool lies(enum lie lie)
+/* Returns true if this lie is the one to be told next, and then forgets it. */
+static bool lie_is_chosen(enum lie lie)
 {
     return __atomic_compare_exchange_n(&lie_next, &lie, LIE_NONE, false, __ATOMIC_RELAXED,
                                        __ATOMIC_RELAXED);
@@ -18,12 +18,12 @@ static bool lies(enum lie lie)
 static uint64_t lying_aug(struct secure_td *td, gfn_t gfn, unsigned level, hpa_t page)
 {
     static const uint8_t source[PAGE_SIZE];
-    if (lies(LIE_FRAME))
+    if (lie_is_chosen(LIE_FRAME))
         return secure_page_aug(td, gfn, EPT_LEVEL_4K, td->root);
-    if (lies(LIE_ADD))
+    if (lie_is_chosen(LIE_ADD))
         return secure_page_add(td, gfn, page, source);
     uint64_t status = secure_page_aug(td, gfn, level, page);
-    if (!status && lies(LIE_MAP)) {
+    if (!status && lie_is_chosen(LIE_MAP)) {
         hpa_t second = external_take(td, EPT_LEVEL_4K);
         uint64_t refused = secure_page_aug(td, gfn, EPT_LEVEL_4K, second);
         if (refused)
@@ -34,18 +34,18 @@ static uint64_t lying_aug(struct secure_td *td, gfn_t gfn, unsigned level, hpa_t
 
 static uint64_t lying_block(struct secure_td *td, gfn_t gfn, unsigned level)
 {
-    return lies(LIE_BLOCK) ? TDX_SUCCESS : secure_range_block(td, gfn, level);
+    return lie_is_chosen(LIE_BLOCK) ? TDX_SUCCESS : secure_range_block(td, gfn, level);
 }
 
 static uint64_t lying_track(struct secure_td *td)
 {
-    return lies(LIE_TRACK) ? TDX_SUCCESS : secure_track(td);
+    return lie_is_chosen(LIE_TRACK) ? TDX_SUCCESS : secure_track(td);
 }
 
 /* The mirror believes that the page is gone, and returns it to the pool. */
 static uint64_t lying_remove(struct secure_td *td, gfn_t gfn, unsigned level)
 {
-    return lies(LIE_REMOVE) ? TDX_SUCCESS : secure_page_remove(td, gfn, level);
+    return lie_is_chosen(LIE_REMOVE) ? TDX_SUCCESS : secure_page_remove(td, gfn, level);
 }
 
 static const struct mirror_ops lying_ops = {

@@ -47,7 +47,7 @@ static int mirror_link(struct mmu_cpu *self, const struct mirror_place *at)
 }
 
 /* A large page that is being cleared is kept for the next fault that needs one. */
-static hpa_t take_page(struct mirror *mirror, unsigned level)
+static hpa_t mirror_take_page(struct mirror *mirror, unsigned level)
 {
     uint64_t kept =
         level > EPT_LEVEL_4K ? __atomic_exchange_n(&mirror->clearing, 0, __ATOMIC_ACQUIRE) : 0;
@@ -62,7 +62,7 @@ static void keep_page(struct mirror *mirror, hpa_t page, unsigned level)
 }
 
 /* Clearing a large page takes long, so it is done in pieces. */
-static uint64_t aug(struct mirror *mirror, const struct mirror_place *at, hpa_t page)
+static uint64_t mirror_aug(struct mirror *mirror, const struct mirror_place *at, hpa_t page)
 {
     uint64_t status;
     do {
@@ -86,13 +86,13 @@ static int mirror_set(struct mmu_cpu *self, const struct mirror_place *at, const
     struct mirror *mirror = &self->mmu->mirror;
     if (!mirror_freeze(self, at))
         return FAULT_RETRY;
-    hpa_t page = take_page(mirror, at->level);
+    hpa_t page = mirror_take_page(mirror, at->level);
     if (unlikely(page_is_none(page))) {
         mirror_thaw(self, at, at->old);
         return at->level > EPT_LEVEL_4K ? FAULT_CONTINUE : no_frame(at->gfn, "the page");
     }
-    uint64_t status =
-        content ? mirror->ops->add(mirror->td, at->gfn, page, content) : aug(mirror, at, page);
+    uint64_t status = content ? mirror->ops->add(mirror->td, at->gfn, page, content)
+                              : mirror_aug(mirror, at, page);
     if (unlikely(status)) {
         mirror_thaw(self, at, at->old);
         if (status == TDX_INTERRUPTED_RESUMABLE) {
@@ -148,8 +148,8 @@ static bool mirror_may_be_large(void)
 
 /* mirror_map() for a frame whose side and slot must be checked. `sequence` was read before the slot
  * was looked up, as for every fault (rule F2). */
-static int map_locked(struct mmu_cpu *self, const struct memslot *slot, gfn_t gfn, unsigned level,
-                      const void *content, uint64_t sequence)
+static int mirror_map_locked(struct mmu_cpu *self, const struct memslot *slot, gfn_t gfn,
+                             unsigned level, const void *content, uint64_t sequence)
 {
     if (unlikely(mmu_invalidate_sequence(self->mmu) != (sequence & ~1ull)))
         return FAULT_RETRY;
@@ -172,7 +172,7 @@ static int mirror_provide(struct mmu_cpu *self, gfn_t gfn, unsigned level, const
     uint64_t sequence = mmu_invalidate_sequence(mmu);
     const struct memslot *slot = memslot_find(memslots(mmu), gfn);
     if (unlikely(!slot)) {
-        log_error("MMU: no slot behind private frame %#lx, and devices are not reached that way",
+        log_error("MMU: no memslot covers private frame %#lx, and such addresses reach no devices",
                   gfn.v);
         return -EFAULT;
     }
@@ -180,7 +180,7 @@ static int mirror_provide(struct mmu_cpu *self, gfn_t gfn, unsigned level, const
         result = FAULT_RETRY;
     } else {
         read_lock(&mmu->lock);
-        result = map_locked(self, slot, gfn, level, content, sequence);
+        result = mirror_map_locked(self, slot, gfn, level, content, sequence);
         read_unlock(&mmu->lock);
     }
     if (unlikely(result == FAULT_RETRY))

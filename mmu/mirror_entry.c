@@ -79,13 +79,15 @@ struct mirror_place mirror_find(const struct mmu *mmu, gfn_t gfn, unsigned lowes
 
 bool mirror_freeze(struct mmu_cpu *self, const struct mirror_place *at)
 {
+    if (likely(at->old == SPTE_NONPRESENT))
+        return tdp_hold(self, at->gfn, at->sptep, at->level);
     return tdp_store_any(self, at->gfn, at->sptep, at->level, at->old, SPTE_FROZEN,
                          DEBT_REMOVAL_TRACKED);
 }
 
 void mirror_thaw(struct mmu_cpu *self, const struct mirror_place *at, uint64_t new)
 {
-    bool ours = tdp_store_any(self, at->gfn, at->sptep, at->level, SPTE_FROZEN, new, DEBT_NONE);
+    bool ours = tdp_thaw(self, at->gfn, at->sptep, at->level, new);
     BUG_ON(!ours);
 }
 

@@ -24,7 +24,7 @@ static int check_stolen(const struct mmu *mmu, unsigned bit, enum stolen_purpose
     }
     uint32_t flag = purpose == STOLEN_SHARED ? ROLE_SHARED : ROLE_EXECUTE_ONLY;
     if (mmu->stolen.mask & BIT(bit - PAGE_SHIFT) || mmu->roots[mmu->root_count - 1].role & flag) {
-        log_error("MMU: address bit %u can't be stolen: the bit or its purpose is taken", bit);
+        log_error("MMU: address bit %u can't be stolen: the bit or its purpose is in use", bit);
         return -EINVAL;
     }
     if (purpose == STOLEN_EXECUTE_ONLY && !spte_format.caps.exec_only) {

@@ -25,8 +25,9 @@
 /* What the caller has established about a change; a compile-time constant. */
 enum spte_change {
     CHANGE_ANY,    /* it is allowed, nothing more */
-    CHANGE_MAPS,   /* NONPRESENT becomes a default leaf */
+    CHANGE_MAPS,   /* NONPRESENT or FROZEN becomes a default leaf */
     CHANGE_UNMAPS, /* a default leaf becomes NONPRESENT or FROZEN */
+    CHANGE_HOLDS,  /* NONPRESENT becomes FROZEN */
     CHANGE_RENEWS, /* an MMIO SPTE gets another generation */
     CHANGE_AD,     /* only A and D of a leaf change */
 };
@@ -111,6 +112,25 @@ static inline bool MUST_CHECK tdp_drop_default(struct mmu_cpu *self, gfn_t gfn,
 {
     return likely(spte_was_default_leaf(old, level)) &&
            spte_store(self, gfn, sptep, level, old, SPTE_NONPRESENT, reason, CHANGE_UNMAPS);
+}
+
+/* Makes an empty entry FROZEN, so that no other CPU acts on it. Returns false if it is no longer
+ * empty. */
+static inline bool MUST_CHECK tdp_hold(struct mmu_cpu *self, gfn_t gfn, const uint64_t *sptep,
+                                       unsigned level)
+{
+    return spte_store(self, gfn, sptep, level, SPTE_NONPRESENT, SPTE_FROZEN, DEBT_NONE,
+                      CHANGE_HOLDS);
+}
+
+/* Stores the new value of an entry that is FROZEN; only this CPU does so. Most are default leaves.
+ */
+static inline bool MUST_CHECK tdp_thaw(struct mmu_cpu *self, gfn_t gfn, const uint64_t *sptep,
+                                       unsigned level, uint64_t new)
+{
+    if (likely(spte_is_default_leaf(new, level)))
+        return spte_store(self, gfn, sptep, level, SPTE_FROZEN, new, DEBT_NONE, CHANGE_MAPS);
+    return tdp_store_any(self, gfn, sptep, level, SPTE_FROZEN, new, DEBT_NONE);
 }
 
 /* Repeats the store until it succeeds, for a new value that does not depend on the old one. Returns

@@ -58,7 +58,7 @@ static bool walk_64(const struct td_fetch *f, uint64_t table, unsigned level, ui
     return false;
 }
 
-static bool walk(const struct td_fetch *f, uint64_t linear, uint64_t *gpa)
+static bool td_fetch_walk(const struct td_fetch *f, uint64_t linear, uint64_t *gpa)
 {
     if (!(f->cr0 & CR0_PG)) {
         *gpa = linear;
@@ -78,7 +78,7 @@ bool td_fetch(const struct td_fetch *fetch, uint64_t linear, uint8_t *bytes, siz
         uint64_t gpa = 0, part = PAGE_SIZE - page_offset(linear);
         if (part > size)
             part = size;
-        if (!walk(fetch, linear, &gpa) || !fetch_read(fetch, gpa, bytes, part))
+        if (!td_fetch_walk(fetch, linear, &gpa) || !fetch_read(fetch, gpa, bytes, part))
             return false;
         bytes += part;
         size -= part;

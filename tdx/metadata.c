@@ -150,7 +150,7 @@ static uint64_t word_of(const uint8_t *bytes, unsigned index)
     return word;
 }
 
-static uint64_t member(const void *at, uint8_t size)
+static uint64_t metadata_member(const void *at, uint8_t size)
 {
     switch (size) {
     case 1:
@@ -172,9 +172,9 @@ static uint64_t value_of(const struct td_vcpu *vcpu, const struct field *field, 
     case CONSTANT:
         return field->at;
     case OF_TD:
-        return member((const uint8_t *)vcpu->td + field->at, field->size);
+        return metadata_member((const uint8_t *)vcpu->td + field->at, field->size);
     case OF_VCPU:
-        return member((const uint8_t *)vcpu + field->at, field->size);
+        return metadata_member((const uint8_t *)vcpu + field->at, field->size);
     case MRTD:
         return measurement ? word_of(measurement->mrtd, element) : 0;
     case RTMR:
@@ -187,7 +187,8 @@ static uint64_t value_of(const struct td_vcpu *vcpu, const struct field *field, 
 }
 
 /* Another vCPU may write a field of the TD at the same time; then the module returns busy. */
-static uint64_t store(struct td_vcpu *vcpu, const struct field *field, uint64_t old, uint64_t value)
+static uint64_t metadata_store(struct td_vcpu *vcpu, const struct field *field, uint64_t old,
+                               uint64_t value)
 {
     if (field->source == OF_VCPU) {
         *((uint8_t *)vcpu + field->at) = (uint8_t)value;
@@ -278,7 +279,7 @@ uint64_t metadata_write(struct td_vcpu *vcpu, enum metadata_context context, uin
     if (field->source == OF_TD && field->at == offsetof(struct td, td_ctls))
         status = check_td_ctls(vcpu->td, before, after);
     if (status == TDX_SUCCESS)
-        status = store(vcpu, field, before, after);
+        status = metadata_store(vcpu, field, before, after);
     if (status == TDX_SUCCESS)
         *old = before & field->read;
     return status;

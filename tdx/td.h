@@ -34,8 +34,8 @@
 
 #define TD_GPA_WIDTH 40u /* of every TD here; its shared bit is the highest, bit 39 */
 
-/* Changed by VM.WR on any of the TD's vCPUs, so `td_ctls` and `notify_enables` are accessed
- * atomically. All other fields are constant once the TD has been created. */
+/* Changed by the calls of any of the TD's vCPUs, so `td_ctls`, `notify_enables` and `notify` are
+ * accessed atomically. All other fields are constant once the TD has been created. */
 struct td {
     uint8_t gpa_width;       /* the number of GPA bits, with the shared bit, which is the highest */
     uint16_t vcpus;          /* TDCS.NUM_VCPUS, which is also MAX_VCPUS here */
@@ -46,6 +46,7 @@ struct td {
     uint64_t notify_enables; /* NOTIFY_ENABLES: reported zero-step attacks, of which none exist */
     uint64_t feature_pv;     /* FEATURE_PARAVIRT_CTRL; changed like `td_ctls` */
     uint16_t tsc_frequency;  /* of the TD's TSC, in units of 25 MHz */
+    uint16_t notify;         /* SetupEventNotifyInterrupt: vCPU << 8 | vector; 0: nobody */
 
     bool finalised;                     /* no page can be added to the initial image any more */
     uint32_t pages_added;               /* of the initial image */
@@ -69,6 +70,5 @@ struct td_vcpu {
     bool cpuid_ve_user;       /* CPUIDVE.SET: CPUID is #VE in user mode */
     bool cpuid_ve_supervisor; /* … and in supervisor mode */
     bool ve_by_cpu;           /* the CPU delivers #VE of EPT violations itself */
-    uint8_t notify_vector;    /* SetupEventNotifyInterrupt; 0: none */
     uint64_t ctls;            /* TDVPS.VCPU_CTLS */
 };

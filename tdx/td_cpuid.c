@@ -67,7 +67,7 @@ static const struct cpuid_row {
     {TDX_CPUID_EXTENDED, ANY, ANY, {0xffff, 0x200, 0, 0}, {0}},
 };
 
-static const struct cpuid_row *row_of(uint32_t leaf, uint32_t subleaf)
+static const struct cpuid_row *td_cpuid_row(uint32_t leaf, uint32_t subleaf)
 {
     for (unsigned i = 0; i < ARRAY_SIZE(rows); i++) {
         const struct cpuid_row *row = &rows[i];
@@ -104,7 +104,7 @@ uint32_t tdx_cpuid_leaf(uint32_t leaf)
 enum tdx_access tdx_cpuid_access(const struct td_vcpu *vcpu, unsigned cpl, uint32_t leaf,
                                  uint32_t subleaf)
 {
-    if (!row_of(leaf, subleaf) && !was_reduced(td_controls(vcpu->td), leaf))
+    if (!td_cpuid_row(leaf, subleaf) && !was_reduced(td_controls(vcpu->td), leaf))
         return TDX_VE;
     return (cpl ? vcpu->cpuid_ve_user : vcpu->cpuid_ve_supervisor) ? TDX_VE : TDX_DIRECT;
 }
@@ -131,7 +131,7 @@ static struct cpuid reduced_answer(uint32_t leaf, const struct cpuid *offered)
 struct cpuid tdx_cpuid_answer(const struct td *td, uint32_t leaf, uint32_t subleaf,
                               const struct cpuid *offered, bool code64)
 {
-    const struct cpuid_row *row = row_of(leaf, subleaf);
+    const struct cpuid_row *row = td_cpuid_row(leaf, subleaf);
     if (!row)
         return reduced_answer(leaf, offered);
     const struct cpuid *native = &row->native, *one = &row->one;

@@ -125,7 +125,7 @@ static uint64_t field_write(struct call *c, enum metadata_context context)
 }
 
 /* Version 1 returns the next field, too. */
-static uint64_t vm_rd(struct call *c)
+static uint64_t tdcall_vm_rd(struct call *c)
 {
     const uint64_t version = field_get(c->gpr[GPR_RAX], RAX_VERSION);
     if (version <= 1)
@@ -135,22 +135,22 @@ static uint64_t vm_rd(struct call *c)
     return TDX_OPERAND_INVALID | TDX_OPERAND_RAX;
 }
 
-static uint64_t vm_wr(struct call *c)
+static uint64_t tdcall_vm_wr(struct call *c)
 {
     return field_write(c, METADATA_TD);
 }
 
-static uint64_t vp_rd(struct call *c)
+static uint64_t tdcall_vp_rd(struct call *c)
 {
     return field_read(c, METADATA_VP, true);
 }
 
-static uint64_t vp_wr(struct call *c)
+static uint64_t tdcall_vp_wr(struct call *c)
 {
     return field_write(c, METADATA_VP);
 }
 
-static uint64_t sys_rd(struct call *c)
+static uint64_t tdcall_sys_rd(struct call *c)
 {
     return field_read(c, METADATA_SYS, true);
 }
@@ -242,11 +242,11 @@ static uint64_t (*const leaves[])(struct call *c) = {
     [TDCALL_VP_VEINFO_GET] = vp_veinfo_get,
     [TDCALL_VP_CPUIDVE_SET] = vp_cpuidve_set,
     [TDCALL_MEM_PAGE_ACCEPT] = mem_page_accept,
-    [TDCALL_VM_RD] = vm_rd,
-    [TDCALL_VM_WR] = vm_wr,
-    [TDCALL_VP_RD] = vp_rd,
-    [TDCALL_VP_WR] = vp_wr,
-    [TDCALL_SYS_RD] = sys_rd,
+    [TDCALL_VM_RD] = tdcall_vm_rd,
+    [TDCALL_VM_WR] = tdcall_vm_wr,
+    [TDCALL_VP_RD] = tdcall_vp_rd,
+    [TDCALL_VP_WR] = tdcall_vp_wr,
+    [TDCALL_SYS_RD] = tdcall_sys_rd,
     [TDCALL_MEM_PAGE_ATTR_RD] = mem_page_attr_rd,
     [TDCALL_MEM_PAGE_ATTR_WR] = mem_page_attr_wr,
 };

@@ -25,13 +25,13 @@ import stages
 import start
 from harness import session, trace
 from harness.boot import BUILD, ROOT, Boot, Guest
-from harness.errors import HarnessError, Status
+from harness.errors import HarnessError, Status, run_tool
 
 BOCHS = "3.0"  # the version that the budget is for: it saves RF as a CPU does
 BUDGET = ROOT / "tests/bench/budget.txt"
 DOCUMENT = ROOT / "docs/PERFORMANCE.md"
-# Each set: a guest, the command line, and words for its VM. With `parallel=2` two VMs run it, the
-# second one as the company of the first. A set with `cpu=` in its name is measured on this model,
+# Each set: a guest, the command line, and words for its VM. With `parallel=2` two VMs run it, and
+# the second one competes with the first. A set with `cpu=` in its name is measured on this model,
 # with mitigations; all others without.
 BITS = ("shared=39", "execute_only=38")
 SETS = {
@@ -71,7 +71,7 @@ LIMIT = 1.03  # more than that over the budget is a failure
 # Another compiler makes other instructions of the same source, but the same number of VMREADs,
 # VMWRITEs, locked and serialising instructions.
 OTHER_LIMIT = 1.15
-# What the debug information says of each object's origin.
+# The compiler, which the debug information names for each object.
 PRODUCER = re.compile(rb"GNU C\d* (\d+)\.")
 COMPILER = re.compile(r"^# compiler: (.+)$", re.M)  # in the budget
 ROUNDING = 0.005  # tolerance for counts, none of which may exceed its budget
@@ -113,19 +113,20 @@ class Row:
 
 
 def cpus(name: str) -> int:
-    """The number of CPUs of the machine, all of which are used."""
+    """Returns the number of CPUs of the machine, all of which are used."""
     found = re.search(r"\bcpus=(\d+)", SETS[name][1])
     return int(found[1]) if found else 1
 
 
 def model(name: str) -> str:
-    """The set's CPU model, if it is not the machine's default."""
+    """Returns the set's CPU model, or an empty text for the machine's default."""
     found = re.search(r",cpu=(\w+)", name)
     return found[1] if found else ""
 
 
 def mitigations(name: str) -> str:
-    """`auto` only where the CPU model matters; without them a row is comparable to KVM's."""
+    """Mitigations are on only where the CPU model matters; without them a row is comparable to
+    KVM's."""
     return f"mitigations={'auto' if model(name) else 'off'}"
 
 
@@ -149,8 +150,8 @@ def boot(name: str, folder: str, marks: int = 0) -> session.Run:
 
 
 def alike(name: str, plain: dict[str, tuple], marked: dict[str, tuple]) -> bool:
-    """Whether two runs gave equal numbers. With several CPUs, the debugger's stops shift the CPUs
-    against each other, so small differences are allowed."""
+    """Returns whether two runs gave equal numbers. With several CPUs, the debugger's stops shift
+    the CPUs against each other, so small differences are allowed."""
     if cpus(name) == 1 or list(plain) != list(marked):
         return plain == marked
     return all(abs(int(plain[row][0]) - int(marked[row][0])) <= 1 + int(plain[row][0]) // 100
@@ -201,13 +202,13 @@ def read_budget() -> dict[str, dict[str, list[str]]]:
 
 
 def compiler(image: pathlib.Path = Boot.image) -> str:
-    """Which one made it: `gcc 12`."""
+    """Returns the name of the compiler that made the image, such as `gcc 12`."""
     found = PRODUCER.search(image.read_bytes())
     return f"gcc {found[1].decode()}" if found else "a compiler other than gcc"
 
 
 def budget_compiler() -> str:
-    """Whose code the budget's numbers are of."""
+    """Returns the name of the compiler for whose code the budget holds."""
     if not (found := COMPILER.search(BUDGET.read_text())):
         raise HarnessError(f"{BUDGET.name}: no line `# compiler: gcc N`")
     return found[1]
@@ -266,7 +267,7 @@ Cells = dict[str, dict[str, list[str]]]  # by set and row
 
 
 def shown(text: str, sets: Cells) -> Iterator[tuple[re.Match[str], tuple[str, str]]]:
-    """The rows that the document's tables show, each with its set."""
+    """Yields the rows that the document's tables show, each with its set."""
     for match in TABLE_ROW.finditer(text):
         row, word = match[1], match[2]
         for name, rows in sets.items():
@@ -276,8 +277,8 @@ def shown(text: str, sets: Cells) -> Iterator[tuple[re.Match[str], tuple[str, st
 
 
 def document(text: str, sets: Cells) -> str:
-    """The document with the numbers of the budget in its tables. The cells after the label are
-    replaced, as many as the budget has for the row; any others stay."""
+    """Returns the document with the numbers of the budget in its tables. The cells after the label
+    are replaced, as many as the budget has for the row; any others stay."""
     for match, (name, row) in reversed(list(shown(text, sets))):
         _, head, what, *cells, _ = match[0].split("|")
         cells[: len(sets[name][row])] = [f" {cell} " for cell in sets[name][row]]
@@ -287,10 +288,10 @@ def document(text: str, sets: Cells) -> str:
 
 
 def fill(text: str, name: str, section: str) -> str:
-    """The document with `section` between the marks called `name`."""
+    """Returns the document with `section` between the marks called `name`."""
     begin, end = (f"<!-- {name}: {word} -->" for word in ("written by make bench", "end"))
     if begin not in text or end not in text:
-        raise HarnessError(f"{DOCUMENT.name}: no line \"{begin}\" with \"{end}\" behind it")
+        raise HarnessError(f"{DOCUMENT.name}: no line \"{begin}\" followed by \"{end}\"")
     head, rest = text.split(begin, 1)
     return f"{head}{begin}\n\n{section}\n\n{end}{rest.split(end, 1)[1]}"
 
@@ -304,8 +305,8 @@ def main() -> int:
     if arguments.update:
         os.environ["BOCHS"] = BOCHS
         if arguments.sets and compiler() != budget_compiler():
-            raise HarnessError(f"the budget is of {budget_compiler()}, and this is {compiler()}: "
-                               "update all sets, so that all are of one")  # fmt: skip
+            raise HarnessError(f"the budget was measured with {budget_compiler()}, and this image "
+                               f"is compiled by {compiler()}; update all sets at once")  # fmt: skip
     found = {}
     for name in arguments.sets or SETS:
         if name not in SETS:
@@ -323,8 +324,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main())
-    except HarnessError as error:
-        print(f"bench: {error}", file=sys.stderr)
-        sys.exit(Status.NOT_STARTED)
+    run_tool("bench", main)

@@ -16,8 +16,8 @@ import time
 
 LOGS = pathlib.Path("build/check")
 
-# cmocka: what a group started, and how its tests ended. A group that crashes prints only the
-# former.
+# cmocka prints how many tests a group starts, and how they ended. A group that crashes prints only
+# the former.
 STARTED = re.compile(r"^\[=+\] (?:\w+: )?Running (\d+) test", re.MULTILINE)
 CMOCKA = {
     "passed": re.compile(r"^\[  PASSED  \] (?:\w+: )?(\d+) test", re.MULTILINE),
@@ -35,7 +35,7 @@ Counts = dict[str, int]
 
 
 def count(text: str) -> Counts:
-    """The sum of all the summaries in a target's output."""
+    """Returns the sum of all summaries in a target's output."""
     total = {key: sum(map(int, found.findall(text))) for key, found in CMOCKA.items()}
     lost = sum(map(int, STARTED.findall(text))) - sum(total.values())
     total["failed"] += max(lost, 0)
@@ -47,7 +47,7 @@ def count(text: str) -> Counts:
 
 
 def run(target: str) -> tuple[Counts, int]:
-    """Shows the target's output while it comes."""
+    """Runs a target and shows its output as it comes. Returns the counts and the exit status."""
     inherited = ("MAKE", "MFLAGS")  # do not use the job server of an outer make
     env = {key: value for key, value in os.environ.items() if not key.startswith(inherited)}
     command = [os.environ.get("MAKE", "make"), f"-j{os.cpu_count()}", "-Otarget", "-k", target]

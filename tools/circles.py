@@ -22,7 +22,7 @@ Needs = dict[str, dict[str, str]]
 
 
 def needs(root: pathlib.Path, objects: pathlib.Path) -> Needs:
-    """The files on which each file depends, each with one name that it uses."""
+    """Returns the files on which each file depends, each with one name that the file uses."""
     declared = layers.supplied(root)
     defined, needed = layers.symbols(root, objects)
     found: Needs = {file: {} for file in {*defined.values(), *(file for file, _ in needed)}}
@@ -33,7 +33,7 @@ def needs(root: pathlib.Path, objects: pathlib.Path) -> Needs:
 
 
 def components(graph: Needs) -> list[set[str]]:
-    """The strongly connected components of more than one file (Tarjan's algorithm)."""
+    """Returns the strongly connected components of more than one file (Tarjan's algorithm)."""
     order: dict[str, int] = {}
     low: dict[str, int] = {}
     stack: list[str] = []

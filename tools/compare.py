@@ -16,7 +16,6 @@ import dataclasses
 import functools
 import os
 import re
-import sys
 import textwrap
 from collections.abc import Callable, Iterable
 from typing import TypeVar
@@ -27,7 +26,7 @@ import scaling
 import start
 from harness import bochs, linux, session
 from harness.boot import BUILD, ROOT, Boot, Guest
-from harness.errors import HarnessError, Status
+from harness.errors import HarnessError, Status, run_tool
 
 T = TypeVar("T")
 
@@ -281,7 +280,7 @@ def peer_numbers(run: session.Run) -> Numbers:
 
 
 def _said(lines: list[str], what: str) -> list[str]:
-    """The rest of each line that begins with `# what: `."""
+    """Returns the rest of each line that begins with `# what: `."""
     return [line.removeprefix(f"# {what}: ") for line in lines if line.startswith(f"# {what}: ")]
 
 
@@ -318,8 +317,8 @@ def read_peer() -> tuple[Kernel, Peer]:
         if line and not line.startswith("#"):
             row, *values = line.split()
             if len(values) != len(CONFIGURATIONS):
-                raise HarnessError(f"{PEER.name}: KVM was not asked for all of "
-                                   f"{', '.join(CONFIGURATIONS)}: make bench")  # fmt: skip
+                raise HarnessError(f"{PEER.name} does not have all columns, "
+                                   f"{', '.join(CONFIGURATIONS)}; type: make bench")  # fmt: skip
             for name, value in zip(CONFIGURATIONS, values, strict=True):
                 peer[name][row] = int(value)
     return Kernel(_said(lines, "kernel")[0], tuple(_said(lines, "mitigation")),
@@ -417,7 +416,7 @@ def draw(ours: Ours, kernel: Kernel, peer: Peer) -> None:
 def write_documents() -> None:
     ours, (kernel, peer) = budget(), read_peer()
     if missing := [row for _, row, _ in (*ROWS, *OTHERS) if row not in peer["off"]]:
-        raise HarnessError(f"KVM was not asked for {', '.join(missing)}: make bench")
+        raise HarnessError(f"{PEER.name} has no row {', '.join(missing)}; type: make bench")
     text = bench.fill(bench.DOCUMENT.read_text(), "kvm", table(ours, kernel, peer))
     README.write_text(bench.fill(README.read_text(), "kvm", front_table(ours, peer)))
     sets = bench.read_budget()
@@ -475,21 +474,17 @@ def main() -> int:
     known = budget()
     write_csv(known | ours, peer)
     if bench.compiler() != bench.budget_compiler():
-        print(f"{bench.compiler()} has made this image, and the documents' numbers are those of "
-              f"{bench.budget_compiler()}, so they stay as they are")  # fmt: skip
+        print(f"This image was compiled by {bench.compiler()}, and the documents have numbers of "
+              f"{bench.budget_compiler()}, so they were not changed.")  # fmt: skip
         return 0
     rows = {(of, row) for of, row, _ in ALL}
     if stale := sorted(row for of, row in rows if known[of].get(row) != ours[of][row]):
         raise HarnessError(f"{', '.join(stale)}: differs from tests/bench/budget.txt, so no table "
-                           "was written: tools/bench.py --update first")  # fmt: skip
+                           "was written; run tools/bench.py --update first")  # fmt: skip
     write_peer(kernel, peer)
     write_documents()
     return 0
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main())
-    except HarnessError as error:
-        print(f"bench: {error}", file=sys.stderr)
-        sys.exit(Status.NOT_STARTED)
+    run_tool("bench", main)

@@ -19,7 +19,7 @@ import sys
 
 from harness import debian, session
 from harness.boot import BUILD, ROOT, Boot
-from harness.errors import HarnessError, Status
+from harness.errors import HarnessError, run_tool
 
 REASONS = ROOT / "tools/linux/compliance.txt"
 MODULE = "BM/tdx-compliance/tdx-compliance.ko"
@@ -28,7 +28,7 @@ RESULT = re.compile(r"^\s*\d+: (.*)_[\w.]+:\s+(PASS|FAIL|NRUN)$", re.MULTILINE)
 
 
 def reasons() -> list[tuple[str, str]]:
-    """Patterns of names, and why such tests fail."""
+    """Returns patterns of names, each with the reason why such tests fail."""
     lines = [line for line in REASONS.read_text().splitlines() if line and line[0] != "#"]
     pairs = [re.split(r"\s{2,}", line, maxsplit=1) for line in lines]
     return [(name.replace("[", "[[]") if "[*" not in name else name.replace("[*", "[[]*"), why)
@@ -40,14 +40,14 @@ def reason_of(name: str, known: list[tuple[str, str]]) -> str:
 
 
 def judge(text: str) -> tuple[int, int, list[str]]:
-    """The numbers of tests that passed and that ran, and the names of those that failed."""
+    """Returns how many tests passed and how many ran, and the names of those that failed."""
     results = RESULT.findall(text)
     passed = sum(result == "PASS" for _, result in results)
     return passed, len(results), [name for name, result in results if result != "PASS"]
 
 
 def run(module: pathlib.Path, kernel: pathlib.Path) -> str:
-    """What the TD prints."""
+    """Runs the tests in a TD, and returns what it prints."""
     files = {"compliance": ROOT / "tools/linux/compliance", "modules/tdx-compliance.ko": module}
     initrd = debian.make_tdx_initrd(BUILD / "linux/initrd-tdx-compliance", files, kernel)
     # After its last test, the suite leaves no timer, so the TD ends by a reset: Linux loads an
@@ -66,11 +66,11 @@ def run(module: pathlib.Path, kernel: pathlib.Path) -> str:
 
 def main() -> int:
     if len(sys.argv) != 2 or not sys.argv[1]:
-        raise HarnessError("say where the checkout of LKVS is: LKVS=DIR make tdx-compliance")
+        raise HarnessError("no checkout of LKVS is given; type: LKVS=DIR make tdx-compliance")
     module = pathlib.Path(sys.argv[1]) / MODULE
     kernel = pathlib.Path(os.environ.get("KERNEL") or debian.TDX_KERNEL)
     if not module.is_file():
-        raise HarnessError(f"{module} is not there; build it against the headers of {kernel}:\n"
+        raise HarnessError(f"{module} does not exist; build it against the headers of {kernel}:\n"
                            f"make -C {module.parent} KERNEL_SRC=HEADERS")  # fmt: skip
     passed, number, failed = judge(run(module, kernel))
     known = reasons()
@@ -81,10 +81,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main())
-    except HarnessError as error:
-        print(f"tdx-compliance: {error}", file=sys.stderr)
-        sys.exit(Status.NOT_STARTED)
-    except KeyboardInterrupt:
-        sys.exit(Status.INTERRUPTED)
+    run_tool("tdx-compliance", main)

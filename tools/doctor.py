@@ -14,8 +14,8 @@ USES = [
     ("bochs", "grub-efi", "UEFI with VT-x"),
     ("qemu-kvm", "grub-bios", "make run MACHINE=qemu-kvm: a real CPU, nested"),
     ("nested", "kernel", "make run MACHINE=nested: QEMU/KVM, itself in Bochs; a minute or two"),
-    ("qemu-tcg", "kernel", "no VT-x: to see the polite refusal"),
-    ("qemu-tcg", "grub-efi", "no VT-x: to see the polite refusal"),
+    ("qemu-tcg", "kernel", "no VT-x: shows how eptvisor refuses such a CPU"),
+    ("qemu-tcg", "grub-efi", "no VT-x: shows how eptvisor refuses such a CPU"),
 ]
 TOOLS = [
     ("gcc", "gcc", "building"),

@@ -31,7 +31,7 @@ HOW = ({"MACHINE": "nested", "METHOD": "kernel", "TIMEOUT": "600"} if NESTED els
 
 
 def boot(image: Image, command_line: str) -> str:
-    """The tests that failed, or an empty text."""
+    """Returns the names of the tests that failed, or an empty text."""
     guests = " ".join(f"build/guest/{name}.elf:testctl,budget=600000" for name in GUESTS)
     output = image.run("/usr/bin/python3", "tools/run.py", NAME="gaps", CMDLINE=command_line,
                        GUESTS=guests, **HOW)  # fmt: skip

@@ -11,20 +11,19 @@ SMP= CPU= MACHINE= CMDLINE= PER_BOOT=          fix these instead of choosing the
 
 import collections
 import os
-import sys
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 from harness import session
 from harness.campaign import BUDGET_MS, PER_BOOT, STEPS, Campaign, Failure, endings, judge
-from harness.errors import HarnessError, Status
+from harness.errors import run_tool
 
 env = os.environ.get
 
 
-def number(name: str, otherwise: int) -> int:
-    return int(env(name) or otherwise)
+def number(name: str, default: int) -> int:
+    return int(env(name) or default)
 
 
 def report(campaign: Campaign, boot: int, failure: Failure) -> None:
@@ -56,7 +55,7 @@ def run_campaign(campaign: Campaign, vms: int, boots: list[int], jobs: int) -> i
           f"{time.monotonic() - begin:.0f} s: {total}")  # fmt: skip
     kinds = collections.Counter(failure.kind for failure in failures if failure.ours)
     if emulators:
-        print(f"hostile: {emulators} of the emulator's own (docs/EMULATOR-GAPS.md)")
+        print(f"hostile: {emulators} failures of the emulator itself (docs/EMULATOR-GAPS.md)")
     ours = len(failures) - emulators
     print(f"hostile: {ours} failures" + (f" {dict(kinds)}" if ours else ""))
     return 1 if ours else 0
@@ -75,7 +74,7 @@ def signature(run: session.Run) -> tuple[str, str]:
 
 
 def ranges(steps: list[str]) -> str:
-    """Steps as an argument of the guest: `1,3-7`; a step of a CPU other than the first as `1.4`."""
+    """Formats steps as an argument of the guest: `0.1,0.3-7` are steps of vCPU 0."""
     parts: list[list[tuple[int, int]]] = []
     for cpu, step in sorted((int(c), int(s)) for c, s in (step.split(".") for step in steps)):
         if parts and parts[-1][-1] == (cpu, step - 1):
@@ -89,7 +88,8 @@ def ranges(steps: list[str]) -> str:
 
 
 def shrink(steps: list[str], fails: Callable[[list[str]], bool]) -> list[str]:
-    """Fewer steps that still fail: whole halves first, then smaller pieces (delta debugging)."""
+    """Returns fewer steps that still fail. Removes whole halves first, then smaller pieces (delta
+    debugging)."""
     size = max(len(steps) // 2, 1)
     while True:
         at, shorter = 0, False
@@ -105,16 +105,16 @@ def shrink(steps: list[str], fails: Callable[[list[str]], bool]) -> list[str]:
 
 
 def run_one(campaign: Campaign, vm: int) -> int:
-    trace, told = env("TRACE"), env("STEPS") or ""
+    trace, steps = env("TRACE"), env("STEPS") or ""
     # Printing the steps takes longer than executing them.
     budget = 60000 if trace else BUDGET_MS
-    run = session.run(campaign.alone(vm, f"{told}{' trace' * bool(trace)}".strip(), budget),
+    run = session.run(campaign.alone(vm, f"{steps}{' trace' * bool(trace)}".strip(), budget),
                       show=print)  # fmt: skip
     found = judge(run)
     for failure in found:
         print(f"hostile: {failure.kind}: {failure.text}")
     if not found:
-        print("hostile: alone it does no harm")
+        print("hostile: the VM does no harm when it runs alone")
     if not env("SHRINK") or not found:
         return 1 if found else 0
     wanted = signature(run)
@@ -146,10 +146,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main())
-    except HarnessError as error:
-        print(f"hostile: {error}", file=sys.stderr)
-        sys.exit(Status.NOT_STARTED)
-    except KeyboardInterrupt:
-        sys.exit(Status.INTERRUPTED)
+    run_tool("hostile", main)

@@ -4,12 +4,11 @@
 
 A file may include headers of its own folder and of the folders listed before it in layers.txt.
 Product code includes nothing from the system but the compiler's freestanding headers, and Linux'
-headers for user space. Every file
-may include guest/abi.h, the contract with the guests. Guest programs include only their own files,
-guest/abi.h, lib/, the boot shim's TDCALL, and two headers of code that single programs are linked
-with: the decoder, for generating instructions, and the bus, which is measured. The boot shim of a
-TD includes only its own files, lib/ and the status codes; guest/shim/interface.h is its contract
-with the loader.
+headers for user space. Every file may include guest/abi.h, the contract with the guests. Guest
+programs include only their own files, guest/abi.h, lib/, the boot shim's TDCALL, and two headers of
+code that single programs are linked with: the decoder, for generating instructions, and the bus,
+which is measured. The boot shim of a TD includes only its own files, lib/ and the status codes;
+guest/shim/interface.h is its contract with the loader.
 """
 
 import pathlib
@@ -32,7 +31,7 @@ def layer_of(path: str) -> str | None:
 
 
 def complaint(path: str, kind: str, included: str) -> str | None:
-    """Why `path` must not include `included`, or None."""
+    """Returns why `path` must not include `included`, or None if it may."""
     if kind == "<":
         allowed = included in FREESTANDING or included.startswith("linux/")
         return None if allowed else "is not a freestanding header"
@@ -74,7 +73,7 @@ def check(root: pathlib.Path) -> list[str]:
 
 # ---- Calls that point up -------------------------------------------------------------------------
 # The linker finds any name. A function or variable of a higher folder may be used only if a header
-# of the user's folder, or of a lower one, declares it behind a comment with "Supplied by FILE".
+# of the user's folder, or of a lower one, declares it after a comment with "Supplied by FILE".
 COMMENT = re.compile(r"/\*((?:(?!\*/).)*)\*/\n(?=(.*?)(?:\n\n|\Z))", re.S)
 SUPPLIER = re.compile(r"Supplied by\s+(?:\* )?([\w/]+\.[cS])")
 
@@ -92,9 +91,9 @@ def supplied(root: pathlib.Path) -> dict[str, tuple[str, str]]:
 
 
 def symbols(root: pathlib.Path, objects: pathlib.Path) -> tuple[dict[str, str], list]:
-    """Where each global name is defined, and (file, name) of what each file needs of others. Files
-    are named without their ends: `vm/run` stands for build/obj/vm/run.o. Objects whose source has
-    gone are left out."""
+    """Returns where each global name is defined, and (file, name) of what each file needs of
+    others. Files are named without their suffixes: `vm/run` stands for build/obj/vm/run.o. Objects
+    whose source has gone are left out."""
     compiled = (objects / pathlib.Path(p).with_suffix(".o") for p in sources(root))
     existing = sorted({str(path) for path in compiled if path.exists()})
     text = subprocess.check_output(["nm", "-P", "-A", *existing], text=True)
@@ -123,7 +122,7 @@ def check_calls(root: pathlib.Path, objects: pathlib.Path) -> list[str]:
         at_home = header and LAYERS.index(layer_of(header) or own) <= LAYERS.index(own)
         if not at_home or pathlib.Path(file).with_suffix("").as_posix() != definer:
             found.append(f"{user}: {name} points up, to {definer}; a header of {own}/ or below has "
-                         f"to declare it behind a comment with \"Supplied by {definer}.c\"")
+                         f"to declare it after a comment with \"Supplied by {definer}.c\"")
     return found
 
 

@@ -18,19 +18,18 @@ import os
 import pathlib
 import re
 import subprocess
-import sys
 
 import bench
 import start
 from harness import bochs, debian, linux, session
 from harness.boot import BUILD, Boot, Guest
-from harness.errors import HarnessError, Status
+from harness.errors import HarnessError, Status, run_tool
 
 VERSION = "2.7"  # of Bochs
-STOPS = 1_000_000  # more than there are
+STOPS = 1_000_000  # more than a boot has
 ENTRY = 0x1000000  # where GRUB enters the kernel in protected mode
 MOST = 2.0  # percents of all instructions that the hypervisor may execute
-MOST_BESIDE = 300  # KiB that a VM with one vCPU may take beside its RAM
+MOST_BESIDE = 300  # KiB that a VM with one vCPU may take in addition to its RAM
 # How many quadwords the REP STOSQ clears that these functions contain.
 CLEARS = {"page_clear": 512, "clearing_take_block": 16384}
 INITRD = debian.INITRD.with_name("initrd-mark")
@@ -38,7 +37,7 @@ TDX_INITRD = debian.INITRD.with_name("initrd-tdx-mark")
 MARK = {"bin/mark": BUILD / "linux/mark"}
 STOP = re.compile(r"^(?:\(0\) (Magic|Caught|Break).*\n)?Next at t=(\d+)\n"
                   r"\(0\) \[\w+\] \w+:(\w+) \([^)]*\): (\w+)", re.M)  # fmt: skip
-MEMORY = re.compile(r"^# linux: (\d+) KiB of RAM are in use, and (\d+) KiB beside it$", re.M)
+MEMORY = re.compile(r"^# linux: (\d+) KiB of RAM are in use, and (\d+) KiB of other memory$", re.M)
 # How the kernel of Debian 13 is booted, and the words for that.
 TDX_RUNS = {"a normal guest": ("entry=64",), "a TD that is not measured": ("tdx", "measure=0"),
             "a TD": ("tdx",)}  # fmt: skip
@@ -55,7 +54,7 @@ class Cost:
     hypervisor: int
     cleared: int  # of those: repetitions of REP STOSQ that clear the guest's new pages
     ram: int = 0  # KiB of RAM that the guest has touched
-    beside: int = 0  # KiB that the VM has taken beside its RAM
+    beside: int = 0  # KiB that the VM has taken in addition to its RAM
 
     @property
     def share(self) -> float:
@@ -68,7 +67,8 @@ class Cost:
 
 
 def _code() -> tuple[list[int], dict[int, int]]:
-    """The addresses of VMLAUNCH and VMRESUME, and of what precedes the REP STOSQ of CLEARS."""
+    """Returns the addresses of VMLAUNCH and VMRESUME, and of the instructions that precede the REP
+    STOSQ of CLEARS."""
     lines = subprocess.run(["objdump", "-d", start.IMAGE], capture_output=True, text=True,
                            check=True).stdout.splitlines()  # fmt: skip
     entries, clears, function, before = [], {}, "", 0
@@ -162,7 +162,7 @@ def bare(name: str) -> int:
 
 
 def kernel_version(kernel: pathlib.Path = debian.KERNEL) -> str:
-    """By the header of a bzImage."""
+    """Returns the version that the header of a bzImage contains."""
     image = kernel.read_bytes()
     place = int.from_bytes(image[0x20E:0x210], "little") + 0x200
     return image[place : image.index(0, place)].split()[0].decode()
@@ -181,7 +181,7 @@ def tdx_table(version: str, costs: tuple[Cost, ...]) -> str:
          *(f"{cost.share_of_ticks:.1f} %" for cost in costs)),
         ("exits", *(str(cost.exits) for cost in costs)),
         ("KiB of RAM that are in use", *(str(cost.ram) for cost in costs)),
-        ("KiB that the VM takes beside its RAM", *(str(cost.beside) for cost in costs)),
+        ("KiB that the VM takes in addition to its RAM", *(str(cost.beside) for cost in costs)),
     )  # fmt: skip
     head = f"| from the first entry to the shell, Linux {version} | " + " | ".join(TDX_RUNS) + " |"
     return "\n".join([head, "|---" * (1 + len(costs)) + "|",
@@ -199,7 +199,7 @@ def table(version: str, cost: Cost, alone: int) -> str:
         ("the hypervisor's share of the instructions", f"{cost.share:.2f} %"),
         ("exits", str(cost.exits)),
         ("KiB of RAM that the kernel has touched", str(cost.ram)),
-        ("KiB that the VM takes beside its RAM", str(cost.beside)),
+        ("KiB that the VM takes in addition to its RAM", str(cost.beside)),
     )  # fmt: skip
     return "\n".join([f"| from entry to shell | Linux {version} |", "|---|---|",
                       *(f"| {what} | {value} |" for what, value in rows)])  # fmt: skip
@@ -227,8 +227,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main())
-    except HarnessError as error:
-        print(f"bench-linux: {error}", file=sys.stderr)
-        sys.exit(Status.NOT_STARTED)
+    run_tool("bench-linux", main)

@@ -17,14 +17,14 @@ import sys
 
 from harness import debian, session
 from harness.boot import BUILD, ROOT, Boot
-from harness.errors import HarnessError, Status
+from harness.errors import HarnessError, Status, run_tool
 
 TIMEOUT = 3000.0  # seconds of the emulator's CPU time
 
 
 def dynamic(command: list[str]) -> dict[str, pathlib.Path]:
-    """The files of a program by their path in the initrd. `command` is what tools/unpack.sh
-    prints: the loader, the path of the libraries, and the program."""
+    """Returns the files of a program, by their paths in the initrd. `command` is what
+    tools/unpack.sh prints: the loader, the path of the libraries, and the program."""
     loader, option, path, program = command
     tree = program.removesuffix("/usr/bin/stress-ng")
     listed = subprocess.run(
@@ -72,10 +72,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main())
-    except HarnessError as error:
-        print(f"linux: {error}", file=sys.stderr)
-        sys.exit(Status.NOT_STARTED)
-    except KeyboardInterrupt:
-        sys.exit(Status.INTERRUPTED)
+    run_tool("linux", main)

@@ -13,25 +13,31 @@ TSAN_SRC   := $(filter $(PURE) tests/%,$(TSAN_SRC))
 SECURE_SRC := $(wildcard ept/secure*.c) lib/host_tlb.c tests/unit/support.c \
               tests/unit/ept/test_secure_threads.c
 
+PCI_SRC := $(addprefix dev/,pci.c pci_function.c pci_host.c pci_interrupts.c) mmio/bus.c \
+           mmio/bus_change.c lib/host_tlb.c tests/unit/support.c
+
 .PHONY: tsan model
-# The MMU, the secure side, a disk of several vCPUs, and the switch.
-tsan: $(addprefix $(B)/tsan/,threads mirror secure disk switch) ## what CPUs share, by TSan
+# The MMU, the secure side, a disk of several vCPUs, the switch, and the PCI bus.
+tsan: $(addprefix $(B)/tsan/,threads mirror secure disk switch pci) ## what CPUs share, by TSan
 	$(Q)for program in $^; do TSAN_OPTIONS=halt_on_error=1 $$program || exit 1; done
 
 $(B)/tsan/threads: $(TSAN_SRC)
 $(B)/tsan/mirror: $(TSAN_SRC:%/test_mmu_threads.c=%/test_mmu_mirror_threads.c)
 $(B)/tsan/secure: $(SECURE_SRC)
+# A lock orders all changes of the bus, and nobody looks anything up: its fences do not matter.
+$(B)/tsan/pci: TSAN_FLAGS += -Wno-tsan
+$(B)/tsan/pci: $(PCI_SRC) tests/unit/dev/test_pci_threads.c
 $(B)/tsan/switch: dev/switch.c lib/host_tlb.c tests/unit/support.c \
     tests/unit/dev/test_switch_threads.c
 $(B)/tsan/%: $(HEADERS) $(wildcard tests/unit/*.h tests/unit/*/*.h)
 	@mkdir -p $(@D)
 	$(Q)$(HOSTCC) $(TSAN_FLAGS) -fsanitize=thread $(filter %.c,$^) -lcmocka -lpthread -o $@
 
-# vm/disk.c and vm/dma.c are part of the test. ThreadSanitizer does not know fences, but those of a
+# vm/virtio_unit.c and vm/dma.c are part of the test. ThreadSanitizer does not know fences, but those of a
 # queue order accesses to guest memory, which are atomic.
 TSAN_DISK := $(addprefix dev/,virtio.c virtio_blk.c virtio_mmio.c virtq.c locked.c ioapic.c) \
              lib/host_tlb.c tests/unit/support.c tests/unit/vm/test_disk_threads.c
-$(B)/tsan/disk: $(TSAN_DISK) vm/disk.c vm/dma.c $(HEADERS) tests/unit/support.h
+$(B)/tsan/disk: $(TSAN_DISK) vm/virtio_unit.c vm/dma.c $(HEADERS) tests/unit/support.h
 	@mkdir -p $(@D)
 	$(Q)$(HOSTCC) $(TSAN_FLAGS) -Wno-tsan -fsanitize=thread $(TSAN_DISK) -lcmocka -lpthread -o $@
 
@@ -43,7 +49,7 @@ MODEL_FLAGS := $(filter-out -O1 -fsanitize=% -fno-sanitize-recover=all,$(HOSTFLA
 MODEL_SRC   := $(TSAN_SRC:%/test_mmu_threads.c=%/test_mmu_adversary.c)
 SEED        := $(shell date +%Y%m%d)
 
-model: $(addprefix $(B)/model/,adversary mirror secure) ## 10^7 steps, the worst TLB; SEED=
+model: $(addprefix $(B)/model/,adversary mirror secure) ## 10^7 steps against the worst TLB; SEED=
 	$(Q)SECURE_STEPS=10000000 SECURE_SEED=$(SEED) $(B)/model/secure
 	$(Q)MIRROR_STEPS=5000000 MIRROR_SEED=$(SEED) $(B)/model/mirror
 	$(Q)for half in 0 1; do \
@@ -79,7 +85,7 @@ lint-mutants: | lint-deps
 
 .PHONY: gaps
 gaps: all guests $(B)/optrom.bin $(NESTED) | deps-run
-gaps: ## which mutants the guests notice on the emulator; slow. MACHINE=nested: under KVM in it
+gaps: ## list which mutants the guests detect on the emulator; slow. MACHINE=nested: in KVM
 	$(Q)$(PYTHON) tools/gaps.py $(MUTANTS)
 
 # ---- Proofs -------------------------------------------------------------------------------------
@@ -87,7 +93,7 @@ gaps: ## which mutants the guests notice on the emulator; slow. MACHINE=nested: 
 prove: ## prove statements about SPTEs, roots and the secure side with CBMC
 	$(Q)tools/prove.sh $(B)/cbmc
 
-# ---- Cost: instructions guest to guest, on an emulator that counts them -------------------------
+# ---- Costs, in instructions from guest to guest, which the emulator counts ----------------------
 .PHONY: bench bench-mmu bench-mmio bench-cpu bench-io bench-linux bench-tdx bench-private bench-smp
 KVM_HALF := $(if $(QUICK),,$(addprefix $(B)/kvm/,init seed.so kernel))
 bench: all guests $(B)/optrom.bin $(KVM_HALF) | deps-run

@@ -17,14 +17,16 @@ COPIED = ["Makefile", *layers.LAYERS, "guest", "tools",
           "linker.ld", "tests/unit", "tests/target", "build/obj", "build/guest", "build/font.c",
           "build/quote_key.c", "build/shim", "build/optrom.bin"]  # fmt: skip
 IMAGES = ["build/eptvisor.elf", "build/eptvisor32.elf"]
-# Where they are: Linux under the image and in its VMs, and what is in the initrd.
+# Copied where they exist: the Linux kernels below the image and in its VMs, and the initrd's
+# programs.
 LINUX = ["build/kvm/kernel", "build/kvm/nested", "build/linux/kernels/trixie-cloud",
          *(f"build/linux/{name}" for name in ("busybox", "tsc", "mark", "tdreport"))]  # fmt: skip
 
 
 class Image:
     def __init__(self, path: Path) -> None:
-        """With the objects and their times, so that only what a mutant touches is compiled."""
+        """Copies the sources and the objects with their times, so that only what a mutant touches
+        is compiled."""
         self.path = path
         shutil.rmtree(path, ignore_errors=True)
         for name in COPIED + IMAGES + [name for name in LINUX if (ROOT / name).exists()]:
@@ -36,7 +38,7 @@ class Image:
                 shutil.copy2(source, target)
 
     def run(self, *command: str, stdin: str = "", **environment: str) -> str:
-        """The output, and after it "failed" if the command has."""
+        """Returns the command's output, followed by a line "failed" if the command failed."""
         result = subprocess.run(command, cwd=self.path, env={**os.environ, **environment},
                                 text=True, errors="replace", input=stdin, stdout=subprocess.PIPE,
                                 stderr=subprocess.STDOUT, check=False)  # fmt: skip
@@ -47,7 +49,8 @@ class Image:
 
     @contextlib.contextmanager
     def broken_by(self, mutant: Mutant) -> Iterator[str]:
-        """Puts the mutant in and builds; gives what went wrong, or nothing. Mends it afterwards."""
+        """Applies the mutant and builds. Yields what went wrong, or an empty text. Restores the
+        sources afterwards."""
         sound = {file: (self.path / file).read_bytes() for file in mutant.files}
         try:
             mutant.apply(self.path)
@@ -61,8 +64,8 @@ class Image:
                 (self.path / file).write_bytes(content)
 
     def passes(self, test: str) -> bool:
-        """Runs `test_file.py::test` with the image that was built last. A boot that hangs fails, by
-        its own limit of CPU time."""
+        """Runs `test_file.py::test` with the image that was built last. A boot that hangs fails
+        when its limit of CPU time is reached."""
         command = ["/usr/bin/python3", "-m", "pytest", "-q", "-x", f"tests/target/{test}"]
         ours = {name: value for name, value in os.environ.items() if name != "GUESTS"}
         pytest = subprocess.run(command, cwd=self.path, env=ours, text=True, errors="replace",

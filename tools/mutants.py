@@ -36,7 +36,7 @@ ROOT = Path(__file__).resolve().parent.parent
 FOLDER = ROOT / "tests" / "mutants"
 BUILD = ROOT / "build"
 SCRATCH = BUILD / "mutants"
-# Quick ones first; the adversary finds what they don't, the threads what it does not.
+# Fast tests come first. The adversary finds what these miss, and the threads find races.
 TESTS = """spte ept_format mmu_patches mmu_rules mmu_trace mmu_pml mmu_fault mmu_tlb mmu_nomem
            mmu_slots mmu_huge mmu_roots mmu_sides ghci ve_rules mmu_stores mmu_memory
            mmu_stores_random mmu_adversary mmu_threads""".split()
@@ -59,8 +59,8 @@ def run(tree, *command):
 
 
 def run_test(tree, program, limit):
-    """The exit code, 0 if all passed, or None after a timeout. The first failure ends the program,
-    because a mutant may leave locks behind on which the next test would hang."""
+    """Returns the exit code, 0 if all passed, or None after a timeout. The first failure ends the
+    program, because a mutant may leave locks behind on which the next test would hang."""
     with subprocess.Popen([program], cwd=tree, env=ENVIRONMENT, stdin=subprocess.DEVNULL,
                           stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as test:  # fmt: skip
         hung = threading.Event()
@@ -100,8 +100,8 @@ class Baseline:
         return BUILD / "host" / Path(source.removeprefix("build/")).with_suffix(".o")
 
     def limit(self, test, anew=False):
-        """The test must pass without a mutant. One that takes eight times as long hangs, unless a
-        sound test takes longer as well by now, because the machine is busy; `anew` asks that."""
+        """Returns the time limit of a test, which must pass without a mutant: eight times what it
+        takes then. `anew` measures again, because the machine may be busier by now."""
         with self.lock:
             if anew or test not in self.seconds:
                 start = time.monotonic()
@@ -112,7 +112,7 @@ class Baseline:
             return 5 + 8 * self.seconds[test]
 
     def check_target(self, test, image):
-        """A test of the image must pass without a mutant, too."""
+        """Checks that a test of the image passes without a mutant."""
         with self.lock:
             if test not in self.seconds:
                 self.seconds[test] = 0 if image.builds() and image.passes(test) else None
@@ -140,7 +140,8 @@ class Tree:
         return target if run(self.path, GCC, *FLAGS, "-c", source, "-o", target) == 0 else None
 
     def link(self, test, changed, done):
-        """The test program with the mutant in it, or None. `done` keeps what was compiled."""
+        """Returns the test program with the mutant in it, or None. `done` keeps compiled
+        objects."""
         main = unit_source(test)
         parts = (*PARTS, "tests") if test.startswith(NARROW) else None
         members = []
@@ -168,7 +169,7 @@ class Tree:
         return program
 
     def tests(self, mutant, order):
-        """What became of a mutant: (test or None, what happened)."""
+        """Returns the test that kills a mutant, or None, and what happened."""
         done = {}
         for test in order:
             limit = self.baseline.limit(test)
@@ -194,7 +195,8 @@ class Tree:
             return fault
 
     def judge(self, mutant, cbmc):
-        """As tests(), and the mutant has to be refuted by its proofs and seen by its boots."""
+        """Returns what tests() returns. Its proofs and its boots also have to fail with the
+        mutant."""
         try:
             if mutant.targets and (passing := self.survived_boots(mutant)):
                 return None, passing
@@ -297,7 +299,7 @@ def find_cbmc(wanted):
     folder = BUILD / "cbmc"
     if run(ROOT, "tools/cbmc.sh", folder) == 0:
         return folder
-    print("mutants: no CBMC here, so only the tests are asked", flush=True)
+    print("mutants: CBMC is not available, so no proofs are checked", flush=True)
     return None
 
 

@@ -33,7 +33,7 @@ ATTRIBUTE = re.compile(r"__attribute__\(\((?:[^()]|\([^()]*\))*\)\)")
 # Where the name is in the text up to the first `{`, `=` or `;`: of a type, function, variable.
 NAMES = [re.compile(r"^(?:struct|union|enum) (\w+)\s*$"), re.compile(r"\b([a-z]\w*)\("),
          re.compile(r"(\w+)(?:\[[^]]*\])*\s*$")]  # fmt: skip
-# The name behind a type without a name.
+# The name that follows a type without a name.
 BEHIND = re.compile(r"^\} (\w+)", re.M)
 
 
@@ -45,7 +45,8 @@ class MutantError(Exception):
 
 
 def definitions(lines: list[str]) -> Iterator[tuple[str, int, int]]:
-    """The name, first line and line after the last of each definition that begins in column 0."""
+    """Yields the name, the first line and the line after the last one of each definition that
+    begins in column 0."""
     at = 0
     while at < len(lines):
         start, at = at, at + 1
@@ -65,8 +66,8 @@ def definitions(lines: list[str]) -> Iterator[tuple[str, int, int]]:
 
 
 def end_of_definition(lines: list[str], start: int) -> int:
-    """The line after its last: one that begins with `}`, or before that one that ends a statement
-    outside of braces."""
+    """Returns the line after the last one of a definition. The last one begins with `}`, or is an
+    earlier one that ends a statement outside of braces."""
     depth = 0
     for at in range(start, len(lines)):
         line = lines[at]
@@ -78,7 +79,7 @@ def end_of_definition(lines: list[str], start: int) -> int:
 
 
 def find_definition(lines: list[str], name: str) -> tuple[int, int]:
-    """Its first line and the line after its last."""
+    """Returns the first line of a definition, and the line after its last one."""
     known = list(definitions(lines))
     found = [(start, end) for other, start, end in known if other == name]
     if len(found) == 1:
@@ -108,7 +109,7 @@ class Edit:
             self.new.append(line[1:])
 
     def apply(self, text: str) -> str:
-        """The file's text with the edit made. MutantError says why it cannot be."""
+        """Returns the file's text with the edit made, or raises MutantError with the reason."""
         lines = text.split("\n")
         start, end = 0, len(lines)
         if self.definition:
@@ -143,7 +144,7 @@ class Edit:
 @dataclasses.dataclass
 class Mutant:
     path: Path  # the file of the entry
-    line: int  # and its first line in it
+    line: int  # the first line of the entry
     name: str
     fields: dict[str, str]
     edits: list[Edit]
@@ -159,7 +160,7 @@ class Mutant:
 
     @property
     def test(self) -> str:
-        """Of tests/unit/, without `test_`; empty if only target tests show the mutant."""
+        """A test of tests/unit/, without `test_`; empty if only target tests show the mutant."""
         return self.fields.get("Test:", "")
 
     @property
@@ -175,7 +176,7 @@ class Mutant:
         return {edit.file for edit in self.edits}
 
     def changed(self, root: Path) -> dict[str, str]:
-        """The text of each of its files with the mutant in it. MutantError if an edit fails."""
+        """Returns the text of each changed file. Raises MutantError if an edit fails."""
         texts: dict[str, str] = {}
         for edit in self.edits:
             try:
@@ -201,7 +202,7 @@ class Mutant:
 
 
 def parse(path: Path) -> list[Mutant]:
-    """The mutants of a file. Raises MutantError for a line that is not understood."""
+    """Returns the mutants of a file. Raises MutantError for a line that is not understood."""
     found: list[Mutant] = []
     empty = 0  # lines, which belong to an edit only if it goes on after them
     for number, line in enumerate(path.read_text().split("\n"), 1):
@@ -228,7 +229,7 @@ def parse(path: Path) -> list[Mutant]:
 def check(mutant: Mutant) -> None:
     """Checks an entry without looking at the sources."""
     if not mutant.rules:
-        raise MutantError(f"{mutant.where}: wants `Breaks RULE, RULE: what it does wrong.`")
+        raise MutantError(f"{mutant.where}: has no line `Breaks RULE, RULE: what it does wrong.`")
     if not mutant.edits:
         raise MutantError(f"{mutant.where}: has no edit, `@ FILE DEFINITION`")
     for edit in mutant.edits:
@@ -238,7 +239,7 @@ def check(mutant: Mutant) -> None:
 
 
 def load(folder: Path) -> list[Mutant]:
-    """All mutants of a folder. Each has a name of its own, or MutantError is raised."""
+    """Returns all mutants of a folder. Raises MutantError if two have the same name."""
     found = [mutant for path in sorted(folder.glob("*.mutants")) for mutant in parse(path)]
     names: dict[str, Mutant] = {}
     for mutant in found:

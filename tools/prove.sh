@@ -7,7 +7,7 @@ sources="mmu/spte.c mmu/transition.c ept/caps.c ept/misconfig.c ept/secure.c ept
 folder=$1
 shift
 if ! cbmc=$("$(dirname "$0")/cbmc.sh" "$folder"); then
-    echo "prove: no CBMC here, so nothing is proved; install cbmc, or let it be downloaded" >&2
+    echo "prove: CBMC is not available, so nothing is proved; install cbmc, or unset NO_DEPS" >&2
     echo "0 proved, 0 failed, 1 skipped"
     exit 0
 fi

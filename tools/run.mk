@@ -2,6 +2,8 @@
 # Running and testing the image. Included by the Makefile, after the guest programs.
 
 PYTHON := /usr/bin/python3
+# The release of Debian whose packages are used: this computer's.
+RELEASE = $(shell . /etc/os-release && echo $$VERSION_CODENAME)
 
 # ---- make run ---------------------------------------------------------------------------------
 # The guests: `[name=]path[:word,word...[:args]] ...`. A program NAME gets the words
@@ -57,16 +59,26 @@ run: | deps-run ## boot with GRUB, run the guests, print the results
 INITRD_FILES := $(addprefix $(B)/linux/,busybox tsc mark)
 LINUX_FILES  := $(if $(KERNEL),,$(B)/kvm/kernel) $(if $(INITRD),,$(INITRD_FILES)) $(B)/optrom.bin
 .PHONY: linux linux-files linux-matrix
-linux linux-files: all $(LINUX_FILES)
+linux linux-files: all $(LINUX_FILES) $(NESTED)
 linux: | deps-run ## Debian's Linux in a VM, with its shell in this terminal
 	$(Q)$(PYTHON) tools/linux.py
+
+# A whole Debian, by default of this computer's release.
+.PHONY: debian
+debian: export RELEASE := $(RELEASE)
+debian: all $(B)/optrom.bin $(B)/debian/$(RELEASE)/root.img | deps-run
+debian: ## a whole Debian with systemd in a VM, with its login in this terminal; RELEASE=, VCPUS=
+	$(Q)$(PYTHON) tools/linux.py debian
+
+$(B)/debian/%/root.img:
+	$(Q)tools/debian/image.sh $(@D) $*
 
 # The kernel of Debian 13 in a TD, on any Debian: that of Debian 12 cannot be a TDX guest.
 TDX_KERNEL := $(B)/linux/kernels/trixie-cloud
 TDX_FILES  := $(if $(KERNEL),,$(TDX_KERNEL)) \
               $(if $(INITRD),,$(INITRD_FILES) $(B)/linux/tdreport) $(B)/optrom.bin
 .PHONY: tdx tdx-files
-tdx tdx-files: all $(TDX_FILES)
+tdx tdx-files: all $(TDX_FILES) $(NESTED)
 tdx: | deps-run ## Debian's Linux as a TDX guest, with its shell in this terminal
 	$(Q)$(PYTHON) tools/linux.py tdx
 
@@ -105,7 +117,6 @@ $(B)/linux/busybox:
 
 # Programs that test a machine, in a VM with Linux on four vCPUs: stress-ng of this Debian with its
 # libraries, and the kernel's own tests, built from Debian's source of this kernel.
-RELEASE = $(shell . /etc/os-release && echo $$VERSION_CODENAME)
 .PHONY: linux-stress linux-selftests
 linux-stress linux-selftests: all $(B)/kvm/kernel $(INITRD_FILES) $(B)/optrom.bin
 linux-stress: $(B)/linux/stress-ng/command
@@ -115,14 +126,14 @@ linux-stress: | deps-run ## stress-ng --verify in Linux; SECONDS_EACH=, VCPUS=; 
 linux-selftests: | deps-run ## the kernel's tests of its x86 entry code in Linux; some minutes
 	$(Q)$(PYTHON) tools/linux_programs.py linux selftests $(B)/linux/selftests
 
-# The same in a TDX guest, with the kernel's test of its driver.
+# stress-ng and the selftests in a TDX guest, with the kernel's test of its driver.
 .PHONY: tdx-stress tdx-selftests
 tdx-stress tdx-selftests: all $(TDX_FILES)
 tdx-stress: $(B)/linux/stress-ng/command
 tdx-selftests: $(B)/linux/selftests-tdx
-tdx-stress: | deps-run ## the same in a TDX guest
+tdx-stress: | deps-run ## stress-ng --verify in a TDX guest; options as for linux-stress
 	$(Q)$(PYTHON) tools/linux_programs.py tdx stress $(B)/linux/stress-ng
-tdx-selftests: | deps-run ## the same in a TDX guest, and the kernel's test of its driver tdx-guest
+tdx-selftests: | deps-run ## the kernel's selftests of x86 and of tdx-guest in a TDX guest
 	$(Q)$(PYTHON) tools/linux_programs.py tdx selftests $(B)/linux/selftests-tdx
 
 # Intel's compliance tests of a TDX guest, from a checkout of LKVS with a module built against the
@@ -176,6 +187,7 @@ smp-guests: export GUESTS := $(foreach g,$(filter-out %_bench,$(filter smp%,$(GU
 tested run-guests smp-guests: # lists for the tests
 	@echo "$$GUESTS"
 
+test: export FUZZ_SECONDS := 15
 test: | deps-base ## everything that CI runs, on every CPU model, firmware and switch
 	$(Q)$(PYTHON) tools/check.py unit lint tsan model prove fuzz mutants-sample target
 

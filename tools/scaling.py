@@ -11,7 +11,7 @@ from harness.boot import BUILD, ROOT
 
 CHART = ROOT / "docs/scaling.svg"
 CSV = BUILD / "bench/scaling.csv"
-# What grows, and the curves over it, each with its label.
+# The x axes, and the curves over each of them, with their labels.
 AXES = {
     "slots": {
         "mmio_write": "MMIO write, made before",

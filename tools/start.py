@@ -103,6 +103,7 @@ def measure(folder: str) -> list[tuple[str, int, str]]:
     rows.append(("boot_to_guest", sum(parts.values()), "instructions"))
     memory = list(_allocations(f"{folder}-memory", symbols))
     if RAM not in dict(memory):
-        raise HarnessError(f"{folder}: nothing was allocated by {RAM}, so what is the guest's RAM?")
+        raise HarnessError(f"{folder}: {RAM} allocated nothing, but it should "
+                           "allocate the guest's RAM")
     rows.append(("vm_bytes", sum(size for name, size in memory if name != RAM), "bytes"))
     return rows + [(name, value, "bytes") for name, value in image().items()]

@@ -1,8 +1,8 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: MIT
-"""The targets of the Makefile: `targets.py help MAKEFILE...` lists the targets with their
-descriptions, which follow `##`; `targets.py docs MAKEFILE...` checks that each `make TARGET` in a
-code block, a code span or an indented command of the documents is one that help lists."""
+"""Lists or checks the targets of the Makefile: `targets.py help MAKEFILE...` lists the targets with
+their descriptions, which follow `##`; `targets.py docs MAKEFILE...` checks that each `make TARGET`
+in a code block, a code span or an indented command of the documents is one that help lists."""
 
 import pathlib
 import re

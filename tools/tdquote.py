@@ -94,7 +94,7 @@ def verifies(public: bytes, content: bytes, signature: bytes) -> bool:
 
 
 ATTESTATION = Key("attestation")
-PLATFORM = Key("platform")  # it stands for the one whose certificate Intel signs
+PLATFORM = Key("platform")  # in place of the key whose certificate Intel signs
 
 
 # ---- The certificate of the platform's key (X.509, DER) -----------------------------------------
@@ -120,7 +120,7 @@ COMMON_NAME = der(OBJECT, bytes.fromhex("550403"))
 
 
 def certificate() -> bytes:
-    """Of the platform's key, signed by itself."""
+    """Returns the self-signed certificate of the platform's key."""
     name = der(SEQUENCE, der(SET, der(SEQUENCE, COMMON_NAME,
                der(TEXT, b"eptvisor test quotes, which prove nothing"))))  # fmt: skip
     validity = der(SEQUENCE, der(TIME, b"20260101000000Z"), der(TIME, b"20991231235959Z"))
@@ -154,7 +154,7 @@ AUTHENTICATION = b"eptvisor"
 
 
 def key_data() -> bytes:
-    """What follows the signature in each quote: the key, and why it should be trusted."""
+    """Returns what follows the signature in each quote: the key and its certification."""
     report = bytearray(QE_REPORT)
     report[QE_SIGNER : QE_SIGNER + 32] = b"eptvisor, which is not Intel".ljust(32, b"\0")
     report[QE_DATA] = sha256(ATTESTATION.public + AUTHENTICATION)
@@ -193,13 +193,13 @@ def write_key() -> None:
 
 
 def body_of(report: bytes) -> bytes:
-    """The body of a quote of this TDREPORT."""
+    """Returns the body of a quote that is made of this TDREPORT."""
     tcb, td = report[256:512], report[512:1024]
     return tcb[8:128] + td[:400] + report[128:192]
 
 
 def complaints(quote: bytes, report: bytes | None) -> list[str]:
-    """What is wrong with a quote; the first things first."""
+    """Returns what is wrong with a quote, in the order of its fields."""
     if len(quote) < SIGNED + 4:
         return [f"it has {len(quote)} bytes, too few for a quote"]
     found = []

@@ -6,16 +6,16 @@ REPORT is a file with the report's 1024 bytes, or with their hexadecimal digits 
 of a guest that printed them: lines of digits, maybe in groups and with the VM's name in front), or
 `-` for standard input. Each FILE and STRING is a module as the boot loader was given it: the kernel
 with its string (`/linux tdx mem=512M -- console=ttyS0`), then the modules that belong to it
-(`+initrd initrd`). All fields are printed by name. Without modules, the report is only compared
-with itself: its hashes and what is always the same. With them, MRTD, the RTMRs and the attributes
-are computed from the files, with what the boot shim measures, and compared.
+(`+initrd initrd`). All fields are printed by name. Without modules, only the hashes
+in the report and the fields with constant values are checked. With them, MRTD, the RTMRs and the
+attributes are computed from the files, with what the boot shim measures, and compared.
 
 Options: --data HEX, the 64 bytes that the TD has put into the report (or their beginning, before
 zeros); --rtmr N HEX, another extension of RTMR N, by the guest itself, after those of the shim.
 
 The MAC is the only thing that cannot be checked here, because its key never leaves the machine: the
-leaf MR.VERIFYREPORT checks it there. The exit status is 0 if all is as it should be, 1 if it is
-not, and 2 if that could not be found out.
+leaf MR.VERIFYREPORT checks it there. The exit status is 0 if all fields are as
+expected, 1 if not, and 2 if the report could not be checked.
 """
 
 import dataclasses
@@ -80,7 +80,7 @@ CHUNK = 256  # bytes that one MR.EXTEND measures
 
 
 class CannotSay(Exception):
-    """There is no answer; the message says why."""
+    """The report cannot be checked; the message says why."""
 
 
 def sha384(*parts: bytes) -> bytes:
@@ -143,7 +143,8 @@ def shown(name: str, value: bytes) -> str:
     return value.hex()
 
 
-# ---- What it should be ---------------------------------------------------------------------------
+# ---- Expected values
+# ------------------------------------------------------------------------------
 
 
 def padded(value: bytes, name: str) -> bytes:
@@ -151,7 +152,7 @@ def padded(value: bytes, name: str) -> bytes:
 
 
 def always(report: bytes) -> dict[str, bytes]:
-    """What holds for each report of a TD here, whatever the TD is."""
+    """Returns the fields that are the same in each TD of eptvisor, and the hashes."""
     zero = [name for name in FIELDS if "RESERVED" in name]
     zero += ["CPUSVN", "TEE_TCB_INFO.ATTRIBUTES", "MRCONFIGID", "MROWNER", "MROWNERCONFIG"]
     zero += ["SERVTD_HASH"]
@@ -219,7 +220,7 @@ class Event:
 
 
 def shim_events(image: Image) -> list[Event]:
-    """What the parameters of the boot shim tell it to measure, in this order."""
+    """Returns what the boot shim measures according to its parameters, in this order."""
     page = image.read(SHIM_PARAMETERS, PAGE)
     magic, version, _, _, _, _, items = SHIM_HEAD.unpack_from(page)
     if magic != SHIM_MAGIC or version != SHIM_VERSION:
@@ -243,7 +244,7 @@ def rtmrs(events: list[Event], more: list[tuple[int, bytes]]) -> list[bytes]:
 
 
 def image_of(modules: list[tuple[str, str]]) -> Image:
-    """The image that the hypervisor's own loader makes of these files."""
+    """Returns the image that the hypervisor's own loader makes of these files."""
     if not IMAGE_TOOL.exists():
         raise CannotSay(f"{IMAGE_TOOL} does not exist; type: make tdimage")
     command = [str(IMAGE_TOOL), *(argument for module in modules for argument in module)]
@@ -275,11 +276,11 @@ def of_the_files(modules: list[tuple[str, str]], more: list[tuple[int, bytes]]) 
     }
 
 
-# ---- The answer ----------------------------------------------------------------------------------
+# ---- The result ----------------------------------------------------------------------------------
 
 
 def differences(report: bytes, expected: dict[str, bytes]) -> list[str]:
-    """A line for each field that is not what it should be, in the report's order."""
+    """Returns a line for each field with an unexpected value, in the report's order."""
     return [
         f"{name} is {shown(name, field(report, name))}, should be {shown(name, expected[name])}"
         for name in FIELDS
@@ -341,7 +342,7 @@ def main() -> int:
         print(f"WRONG: {line}")
     if not wrong:
         compared = "MRTD, RTMRs and attributes are those of the files" if wanted.modules else (
-            "it agrees with itself; MRTD and RTMRs were not compared with anything")
+            "its hashes and constant fields are right; MRTD and RTMRs were not checked")
         print(f"OK: {compared}")
     return 1 if wrong else 0
 

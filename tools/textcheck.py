@@ -22,8 +22,8 @@ def long_functions(path: pathlib.Path, lines: list[str]) -> list[str]:
         if line == "{":
             start = number
         elif line == "}" and number - start - 1 > MAX_FUNCTION:
-            found.append(f"{path}:{start}: a function of {number - start - 1} lines; it does more "
-                         f"than one thing, or its table belongs before it: {MAX_FUNCTION} at most")
+            found.append(f"{path}:{start}: a function of {number - start - 1} lines, at most "
+                         f"{MAX_FUNCTION}: split it, or move its table out of it")
     return found
 
 

@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: MIT
-"""tests/unit/README.md from the comments at the head of the tests: `unit_index.py` writes it,
-`unit_index.py check` says if it is not up to date."""
+"""Writes tests/unit/README.md from the comments at the head of the tests. `unit_index.py check`
+fails if the file is not up to date."""
 
 import pathlib
 import re
@@ -20,11 +20,11 @@ COMMENT = re.compile(r"\A/\*(?! SPDX)(.*?)\*/", re.S)
 
 
 def proves(path: pathlib.Path) -> str:
-    """The first paragraph of the file's first comment but the licence, on one line."""
+    """Returns the first paragraph of the file's first comment after the licence, on one line."""
     text = re.sub(r"\A/\* SPDX.*?\*/\s*", "", path.read_text())
     match = COMMENT.match(text)
     if not match:
-        sys.exit(f"{path}: a comment at its head has to say what it proves")
+        sys.exit(f"{path}: it has no comment at its head that says what it proves")
     lines = [re.sub(r"^ ?\* ?", "", line).strip() for line in match[1].strip().split("\n")]
     return " ".join("\n".join(lines).split("\n\n")[0].split()).replace("|", "\\|")
 
@@ -42,4 +42,4 @@ if __name__ == "__main__":
     if sys.argv[1:] != ["check"]:
         INDEX.write_text(index())
     elif not INDEX.exists() or INDEX.read_text() != index():
-        sys.exit(f"{INDEX} is not what the tests' comments say; type: make unit-index")
+        sys.exit(f"{INDEX} is not up to date; type: make unit-index")

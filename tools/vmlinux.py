@@ -2,9 +2,9 @@
 # SPDX-License-Identifier: MIT
 """Extracts the kernel of a bzImage, an ELF64 file: tools/vmlinux.py BZIMAGE VMLINUX.
 
-A bzImage contains a decompressor and the compressed kernel, whose place is in the setup header
-(Documentation/arch/x86/boot.rst: payload_offset and payload_length). What follows the ELF file in
-the payload, the relocations for KASLR, stays behind it; loaders do not read it.
+A bzImage contains a decompressor and the compressed kernel, whose offset is in the setup header
+(Documentation/arch/x86/boot.rst: payload_offset and payload_length). In the payload, the
+relocations for KASLR follow the ELF file; they are kept, and loaders do not read them.
 """
 
 import bz2

@@ -65,21 +65,22 @@ static struct lapic *own_apic(struct mmio_vcpu *mmio)
     return &container_of(mmio, struct vcpu, mmio)->lapic;
 }
 
-static uint64_t window_read(void *device, struct mmio_vcpu *mmio, uint64_t offset, unsigned size)
+static uint64_t apic_window_read(void *device, struct mmio_vcpu *mmio, uint64_t offset,
+                                 unsigned size)
 {
     (void)device;
     return lapic_mmio_ops.read(own_apic(mmio), mmio, offset, size);
 }
 
-static void window_write(void *device, struct mmio_vcpu *mmio, uint64_t offset, unsigned size,
-                         uint64_t value)
+static void apic_window_write(void *device, struct mmio_vcpu *mmio, uint64_t offset, unsigned size,
+                              uint64_t value)
 {
     (void)device;
     lapic_mmio_ops.write(own_apic(mmio), mmio, offset, size, value);
 }
 
 const struct bus_ops apic_window_ops = {
-    .name = "local APIC", .read = window_read, .write = window_write};
+    .name = "local APIC", .read = apic_window_read, .write = apic_window_write};
 
 int interrupts_setup(struct vcpu *vcpu)
 {

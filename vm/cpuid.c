@@ -35,7 +35,7 @@ void cpuid_setup(struct vm *vm)
 {
     cpuid_table_fill(&vm->cpuid, cpuid_of_vm, vm);
     if (vm->cpuid.left_out)
-        log_info("# %s: CPUID has %u answers more than there is room for; they are left out",
+        log_info("# %s: CPUID has %u entries more than the table can hold; they are left out",
                  vm->name, vm->cpuid.left_out);
 }
 
@@ -65,7 +65,7 @@ static ALWAYS_INLINE void cpuid_answer(struct vcpu *vcpu, const struct cpuid *r)
     vmx_skip(&vcpu->vmx, REASON_CPUID);
 }
 
-/* The answer of a subleaf behind the last one of the leaf whose first entry this is: zeros, except
+/* The answer of a subleaf after the last one of the leaf whose first entry this is: zeros, except
  * that the topology returns the number that was asked for and the vCPU's ID, as its last level
  * does. */
 static ALWAYS_INLINE void cpuid_answer_no_subleaf(struct vcpu *vcpu,

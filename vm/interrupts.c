@@ -38,7 +38,7 @@ void vmx_interrupt_taken(struct vmx_vcpu *vmx_vcpu)
 }
 
 /* The CPU keeps one NMI pending while another one is in progress. If none is in progress, two are
- * kept here: one for the next entry, and one that stays pending behind it. */
+ * kept here: one for the next entry, and one that stays pending after it. */
 void vcpu_nmi(struct vcpu *vcpu)
 {
     if (vcpu->vmx.pending.nmis < (vmx_nmis_blocked(&vcpu->vmx) ? 1 : 2))

@@ -80,7 +80,7 @@ static int string_move_element(struct string_io *io, uint64_t *value)
     return error;
 }
 
-static enum mmio_outcome string_iterate(struct string_io *io)
+static enum mmio_outcome io_string_iterate(struct string_io *io)
 {
     struct bus *bus = &io->vcpu->vm->port_bus;
     struct mmio_vcpu *v = &io->vcpu->mmio;
@@ -132,7 +132,7 @@ static void string_repeat(struct string_io *io)
             string_pause(io);
             return;
         }
-        enum mmio_outcome outcome = string_iterate(io);
+        enum mmio_outcome outcome = io_string_iterate(io);
         if (outcome != MMIO_DONE) {
             if (n)
                 vmx_end_interrupt_shadow();
@@ -148,10 +148,11 @@ void io_string(struct vcpu *vcpu, uint64_t qualification)
 {
     static const uint64_t masks[] = {0xffff, 0xffffffff, ~0ull, ~0ull};
     if (!(vmx.msrs.basic & BASIC_INS_OUTS_INFO)) {
-        vcpu_end(vcpu, VM_ENDED_UNSUPPORTED_INSTRUCTION,
-                 "INS or OUTS at RIP %#lx: this CPU does not say which segment and address size it "
-                 "has (IA32_VMX_BASIC bit 54); on this CPU, a guest has to use IN and OUT",
-                 cpu_reg(&vcpu->vmx.regs, REG_RIP));
+        vcpu_end(
+            vcpu, VM_ENDED_UNSUPPORTED_INSTRUCTION,
+            "INS or OUTS at RIP %#lx: this CPU does not report which segment and address size it "
+            "has (IA32_VMX_BASIC bit 54); on this CPU, a guest has to use IN and OUT",
+            cpu_reg(&vcpu->vmx.regs, REG_RIP));
         return;
     }
     uint64_t info = vmx_exit_info(&vcpu->vmx.exit);
@@ -170,7 +171,7 @@ void io_string(struct vcpu *vcpu, uint64_t qualification)
         string_repeat(&io);
         return;
     }
-    enum mmio_outcome outcome = string_iterate(&io);
+    enum mmio_outcome outcome = io_string_iterate(&io);
     if (outcome == MMIO_DONE)
         string_complete(&io);
     else

@@ -125,6 +125,15 @@ static bool ipi_tell_of_frames(struct vcpu *to)
     return startup_is_active(&to->mailbox.startup);
 }
 
+/* Sets *message to the message that the network device will send for the frames. Returns false if
+ * it will send none. */
+static bool frames_message(const struct vm *vm, struct lapic_message *message)
+{
+    if (!vm->words.pci)
+        return ioapic_message(&vm->ioapic, LINE_NET, message);
+    return vm->net && virtio_pci_message(&vm->net->unit.pci, 0, message);
+}
+
 /* The vCPU that gets the device's interrupt is told, because it has to leave its guest in any case.
  * If there is none, the first active vCPU is told, and if no vCPU is active, the first one that
  * starts looks. */
@@ -132,7 +141,7 @@ void ipi_send_frames(void *context)
 {
     struct vm *vm = context;
     struct lapic_message message;
-    bool told = false, interrupts = ioapic_message(&vm->ioapic, LINE_NET, &message);
+    bool told = false, interrupts = frames_message(vm, &message);
     for (unsigned i = 0; interrupts && i < vm->vcpu_count && !told; i++)
         told = startup_is_active(&vm->vcpus[i]->mailbox.startup) &&
                lapic_addressed(&vm->vcpus[i]->lapic, &message) && ipi_tell_of_frames(vm->vcpus[i]);

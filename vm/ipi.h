@@ -27,8 +27,8 @@ bool ipi_send_from_device(void *vm, const struct lapic_message *message, bool le
  * that receives the offer, also if it sleeps. Any CPU may call this. */
 void ipi_offer_chores(struct vm *vm);
 
-/* Tells a vCPU of a `struct vm` that frames wait for the VM's network device. Any CPU may call this
- * while the VM exists. */
+/* Tells a vCPU of a `struct vm` that frames wait for the VM's network device, or bytes for its
+ * console. Any CPU may call this while the VM exists. */
 void ipi_send_frames(void *vm);
 
 /* Takes the messages from the mailbox of the vCPU that runs on this pCPU. If an INIT is among them,

@@ -18,7 +18,7 @@ void guest_layout(uint64_t size, struct guest_range ram[GUEST_RAM_PIECES])
     ram[2] = layout_range(GUEST_HIGH, GUEST_HIGH + (size - middle));
 }
 
-unsigned guest_memory_map(const struct guest_range ram[GUEST_RAM_PIECES], bool td,
+unsigned guest_memory_map(const struct guest_range ram[GUEST_RAM_PIECES], bool td, bool pci,
                           struct guest_map_range map[GUEST_MAP_RANGES])
 {
     const uint64_t tables_end = GUEST_FIRMWARE + PAGE_SIZE;
@@ -32,6 +32,8 @@ unsigned guest_memory_map(const struct guest_range ram[GUEST_RAM_PIECES], bool t
     memcpy(map, low, sizeof(low));
     if (ram[1].size)
         map[count++] = (struct guest_map_range){ram[1].base.v, ram[1].size, BOOT_RAM};
+    if (pci)
+        map[count++] = (struct guest_map_range){GUEST_ECAM, GUEST_ECAM_SIZE, BOOT_RESERVED};
     if (td)
         map[count++] = (struct guest_map_range){GUEST_SHIM, GUEST_SHIM_SIZE, BOOT_NVS};
     if (ram[2].size)

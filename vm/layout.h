@@ -8,11 +8,15 @@
  *     0x000e_0000  4 KiB     ACPI tables (launch/firmware.h)
  *   0x0010_0000  …         RAM, up to 3 GiB in all
  *   0xc000_0000  1 GiB     hole for devices:
+ *     0xe000_0000  1 MiB     configuration spaces of PCI functions (ECAM), with `pci`
+ *     0xe010_0000  447 MiB   window for the BARs of PCI functions, with `pci`
  *     0xfd00_0000  64 KiB    #VE information areas, a page for each vCPU, with `ve` (guest/abi.h)
  *     0xfe00_0000  4 KiB     test device A   (guest/abi.h)
  *     0xfe00_1000  4 KiB     test device B
  *     0xfe20_0000  4 KiB     virtio-mmio registers, for each disk (vm/disk.h), with `pc`
  *     0xfe20_8000  4 KiB     virtio-mmio registers of the network device, with `net`
+ *     0xfe20_9000  4 KiB     … of the console, with `console=virtio`
+ *     0xfe20_a000  4 KiB     … of the entropy device, with `rng`
  *     0xfec0_0000  4 KiB     I/O APIC, with `pc`
  *     0xfee0_0000  4 KiB     local APIC, in xAPIC mode
  *     0xffff_0000  64 KiB    boot shim of a TD, with `tdx` (guest/shim/interface.h)
@@ -35,8 +39,14 @@
 #define GUEST_MIDDLE     0x100000ull
 #define GUEST_MIDDLE_END 0xc0000000ull
 #define GUEST_HIGH       0x100000000ull
+#define GUEST_ECAM       0xe0000000ull
+#define GUEST_ECAM_SIZE  0x100000ull
+#define GUEST_BARS       0xe0100000ull
+#define GUEST_BARS_SIZE  0x1bf00000ull
 #define GUEST_VIRTIO     0xfe200000ull
 #define GUEST_VIRTIO_NET 0xfe208000ull
+#define GUEST_VIRTIO_HVC 0xfe209000ull
+#define GUEST_VIRTIO_RNG 0xfe20a000ull
 #define GUEST_IOAPIC     0xfec00000ull
 #define GUEST_LAPIC      0xfee00000ull
 #define GUEST_SHIM       0xffff0000ull /* up to 4 GiB, where the vCPUs of a TD start */
@@ -53,8 +63,11 @@
 
 /* Pins of the I/O APIC. The first 16 have the numbers of a PC's IRQs. */
 #define LINE_UART   4
+#define LINE_RNG    9
 #define LINE_NET    10
+#define LINE_HVC    11
 #define LINE_VIRTIO 16 /* of the first disk */
+#define LINE_PCI    16 /* of the first PCI device; they share 8 pins */
 
 #define VCPUS_MAX 16u /* limited by the firmware page and by the #VE slot */
 
@@ -81,10 +94,11 @@ struct guest_map_range {
     uint32_t kind;
 };
 
-#define GUEST_MAP_RANGES (GUEST_RAM_PIECES + 4)
+#define GUEST_MAP_RANGES (GUEST_RAM_PIECES + 5)
 
 /* Lists the ranges of the guest's memory map in the order of their addresses, and returns their
  * number. In a TD, the boot shim is ACPI NVS memory: the guest does not use it as RAM, but maps it
- * as private memory. */
-unsigned guest_memory_map(const struct guest_range ram[GUEST_RAM_PIECES], bool td,
+ * as private memory. With PCI, the configuration spaces are reserved, without which Linux would not
+ * use them. */
+unsigned guest_memory_map(const struct guest_range ram[GUEST_RAM_PIECES], bool td, bool pci,
                           struct guest_map_range map[GUEST_MAP_RANGES]);

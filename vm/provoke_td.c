@@ -24,7 +24,7 @@ struct rehearsal {
     unsigned measured;
 };
 
-static struct rehearsal *made(void)
+static struct rehearsal *rehearsal_made(void)
 {
     static struct rehearsal rehearsal;
     return &rehearsal;
@@ -35,10 +35,10 @@ static void count_measured(struct mmu *mmu, gfn_t gfn, const void *content)
     (void)mmu;
     (void)gfn;
     (void)content;
-    made()->measured++;
+    rehearsal_made()->measured++;
 }
 
-static bool make(struct rehearsal *r)
+static bool rehearsal_make(struct rehearsal *r)
 {
     uint64_t flushed = 0, start = rdtsc();
     int error;
@@ -58,7 +58,7 @@ static bool make(struct rehearsal *r)
     return true;
 }
 
-static void end(struct rehearsal *r)
+static void rehearsal_end(struct rehearsal *r)
 {
     uint64_t start = rdtsc();
     while (!mmu_destroy_piece(&r->mmu))
@@ -68,7 +68,7 @@ static void end(struct rehearsal *r)
     log_info("# it was scrubbed and given back in %lu ticks", rdtsc() - start);
 }
 
-static uint64_t accept(struct rehearsal *r, uint64_t gpa, unsigned level)
+static uint64_t rehearsal_accept(struct rehearsal *r, uint64_t gpa, unsigned level)
 {
     uint64_t status = ~0ull;
     for (unsigned tries = 0; tries < 1000; tries++)
@@ -81,11 +81,11 @@ static uint64_t accept(struct rehearsal *r, uint64_t gpa, unsigned level)
  * executed (nx_huge=). Returns the last status. */
 static uint64_t accept_large(struct rehearsal *r, uint64_t gpa)
 {
-    uint64_t status = accept(r, gpa, EPT_LEVEL_2M);
+    uint64_t status = rehearsal_accept(r, gpa, EPT_LEVEL_2M);
     if (status != TDX_PAGE_SIZE_MISMATCH)
         return status;
     for (uint64_t i = 0; i < EPT_ENTRIES; i++)
-        status = accept(r, gpa + i * PAGE_SIZE, EPT_LEVEL_4K);
+        status = rehearsal_accept(r, gpa + i * PAGE_SIZE, EPT_LEVEL_4K);
     return status;
 }
 
@@ -109,32 +109,33 @@ static void try_memory(struct rehearsal *r)
     static const uint64_t image[EPT_ENTRIES] = {1, 2, 3};
     gpa_t page = GPA(RAM + 0x203000);
     WARN_ON(mmu_td_add(&r->mmu, gpa_to_gfn(GPA(RAM)), image) || mmu_td_finalise(&r->mmu));
-    uint64_t small = accept(r, RAM + 0x1000, EPT_LEVEL_4K), large = accept_large(r, RAM + 0x200000);
+    uint64_t small = rehearsal_accept(r, RAM + 0x1000, EPT_LEVEL_4K),
+             large = accept_large(r, RAM + 0x200000);
     unsigned wrong = wrong_frames(r, gpa_to_gfn(GPA(RAM + 0x200000)));
     int64_t shared = mmu_convert(&r->mmu, page, 1, true),
             private = mmu_convert(&r->mmu, page, 1, false);
     log_info("# measured %u, accepted %#lx and %#lx, %u frames wrong, converted %ld and %ld",
              r->measured, small, large, wrong, shared, private);
-    log_info("# accepted again: %#lx", accept(r, page.v, EPT_LEVEL_4K));
+    log_info("# accepted again: %#lx", rehearsal_accept(r, page.v, EPT_LEVEL_4K));
 }
 
 void provoke_td(enum lie lie)
 {
-    struct rehearsal *r = made();
+    struct rehearsal *r = rehearsal_made();
     memset(r, 0, sizeof(*r));
     lies_tell(lie);
-    if (make(r))
+    if (rehearsal_make(r))
         try_memory(r);
     struct mirror_stats stats = mmu_mirror_stats(&r->mmu);
     WARN_ON(lies_left());
-    end(r);
-    log_info("# the TD is gone: %lu operations refused, %lu frames stuck, all memory is back",
+    rehearsal_end(r);
+    log_info("# the TD is gone: %lu operations refused, %lu frames stuck, all memory was returned",
              stats.refused, stats.stuck);
 }
 
 void provoke_private(void)
 {
-    struct rehearsal *r = made();
-    if (make(r))
+    struct rehearsal *r = rehearsal_made();
+    if (rehearsal_make(r))
         log_info("# read %#lx", *(volatile uint64_t *)phys_to_virt(r->external.td.root));
 }

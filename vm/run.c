@@ -104,8 +104,8 @@ static void look_at_clock(struct vcpu *vcpu, uint64_t now)
     attention_clear(&vcpu->vmx.attention, ATTENTION_TIMER | ATTENTION_KICK);
     ipi_receive(vcpu);
     if (unlikely(now >= vcpu->frames_at)) {
-        net_receive(vcpu);
-        ipi_receive(vcpu); /* the interrupt of the network device */
+        units_receive(vcpu);
+        ipi_receive(vcpu); /* the interrupts of the devices */
     }
     deliver_delayed(vcpu, now);
     lapic_tick(&vcpu->lapic);
@@ -176,11 +176,11 @@ static void wait_halted(struct vcpu *vcpu)
             bool on = cpu_reg(&vcpu->vmx.regs, REG_RFLAGS) & RFLAGS_IF;
             vcpu_end(
                 vcpu, VM_ENDED_HALTED,
-                "HLT before RIP %#lx with IF=%u and no event on its way: it would sleep for ever; "
+                "HLT before RIP %#lx with IF=%u and no event pending: it would sleep for ever; "
                 "%s",
                 cpu_reg(&vcpu->vmx.regs, REG_RIP), on,
                 interrupts_wake(vcpu)
-                    ? "it waits for a timer that is not armed, or for a device that is not there"
+                    ? "it waits for a timer that is not armed, or for a device that does not exist"
                     : "its last output may say why it has stopped");
             return;
         }
@@ -223,7 +223,7 @@ static bool run_piece(struct vcpu *vcpu)
         hypercall_go_on(vcpu);
         more = vcpu->unfinished || mmu_has_chores(mmu);
     } else {
-        more = mmu_do_chore(mmu) || devices_go_on(vcpu->vm);
+        more = mmu_do_chore(mmu) || units_go_on(vcpu->vm);
     }
     if (!more)
         attention_clear(requests, ATTENTION_CHORES);

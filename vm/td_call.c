@@ -62,7 +62,7 @@ bool td_at_tdcall(struct vcpu *vcpu, bool *again)
 
 /* ---- What the leaves need -------------------------------------------------------------------- */
 
-static COLD void stop(struct vcpu *vcpu, const char *what, gpa_t gpa, const char *rule)
+static COLD void td_call_stop(struct vcpu *vcpu, const char *what, gpa_t gpa, const char *rule)
 {
     vcpu_end(vcpu, VM_ENDED_MEMORY_FAULT, "TDCALL %s of GPA %#lx, RIP %#lx: the page is %s; %s",
              what, gpa.v, cpu_reg(&vcpu->vmx.regs, REG_RIP),
@@ -77,7 +77,7 @@ static uint64_t host_accept(void *context, gpa_t gpa, unsigned level)
         return TDCALL_STATUS_REPEAT;
     if (status != TD_ACCEPT_NONE)
         return status;
-    stop(vcpu, "MEM.PAGE.ACCEPT", gpa, "only private memory can be accepted");
+    td_call_stop(vcpu, "MEM.PAGE.ACCEPT", gpa, "only private memory can be accepted");
     return TDCALL_STATUS_END;
 }
 
@@ -95,7 +95,7 @@ static uint64_t host_page(void *context, gpa_t gpa, struct tdcall_page *page)
         return TDX_SUCCESS;
     if (state == TD_PAGE_CONVERTING || state == TD_PAGE_BLOCKED)
         return TDCALL_STATUS_REPEAT;
-    stop(vcpu, "MEM.PAGE.ATTR", gpa, "only private memory has attributes");
+    td_call_stop(vcpu, "MEM.PAGE.ATTR", gpa, "only private memory has attributes");
     return TDCALL_STATUS_END;
 }
 

@@ -15,7 +15,7 @@ struct vcpu;
  * read the information about its last #VE, this one becomes #DF. */
 void td_raise_ve(struct vcpu *vcpu);
 
-/* The same with the information given. */
+/* Raises #VE as td_raise_ve() does, with other information than the exit's. */
 void td_raise_ve_with(struct vcpu *vcpu, const struct td_ve *ve);
 
 /* Raises an exception with the error code 0, if it has one, for the instruction that has exited. */

@@ -72,7 +72,7 @@ static int refused(struct vm *vm, gpa_t gpa, uint64_t status)
     return td_page_state(vm, gpa) == TD_PAGE_NONE ? -EFAULT : -EACCES;
 }
 
-static size_t chunk(gpa_t gpa, size_t size)
+static size_t td_memory_chunk(gpa_t gpa, size_t size)
 {
     size_t room = PAGE_SIZE - page_offset(gpa.v);
     return size < room ? size : room;
@@ -82,7 +82,7 @@ int td_private_read(struct vm *vm, gpa_t gpa, void *buffer, size_t size)
 {
     char *to = buffer;
     for (size_t length; size; size -= length, to += length, gpa = gpa_add(gpa, length)) {
-        length = chunk(gpa, size);
+        length = td_memory_chunk(gpa, size);
         uint64_t status = secure_read_private(&vm->td->external->td, gpa_to_gfn(gpa),
                                               (unsigned)page_offset(gpa.v), to, length);
         int error = refused(vm, gpa, status);
@@ -96,7 +96,7 @@ int td_private_write(struct vm *vm, gpa_t gpa, const void *buffer, size_t size)
 {
     const char *from = buffer;
     for (size_t length; size; size -= length, from += length, gpa = gpa_add(gpa, length)) {
-        length = chunk(gpa, size);
+        length = td_memory_chunk(gpa, size);
         uint64_t status = secure_write_private(&vm->td->external->td, gpa_to_gfn(gpa),
                                                (unsigned)page_offset(gpa.v), from, length);
         int error = refused(vm, gpa, status);
@@ -108,7 +108,7 @@ int td_private_write(struct vm *vm, gpa_t gpa, const void *buffer, size_t size)
 
 /* ---- PAGE.ACCEPT ----------------------------------------------------------------------------- */
 
-static uint64_t accept(struct vm *vm, gpa_t gpa, unsigned level)
+static uint64_t td_memory_accept(struct vm *vm, gpa_t gpa, unsigned level)
 {
     uint64_t status;
     int error = mmu_td_accept(&vm->mmu, gpa, level + EPT_LEVEL_4K, &status);
@@ -119,7 +119,7 @@ static uint64_t accept(struct vm *vm, gpa_t gpa, unsigned level)
 
 uint64_t td_accept(struct vm *vm, gpa_t gpa, unsigned level)
 {
-    uint64_t status = accept(vm, gpa, level);
+    uint64_t status = td_memory_accept(vm, gpa, level);
     trace(accept, gpa.v, level, status);
     return status;
 }

@@ -23,7 +23,7 @@ struct violation {
     bool shared;
 };
 
-static const char *access_name(uint64_t qualification)
+static const char *violation_access_name(uint64_t qualification)
 {
     return qualification & QUALIFICATION_FETCH   ? "fetch"
            : qualification & QUALIFICATION_WRITE ? "write"
@@ -31,20 +31,20 @@ static const char *access_name(uint64_t qualification)
 }
 
 /* The message names the rule, the page and its state. */
-static COLD void stop(const struct violation *v, const char *rule)
+static COLD void violation_stop(const struct violation *v, const char *rule)
 {
     const struct vm *vm = v->vcpu->vm;
     const gpa_t plain = gfn_to_gpa(mmu_gfn(&vm->mmu, v->gpa));
     vcpu_end(v->vcpu, VM_ENDED_MEMORY_FAULT,
              "%s: a %s %s%s at GPA %#lx, RIP %#lx, and the page is %s", rule,
-             v->shared ? "shared" : "private", access_name(v->qualification),
+             v->shared ? "shared" : "private", violation_access_name(v->qualification),
              v->qualification & QUALIFICATION_FINAL ? "" : " by the walk of the page tables",
              v->gpa.v, cpu_reg(&v->vcpu->vmx.regs, REG_RIP),
              td_page_state_name(td_page_state(v->vcpu->vm, plain)));
 }
 
 /* `gpa` is the complete address, with offset and shared bit, as the guest compares it. */
-static void raise(const struct violation *v)
+static void violation_raise(const struct violation *v)
 {
     const bool gla = v->qualification & QUALIFICATION_GLA_VALID;
     const struct td_ve ve = {
@@ -57,7 +57,7 @@ static void raise(const struct violation *v)
 }
 
 /* The MMU's answer to an access that may be a first touch. */
-static int fault(const struct violation *v, struct mmio_info *info)
+static int violation_fault(const struct violation *v, struct mmio_info *info)
 {
     return mmu_fault(v->vcpu->mmio.mmu, v->gpa, exit_violation_error_code(v->qualification), info);
 }
@@ -74,20 +74,23 @@ static void private_access(const struct violation *v)
         return;
     case TD_PAGE_PENDING:
         if (!(__atomic_load_n(&vm->td->td_ctls, __ATOMIC_RELAXED) & TD_CTLS_PENDING_VE_DISABLE))
-            return raise(v);
-        return stop(v, "private memory must be accepted before it is used (SEPT_VE_DISABLE)");
+            return violation_raise(v);
+        return violation_stop(
+            v, "private memory must be accepted before it is used (SEPT_VE_DISABLE)");
     case TD_PAGE_BLOCKED: /* a large page may be split by the MMU */
         break;
     case TD_PAGE_SHARED:
-        return stop(v, "shared memory must be used with the shared bit, or be made private by "
-                       "MapGPA and accepted");
+        return violation_stop(
+            v, "shared memory must be used with the shared bit, or be made private by "
+               "MapGPA and accepted");
     case TD_PAGE_NONE:
-        return stop(v, "there is no private memory outside of RAM; devices are reached with the "
-                       "shared bit");
+        return violation_stop(
+            v, "there is no private memory outside of RAM; devices are reached with the "
+               "shared bit");
     }
-    int result = fault(v, &info);
+    int result = violation_fault(v, &info);
     if (result != FAULT_FIXED && result != FAULT_SPURIOUS && result != FAULT_RETRY)
-        stop(v, "the host could not provide private memory");
+        violation_stop(v, "the host could not provide private memory");
 }
 
 static void shared_access(const struct violation *v)
@@ -96,7 +99,7 @@ static void shared_access(const struct violation *v)
     struct mmio_info info;
     const bool delivering = v->vcpu->vmx.exit.idt_vectoring & EVENT_INFO_VALID;
     if (v->qualification & QUALIFICATION_FETCH || !(v->qualification & QUALIFICATION_FINAL))
-        return stop(v, "code and page tables must be private");
+        return violation_stop(v, "code and page tables must be private");
     const enum td_page_state state = td_page_state(vm, gfn_to_gpa(mmu_gfn(&vm->mmu, v->gpa)));
     if (state == TD_PAGE_CONVERTING) {
         mmu_help(&vm->mmu);
@@ -104,18 +107,19 @@ static void shared_access(const struct violation *v)
     }
     int result = FAULT_VE;
     if (state == TD_PAGE_SHARED || state == TD_PAGE_NONE)
-        result = fault(v, &info);
+        result = violation_fault(v, &info);
     if (result == FAULT_FIXED || result == FAULT_SPURIOUS || result == FAULT_RETRY)
         return;
     if (result != FAULT_VE)
-        return stop(v, "the host could not provide shared memory");
+        return violation_stop(v, "the host could not provide shared memory");
     if (delivering)
-        return stop(v, "#VE cannot be delivered while an event is being delivered; keep IDT, GDT, "
-                       "TSS and stacks in private memory");
-    raise(v);
+        return violation_stop(
+            v, "#VE cannot be delivered while an event is being delivered; keep IDT, GDT, "
+               "TSS and stacks in private memory");
+    violation_raise(v);
 }
 
-static void handle(const struct violation *v)
+static void violation_handle(const struct violation *v)
 {
     if (v->shared)
         shared_access(v);
@@ -131,7 +135,7 @@ void td_operand_violation(struct vcpu *vcpu, gpa_t gpa, bool write)
         .gpa = gpa,
         .qualification = (write ? QUALIFICATION_WRITE : QUALIFICATION_READ) | QUALIFICATION_FINAL,
         .shared = gpa.v & td_shared_bit(vcpu->vm->td)};
-    handle(&v);
+    violation_handle(&v);
 }
 
 void td_violation(struct vcpu *vcpu)
@@ -141,6 +145,6 @@ void td_violation(struct vcpu *vcpu)
     struct violation v = {
         .vcpu = vcpu, .gpa = vmx_exit_gpa(exit), .qualification = vmx_exit_qualification(exit)};
     v.shared = v.gpa.v & td_shared_bit(vcpu->vm->td);
-    handle(&v);
+    violation_handle(&v);
     vcpu_end_of_slice(vcpu);
 }

@@ -9,6 +9,7 @@
 #include "arch/x86/cpu.h"
 #include "vm/dma.h"
 #include "vm/ghci.h"
+#include "vm/ipi.h"
 #include "vm/td_cpu.h"
 #include "vm/td_report.h"
 #include "vm/vm.h"
@@ -40,6 +41,16 @@ static uint64_t report_fatal_error(struct vcpu *vcpu, uint64_t *gpr)
 
 /* ---- GetQuote -------------------------------------------------------------------------------- */
 
+/* The vCPU that has asked for it gets an interrupt when a quote is complete (GHCI 1.5, 3.5). */
+static void notify(struct vm *vm)
+{
+    const uint16_t wanted = __atomic_load_n(&vm->td->notify, __ATOMIC_RELAXED);
+    const struct lapic_message message = {
+        .mode = LAPIC_FIXED, .vector = (uint8_t)wanted, .destination = wanted >> 8};
+    if (wanted)
+        (void)ipi_send_from_device(vm, &message, false);
+}
+
 static uint64_t get_quote(struct vcpu *vcpu, uint64_t *gpr)
 {
     const uint64_t shared = td_shared_bit(vcpu->vm->td), buffer = gpr[GPR_R12], size = gpr[GPR_R13];
@@ -47,7 +58,10 @@ static uint64_t get_quote(struct vcpu *vcpu, uint64_t *gpr)
         return GHCI_INVALID_OPERAND;
     if (page_offset(buffer) || page_offset(size))
         return GHCI_ALIGN_ERROR;
-    return td_get_quote(vcpu->vm, buffer, size) ? GHCI_SUCCESS : GHCI_INVALID_OPERAND;
+    if (!td_get_quote(vcpu->vm, buffer, size))
+        return GHCI_INVALID_OPERAND;
+    notify(vcpu->vm);
+    return GHCI_SUCCESS;
 }
 
 /* ---- Others ---------------------------------------------------------------------------------- */
@@ -58,7 +72,8 @@ static uint64_t setup_event_notify_interrupt(struct vcpu *vcpu, uint64_t *gpr)
 {
     if (gpr[GPR_R12] < FIRST_VECTOR || gpr[GPR_R12] > 255)
         return GHCI_INVALID_OPERAND;
-    vcpu->td->notify_vector = (uint8_t)gpr[GPR_R12];
+    __atomic_store_n(&vcpu->vm->td->notify, (uint16_t)(vcpu->index << 8 | gpr[GPR_R12]),
+                     __ATOMIC_RELAXED);
     return GHCI_SUCCESS;
 }
 

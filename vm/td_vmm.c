@@ -63,7 +63,7 @@ static const struct {
     {0x2ff, 0x806}, /* IA32_MTRR_DEF_TYPE: enabled, write-back */
 };
 
-static const uint64_t *fixed_value(uint32_t msr)
+static const uint64_t *td_vmm_fixed_value(uint32_t msr)
 {
     for (unsigned i = 0; i < ARRAY_SIZE(fixed); i++)
         if (fixed[i].msr == msr)
@@ -86,7 +86,7 @@ static bool is_startup(uint32_t msr, uint64_t value)
 }
 
 /* The values that a TD passes to its VMM are no secret. */
-static COLD uint64_t refuse(struct vcpu *vcpu, const char *instruction, uint32_t msr)
+static COLD uint64_t td_vmm_refuse(struct vcpu *vcpu, const char *instruction, uint32_t msr)
 {
     access_report_refusal(vcpu, "TDVMCALL %s of MSR %#x", instruction, msr);
     return GHCI_INVALID_OPERAND;
@@ -95,11 +95,11 @@ static COLD uint64_t refuse(struct vcpu *vcpu, const char *instruction, uint32_t
 uint64_t td_vmcall_rdmsr(struct vcpu *vcpu, uint64_t *gpr)
 {
     uint32_t msr = (uint32_t)gpr[GPR_R12];
-    const uint64_t *value = fixed_value(msr);
+    const uint64_t *value = td_vmm_fixed_value(msr);
     if (value)
         gpr[GPR_R11] = *value;
     else if (!vmm_has_msr(msr) || !msr_read(vcpu, msr, &gpr[GPR_R11]))
-        return refuse(vcpu, "RDMSR", msr);
+        return td_vmm_refuse(vcpu, "RDMSR", msr);
     return GHCI_SUCCESS;
 }
 
@@ -108,12 +108,12 @@ uint64_t td_vmcall_wrmsr(struct vcpu *vcpu, uint64_t *gpr)
 {
     uint32_t msr = (uint32_t)gpr[GPR_R12];
     uint64_t value = gpr[GPR_R13], base;
-    const uint64_t *only = fixed_value(msr);
+    const uint64_t *only = td_vmm_fixed_value(msr);
     if (msr == MSR_APIC_BASE && msr_read(vcpu, msr, &base))
         only = &base;
     bool done = only ? *only == value
                      : vmm_has_msr(msr) && !is_startup(msr, value) && msr_write(vcpu, msr, value);
-    return done ? GHCI_SUCCESS : refuse(vcpu, "WRMSR", msr);
+    return done ? GHCI_SUCCESS : td_vmm_refuse(vcpu, "WRMSR", msr);
 }
 
 /* ---- I/O and HLT ----------------------------------------------------------------------------- */

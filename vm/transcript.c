@@ -100,7 +100,7 @@ static struct transcript *transcript_current(void)
 
 /* Copies the next piece of the text and returns its length. A piece ends at the end of a line,
  * because a screen may have to scroll before the next line. */
-static size_t copy_piece(char piece[PIECE], const char *text, size_t size, size_t room)
+static size_t transcript_copy_piece(char piece[PIECE], const char *text, size_t size, size_t room)
 {
     size_t length = 0;
     while (length < size && length < PIECE && length < room) {
@@ -127,7 +127,7 @@ static size_t transcript_take_piece(struct transcript *t, char piece[PIECE], siz
     size_t size;
     spin_lock(&t->lock);
     const char *text = text_peek(&t->unprinted, &size);
-    size_t length = copy_piece(piece, text, size, room);
+    size_t length = transcript_copy_piece(piece, text, size, room);
     text_take(&t->unprinted, length);
     spin_unlock(&t->lock);
     return length;

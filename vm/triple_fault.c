@@ -47,7 +47,7 @@ static struct event last_injected(void)
                         (uint32_t)vmread(VMCS_ENTRY_INSTRUCTION_LENGTH));
 }
 
-static void begin(struct triple_fault *t, struct vcpu *vcpu)
+static void triple_fault_begin(struct triple_fault *t, struct vcpu *vcpu)
 {
     t->vcpu = vcpu;
     t->left = ENTRIES;
@@ -89,8 +89,8 @@ static bool enter_once(const struct triple_fault *t, struct event event)
 
 /* Repeats the instruction, or the delivery of `event`. Returns true if it raised an exception, and
  * then *during is the event that was being delivered, if any. */
-static bool repeat(struct triple_fault *t, struct event event, struct event *during,
-                   struct fault_step *raised)
+static bool triple_fault_repeat(struct triple_fault *t, struct event event, struct event *during,
+                                struct fault_step *raised)
 {
     do {
         if (!t->left || !enter_once(t, event))
@@ -113,11 +113,12 @@ static bool repeat(struct triple_fault *t, struct event event, struct event *dur
 
 /* Adds what the delivery of the chain's next event raises, until it raises nothing or the chain is
  * complete. */
-static void follow(struct triple_fault *t, struct fault_chain *chain)
+static void triple_fault_follow(struct triple_fault *t, struct fault_chain *chain)
 {
     struct event during;
     struct fault_step step;
-    while (repeat(t, fault_chain_next(chain), &during, &step) && fault_chain_add(chain, &step))
+    while (triple_fault_repeat(t, fault_chain_next(chain), &during, &step) &&
+           fault_chain_add(chain, &step))
         ;
 }
 
@@ -127,13 +128,13 @@ static struct fault_chain chain_of_instruction(struct triple_fault *t)
     struct fault_chain chain = {0};
     struct event during;
     struct fault_step step;
-    if (!repeat(t, (struct event){0}, &during, &step))
+    if (!triple_fault_repeat(t, (struct event){0}, &during, &step))
         return chain;
     const struct fault_step software = {.event = during}; /* INT n, INT3, INTO */
     if (during.valid)
         (void)fault_chain_add(&chain, &software);
     if (fault_chain_add(&chain, &step))
-        follow(t, &chain);
+        triple_fault_follow(t, &chain);
     return chain;
 }
 
@@ -143,7 +144,7 @@ static struct fault_chain chain_of_injection(struct triple_fault *t, uint64_t cr
     struct fault_chain chain = {0};
     const struct fault_step first = {.event = t->injected, .address = cr2};
     if (t->injected.valid && fault_chain_add(&chain, &first))
-        follow(t, &chain);
+        triple_fault_follow(t, &chain);
     return chain;
 }
 
@@ -173,7 +174,7 @@ void triple_fault_end(struct vcpu *vcpu)
                      : vmread(VMCS_GUEST_CR0) & CR0_PE               ? 8
                                                                      : 4,
     };
-    begin(&t, vcpu);
+    triple_fault_begin(&t, vcpu);
     struct fault_chain chain = find_chain(&t, state.cr2);
     log_info("# %s: vCPU %u: RIP %#lx, RSP %#lx, CR2 %#lx, CR3 %#lx, IDTR base %#lx limit %#x",
              vm->name, vcpu->index, state.rip, state.rsp, state.cr2, state.cr3, state.idt_base,
@@ -185,7 +186,7 @@ void triple_fault_end(struct vcpu *vcpu)
         fault_step_text(&chain.steps[0], first, sizeof(first));
     vcpu_end(vcpu, VM_ENDED_TRIPLE_FAULT, "triple fault at RIP %#lx: %s%s; %s", state.rip,
              chain.count ? "it began with "
-                         : "what began it is not known, because it did not "
+                         : "its cause is not known, because it did not "
                            "happen again",
              chain.count ? first : "", text);
 }

@@ -45,7 +45,7 @@ struct mailbox {
     uint64_t vectors[4];
     uint64_t levels[4]; /* vectors that are level-triggered */
     uint32_t rare;    /* not 0 if `levels` or `frames` may not be empty, or the VM offers chores */
-    uint32_t frames;  /* not 0: frames wait for the VM, for net_receive() */
+    uint32_t frames;  /* not 0: frames or typed bytes wait for the VM, for units_receive() */
     uint32_t startup; /* INIT, start-up IPI and NMI; vm/startup.h */
     uint32_t pcpu;    /* pCPU number + 1 while running, else 0 */
 };
@@ -83,7 +83,7 @@ struct vcpu {
     struct event external;  /* an interrupt that does not come through the APIC */
     struct event delayed;   /* HC_INJECT: becomes pending at `delayed_until` */
     uint64_t delayed_until; /* TSC; TIME_NEVER: there is no such event */
-    uint64_t frames_at;     /* TSC: when the vCPU receives frames; TIME_NEVER: none wait for it */
+    uint64_t frames_at;     /* TSC: when the vCPU receives frames or typed bytes, or TIME_NEVER */
     uint64_t frames_from;   /* TSC: not before this time */
 
     uint64_t exits[REASON_COUNT];

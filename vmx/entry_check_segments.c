@@ -44,7 +44,7 @@ static unsigned segment_type(const struct entry_checker *c, unsigned seg)
     return (unsigned)(segment_rights(c, seg) & SEG_AR_TYPE);
 }
 
-static unsigned segment_dpl(const struct entry_checker *c, unsigned seg)
+static unsigned entry_check_dpl(const struct entry_checker *c, unsigned seg)
 {
     return (unsigned)field_get(segment_rights(c, seg), SEG_AR_DPL);
 }
@@ -87,8 +87,8 @@ static void check_common_rights(struct entry_checker *c, unsigned seg)
 static void check_cs(struct entry_checker *c)
 {
     const uint32_t field = ACCESS_RIGHTS(SEG_CS);
-    unsigned type = segment_type(c, SEG_CS), dpl = segment_dpl(c, SEG_CS),
-             ss_dpl = segment_dpl(c, SEG_SS);
+    unsigned type = segment_type(c, SEG_CS), dpl = entry_check_dpl(c, SEG_CS),
+             ss_dpl = entry_check_dpl(c, SEG_SS);
     bool data = type == TYPE_DATA_RW && c->unrestricted;
 
     if (!data && (type & (AR_CODE | AR_ACCESSED)) != (AR_CODE | AR_ACCESSED))
@@ -112,7 +112,7 @@ static void check_cs(struct entry_checker *c)
 static void check_ss(struct entry_checker *c)
 {
     const uint32_t field = ACCESS_RIGHTS(SEG_SS);
-    unsigned type = segment_type(c, SEG_SS), dpl = segment_dpl(c, SEG_SS);
+    unsigned type = segment_type(c, SEG_SS), dpl = entry_check_dpl(c, SEG_SS);
     unsigned rpl = (unsigned)(entry_get(c, SELECTOR(SEG_SS)) & RPL);
 
     if (!c->unrestricted && dpl != rpl)
@@ -133,7 +133,7 @@ static void check_ss(struct entry_checker *c)
 static void check_data(struct entry_checker *c, unsigned seg)
 {
     const uint32_t field = ACCESS_RIGHTS(seg);
-    unsigned type = segment_type(c, seg), dpl = segment_dpl(c, seg);
+    unsigned type = segment_type(c, seg), dpl = entry_check_dpl(c, seg);
     unsigned rpl = (unsigned)(entry_get(c, SELECTOR(seg)) & RPL);
 
     if (!segment_usable(c, seg))

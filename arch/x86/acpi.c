@@ -168,7 +168,7 @@ static const struct acpi_header *header_at(hpa_t address, bool quiet)
 {
     const struct acpi_header *header = physical_map(address, sizeof(*header), MAP_CACHED);
     if (!header && !quiet)
-        log_error("ACPI: a table is said to be at %#lx, where no memory can be", address.v);
+        log_error("ACPI: the address of a table, %#lx, cannot be one of memory", address.v);
     return header;
 }
 

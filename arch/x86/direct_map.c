@@ -24,7 +24,7 @@ static bool is_table(uint64_t entry)
 }
 
 /* The entry for the address at the level `down_to`, or the entry above it where the walk ends. */
-static uint64_t *walk(hpa_t root, hpa_t address, unsigned down_to, unsigned *level)
+static uint64_t *direct_map_walk(hpa_t root, hpa_t address, unsigned down_to, unsigned *level)
 {
     hpa_t table = root;
     for (*level = PTE_LEVELS;; --*level) {
@@ -37,7 +37,7 @@ static uint64_t *walk(hpa_t root, hpa_t address, unsigned down_to, unsigned *lev
 
 /* The new table is complete before the entry points to it. Until the caller has flushed, TLBs may
  * hold the large page, too, which translates to the same. */
-static bool split(uint64_t *giant, hpa_t (*new_table)(void))
+static bool direct_map_split(uint64_t *giant, hpa_t (*new_table)(void))
 {
     hpa_t table = new_table();
     if (page_is_none(table))
@@ -53,11 +53,11 @@ bool direct_hide(hpa_t root, hpa_t block, hpa_t (*new_table)(void))
 {
     unsigned level;
     BUG_ON(block.v % pte_size(LEVEL_2M));
-    uint64_t *entry = walk(root, block, LEVEL_2M, &level);
+    uint64_t *entry = direct_map_walk(root, block, LEVEL_2M, &level);
     if (level == LEVEL_1G && *entry & PTE_P) {
-        if (!split(entry, new_table))
+        if (!direct_map_split(entry, new_table))
             return false;
-        entry = walk(root, block, LEVEL_2M, &level);
+        entry = direct_map_walk(root, block, LEVEL_2M, &level);
     }
     BUG_ON(level != LEVEL_2M);
     if (!is_table(*entry)) {
@@ -76,7 +76,7 @@ bool direct_hide(hpa_t root, hpa_t block, hpa_t (*new_table)(void))
 void direct_show(hpa_t root, hpa_t block)
 {
     unsigned level;
-    uint64_t *entry = walk(root, block, LEVEL_2M, &level);
+    uint64_t *entry = direct_map_walk(root, block, LEVEL_2M, &level);
     BUG_ON(level != LEVEL_2M);
     if (!is_table(*entry)) {
         BUG_ON(*entry != PTE_PRIVATE);
@@ -93,5 +93,5 @@ void direct_show(hpa_t root, hpa_t block)
 bool direct_is_hidden(hpa_t root, hpa_t address)
 {
     unsigned level;
-    return *walk(root, address, 1, &level) == PTE_PRIVATE;
+    return *direct_map_walk(root, address, 1, &level) == PTE_PRIVATE;
 }

@@ -80,7 +80,7 @@ const char *page_shortage(void)
 {
     unsigned payer = cpus[this_cpu()].payer;
     return payer && !ledger.accounts[payer].grows
-               ? "the VM has all that it was promised; give it more with mem= or limit="
+               ? "the VM uses all memory that is reserved for it; give it more with mem= or limit="
                : "give the machine more memory";
 }
 

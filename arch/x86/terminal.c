@@ -38,7 +38,7 @@ typedef uint64_t __attribute__((may_alias, aligned(1))) eight;
 /* Scrolls up by one row. Most of a screen is blank before and after that, and eight blank
  * characters cost one comparison. Continues where the last call stopped, and stops when the work
  * has cost `left`. Returns true when all rows have moved. */
-static bool scroll(struct terminal *t, uint64_t left)
+static bool terminal_scroll(struct terminal *t, uint64_t left)
 {
     static const char blank[TERMINAL_COLUMNS] = {[0 ... TERMINAL_COLUMNS - 1] = ' '};
     for (; t->scrolled.row < t->rows; t->scrolled.row++, t->scrolled.column = 0) {
@@ -67,7 +67,7 @@ static bool begins_line(const struct terminal *t, char c)
  * enough. */
 static bool new_line(struct terminal *t, uint64_t most)
 {
-    if (t->row == t->rows - 1 && !scroll(t, most))
+    if (t->row == t->rows - 1 && !terminal_scroll(t, most))
         return false;
     t->row += t->row < t->rows - 1;
     t->line_ended = false;

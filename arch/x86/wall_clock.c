@@ -39,7 +39,7 @@ void wall_clock_start(void)
     if (cmos_decode(registers, &date))
         start_seconds = calendar_seconds(&date);
     else
-        log_info("clock: the machine's clock holds no time; it is taken to be 2000-01-01");
+        log_info("clock: the RTC holds no valid time; 2000-01-01 is assumed");
 }
 
 uint64_t wall_clock_ms(void)

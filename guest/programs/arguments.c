@@ -94,7 +94,7 @@ static void generations_have_64_bits(void)
     EXPECT_EQ(hc_generation_set(BIT(32)), -EINVAL); /* lower than the current one */
 }
 
-/* The same calls without upper bits succeed, so those were the reason for the refusals. */
+/* Without their upper bits the calls succeed, so these bits were the reason for the refusals. */
 static void without_them(void)
 {
     for (unsigned i = 0; i < ARRAY_SIZE(rows); i++)

@@ -193,7 +193,7 @@ static void expect_logged(uint64_t n, uint32_t offset, uint16_t size, bool write
     EXPECT_EQ(read64((uint64_t)record + 16) & mask, value & mask);
 }
 
-/* The same memory through the window and natively, and the log of the accesses. */
+/* Accesses memory through the window and natively, and checks the log of the accesses. */
 static void both_sides(void)
 {
     memset((void *)LOG, 0, RT_PAGE);

@@ -33,6 +33,7 @@ static void tables(void)
     if (*rt_args != 'd')
         return;
     uint64_t xsdt = read64(rsdp + 24), fadt = acpi_table("FACP");
+    uint64_t mcfg = acpi_table("MCFG");
     print_bytes("RSDP", rsdp, 36);
     print_bytes("XSDT", xsdt, read32(xsdt + 4));
     print_bytes("APIC", madt, read32(madt + 4));
@@ -41,6 +42,8 @@ static void tables(void)
         print_bytes("FACP", fadt, read32(fadt + 4));
         print_bytes("DSDT", dsdt, read32(dsdt + 4));
     }
+    if (mcfg)
+        print_bytes("MCFG", mcfg, read32(mcfg + 4));
 }
 
 /* The BIOS area is RAM, and zero where no table lies; nothing is in front of it. */

@@ -35,6 +35,7 @@ GUEST_EXTRA_hostile := hostile/run.S hostile/legacy.S hostile/tables.c hostile/b
 GUEST_EXTRA_hostile_devices := hostile/disk.c
 GUEST_EXTRA_disk        := disk/driver.c
 GUEST_EXTRA_net         := net/driver.c
+GUEST_EXTRA_pci         := pci/config.c pci/harm.c
 GUEST_EXTRA_resets      := disk/driver.c
 GUEST_EXTRA_bench       := bench/measure.c
 GUEST_EXTRA_mmu_bench   := bench/measure.c
@@ -63,6 +64,7 @@ GUEST_WORDS_cpus                        := testctl,vcpus=3
 GUEST_WORDS_watchpoints                 := testctl,budget=60000
 GUEST_WORDS_init                        := testctl,vcpus=2,budget=60000
 GUEST_WORDS_pc                          := testctl,pc,vcpus=2
+GUEST_WORDS_pci                         := testctl,pci,vcpus=3
 GUEST_WORDS_poweroff                    := pc
 GUEST_WORDS_echo                        := pc,live,budget=3600000
 GUEST_WORDS_resets                      := pc,vcpus=2,reset=again,budget=60000

@@ -208,6 +208,7 @@ static void exceptions(void)
 static void memory(void)
 {
     row("accept_4k", make_pending, accept, idle, PAGES, RT_PAGE, 100);
+    row("accept_again", make_private, accept, idle, PAGES, RT_PAGE, 100);
     row("convert_to_shared", make_private, to_shared, idle, PAGES, RT_PAGE, 100);
     row("convert_to_private", make_shared, to_private, idle, PAGES, RT_PAGE, 100);
     row("accept_2m", make_pending_2m, accept_2m, idle, LARGE, RT_2M, 3);

@@ -209,6 +209,51 @@ static void a_quote(void)
     EXPECT_EQ(*status, BIT(63)); /* this is no report of the machine's */
 }
 
+/* ---- SetupEventNotifyInterrupt --------------------------------------------------------------- */
+
+#define NOTIFY    0x51
+#define MSR_SVR   0x80f
+#define MSR_EOI   0x80b
+#define SETUP     0x10004
+#define WRITE_MSR 0x20 /* the VMX exit reason */
+
+static volatile unsigned notified;
+
+static void count_notification(struct frame *frame)
+{
+    (void)frame;
+    notified++;
+    wrmsr(MSR_EOI, 0);
+}
+
+static uint64_t vmcall(uint64_t r11, uint64_t r12, uint64_t r13)
+{
+    struct td_registers r = {.r11 = r11, .r12 = r12, .r13 = r13};
+    return td_vmcall(&r);
+}
+
+/* The interrupt comes when the status is in the buffer, whatever it is; a call that is refused has
+ * none. */
+static void a_quote_is_notified(void)
+{
+    const uint64_t gpa = shared_gpa(shared_page());
+    set_handler(NOTIFY, count_notification);
+    EXPECT_EQ(vmcall(WRITE_MSR, MSR_SVR, 0x1ff), 0);
+    EXPECT_EQ(get_quote(gpa, RT_PAGE), 0);
+    __asm__ volatile("sti; nop; cli");
+    EXPECT_EQ(notified, 0); /* nobody has asked for it */
+    EXPECT_EQ(vmcall(SETUP, NOTIFY, 0), 0);
+    EXPECT_EQ(get_quote(gpa + 8, RT_PAGE), BIT(63) | 2);
+    __asm__ volatile("sti; nop; cli");
+    EXPECT_EQ(notified, 0);
+    for (unsigned i = 1; i <= 3; i++) {
+        EXPECT_EQ(get_quote(gpa, RT_PAGE), 0);
+        __asm__ volatile("sti; nop; cli");
+        EXPECT_EQ(notified, i);
+    }
+    set_handler(NOTIFY, NULL);
+}
+
 void guest_main(void)
 {
     static const struct test tests[] = {
@@ -220,6 +265,7 @@ void guest_main(void)
         {"operands_may_be_shared", operands_may_be_shared, 0},
         {"a_shared_operand_without_memory_is_ve", a_shared_operand_without_memory_is_ve, 0},
         {"a_quote", a_quote, 0},
+        {"a_quote_is_notified", a_quote_is_notified, 0},
     };
     page = (uint8_t *)new_page();
     data = page + 2048;

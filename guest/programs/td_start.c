@@ -2,7 +2,7 @@
 /*
  * What the boot shim of a TD leaves behind: the state at Linux' 64-bit entry point, the zero page,
  * the memory, and the CPUs that wait for the mailbox. Argument `sparse`: it looks at some pages
- * only.
+ * only. Argument `reset`: at the end it resets its VM.
  */
 #include "guest/programs/rt/acpi.h"
 #include "guest/programs/rt/td.h"
@@ -15,6 +15,7 @@
 #define EFI_64        0x34364c45u /* "EL64" */
 #define TDCALL_ACCEPT 6
 #define PATIENCE      100000000ull /* ticks */
+#define RESETS        50000000ull
 
 extern uint32_t rt_boot_info, rt_boot_magic;
 extern uint8_t rt_image_start[], rt_image_end[];
@@ -104,10 +105,11 @@ static void the_rest_can_be_accepted(void)
     note("units", units);
 }
 
-/* Returns whether a page that can be written was zero. */
+/* Returns whether a page that can be written was zero, and writes to it, so that it is seen if the
+ * page outlives a reset. */
 static bool is_zero(uint64_t va)
 {
-    bool zero = !read64(va) && !read64(va + RT_PAGE - 8);
+    bool zero = !read64(va) && !read64(va + 8) && !read64(va + RT_PAGE - 8);
     write64(va + 8, va);
     return zero;
 }
@@ -142,7 +144,7 @@ static void high_memory_is_accepted(void)
         if (map[i].kind != 1 || map[i].base < BIT(32))
             continue;
         EXPECT_EQ(map[i].base, BIT(32));
-        for (uint64_t page = map[i].base; page < end; page += step(), pages++) {
+        for (uint64_t page = map[i].base; page < end - RT_PAGE; page += step(), pages++) {
             map_page(rt_pml4, TEST_VA + page, page, PTE_P | PTE_W);
             EXPECT(is_zero(TEST_VA + page));
         }
@@ -227,7 +229,6 @@ static void the_mailbox_wakes_no_other(void)
     write16(mailbox(), 0);
 }
 
-/* From the last to the first, so that the order is not that in which they wait. */
 /* So that the CPUs are not in step. */
 static void delay(unsigned rounds)
 {
@@ -251,6 +252,7 @@ static void id_and_command_belong_together(void)
     EXPECT_EQ(wake_arrived, 0);
 }
 
+/* From the last to the first, so that the order is not that in which they wait. */
 static void the_mailbox_wakes_each(void)
 {
     uint32_t ids[CPUS];
@@ -271,6 +273,18 @@ static void the_mailbox_wakes_each(void)
     note("cpus", count);
 }
 
+/* While the CPUs that were woken run, and until some time has passed, which outlives a reset. */
+static void resets_its_vm(void)
+{
+    const uint64_t now = rdtsc();
+    note("ticks", now);
+    if (now > RESETS)
+        return;
+    port_write(PORT_RESET, 2);
+    port_write(PORT_RESET, 6);
+    EXPECT(!"the VM was reset");
+}
+
 void guest_main(void)
 {
     static const struct test tests[] = {
@@ -282,6 +296,7 @@ void guest_main(void)
         {"the_mailbox_wakes_no_other", the_mailbox_wakes_no_other, 0},
         {"id_and_command_belong_together", id_and_command_belong_together, 0},
         {"the_mailbox_wakes_each", the_mailbox_wakes_each, 0},
+        {"resets_its_vm", resets_its_vm, 0},
     };
-    run_tests(tests, ARRAY_SIZE(tests));
+    run_tests(tests, ARRAY_SIZE(tests) - (rt_args[0] != 'r'));
 }

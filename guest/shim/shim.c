@@ -35,7 +35,7 @@
 /* ---- Failure --------------------------------------------------------------------------------- */
 
 /* Reports a message to the host, which ends the TD. Its first 64 characters count. */
-static NORETURN PRINTF(1, 2) void fatal(const char *format, ...)
+static NORETURN PRINTF(1, 2) void shim_fatal(const char *format, ...)
 {
     char text[MESSAGE_SIZE + 1] = {0};
     uint64_t words[MESSAGE_SIZE / sizeof(uint64_t)];
@@ -62,20 +62,20 @@ static NORETURN PRINTF(1, 2) void fatal(const char *format, ...)
 
 void shim_trap(uint64_t vector, uint64_t error, uint64_t rip)
 {
-    fatal("shim: exception %lu, error code %#lx, RIP %#lx", vector, error, rip);
+    shim_fatal("shim: exception %lu, error code %#lx, RIP %#lx", vector, error, rip);
 }
 
 #ifdef bug /* lib/assert.h */
 void bug(const char *file, int line, const char *condition)
 {
-    fatal("shim: %s:%d: %s", file, line, condition);
+    shim_fatal("shim: %s:%d: %s", file, line, condition);
 }
 #endif
 
 /* ---- Memory ---------------------------------------------------------------------------------- */
 
 /* Returns the status of PAGE.ACCEPT without its operand. */
-static uint64_t accept(uint64_t gpa, unsigned level)
+static uint64_t shim_accept_page(uint64_t gpa, unsigned level)
 {
     for (unsigned i = 0;; i++) {
         struct td_registers registers = {.rax = TDCALL_ACCEPT, .rcx = gpa | level};
@@ -87,56 +87,56 @@ static uint64_t accept(uint64_t gpa, unsigned level)
 }
 
 /* The pages of the initial image are private from the beginning and need no acceptance. */
-static bool is_accepted(uint64_t status)
+static bool shim_is_accepted(uint64_t status)
 {
     return status == TDX_SUCCESS || status == TDX_PAGE_ALREADY_ACCEPTED;
 }
 
 /* Accepts 2 MiB in pages of 4 KiB, because the initial image has pages of that size there, or the
  * part of the 2 MiB that is in the range. */
-static void accept_small(uint64_t base, uint64_t end)
+static void shim_accept_4k_pages(uint64_t base, uint64_t end)
 {
     for (uint64_t gpa = base; gpa < end; gpa += SIZE_4K) {
-        uint64_t status = accept(gpa, LEVEL_4K);
-        if (!is_accepted(status))
-            fatal("shim: ACCEPT of 4 KiB at %#lx: %#lx", gpa, status);
+        uint64_t status = shim_accept_page(gpa, LEVEL_4K);
+        if (!shim_is_accepted(status))
+            shim_fatal("shim: ACCEPT of 4 KiB at %#lx: %#lx", gpa, status);
     }
 }
 
-static void accept_range(const struct shim_range *range, uint64_t shared)
+static void shim_accept_range(const struct shim_range *range, uint64_t shared)
 {
     const uint64_t end = range->base + range->size;
     uint64_t gpa = range->base;
     if ((range->base | range->size) & (SIZE_4K - 1) || end < range->base || end > shared)
-        fatal("shim: bad range of memory, %#lx to %#lx", range->base, end);
+        shim_fatal("shim: bad range of memory, %#lx to %#lx", range->base, end);
     while (gpa < end) {
         uint64_t next = (gpa | (SIZE_2M - 1)) + 1;
         uint64_t status = TDX_PAGE_SIZE_MISMATCH;
         if (next > end)
             next = end;
         if (next - gpa == SIZE_2M)
-            status = accept(gpa, LEVEL_2M);
+            status = shim_accept_page(gpa, LEVEL_2M);
         if (status == TDX_PAGE_SIZE_MISMATCH)
-            accept_small(gpa, next);
-        else if (!is_accepted(status))
-            fatal("shim: ACCEPT of 2 MiB at %#lx: %#lx", gpa, status);
+            shim_accept_4k_pages(gpa, next);
+        else if (!shim_is_accepted(status))
+            shim_fatal("shim: ACCEPT of 2 MiB at %#lx: %#lx", gpa, status);
         gpa = next;
     }
 }
 
 /* Returns the TD's shared bit as a mask. */
-static uint64_t shared_bit(void)
+static uint64_t shim_shared_bit(void)
 {
     struct td_registers registers = {.rax = TDCALL_INFO};
     execute_tdcall(&registers);
     if (registers.rax)
-        fatal("shim: VP.INFO: %#lx", registers.rax);
+        shim_fatal("shim: VP.INFO: %#lx", registers.rax);
     return BIT((registers.rcx & BITS(5, 0)) - 1);
 }
 
 /* ---- Measurement ----------------------------------------------------------------------------- */
 
-static void measure(const struct shim_item *item)
+static void shim_measure(const struct shim_item *item)
 {
     static uint8_t digest[SHA384_SIZE] __attribute__((aligned(64)));
     sha384((const void *)(uintptr_t)item->base, item->size, digest);
@@ -144,7 +144,7 @@ static void measure(const struct shim_item *item)
         .rax = TDCALL_RTMR_EXTEND, .rcx = (uintptr_t)digest, .rdx = item->rtmr};
     execute_tdcall(&registers);
     if (registers.rax)
-        fatal("shim: RTMR.EXTEND of RTMR %u: %#lx", item->rtmr, registers.rax);
+        shim_fatal("shim: RTMR.EXTEND of RTMR %u: %#lx", item->rtmr, registers.rax);
 }
 
 /* ---- All of it ------------------------------------------------------------------------------- */
@@ -153,11 +153,11 @@ void shim_main(const struct shim_parameters *parameters)
 {
     if (parameters->magic != SHIM_MAGIC || parameters->version != SHIM_VERSION ||
         parameters->range_count > SHIM_RANGES || parameters->item_count > SHIM_ITEMS)
-        fatal("shim: bad parameters at %p", (const void *)parameters);
-    const uint64_t shared = shared_bit();
+        shim_fatal("shim: bad parameters at %p", (const void *)parameters);
+    const uint64_t shared = shim_shared_bit();
     for (unsigned i = 0; i < parameters->range_count; i++)
-        accept_range(&parameters->ranges[i], shared);
+        shim_accept_range(&parameters->ranges[i], shared);
     for (unsigned i = 0; i < parameters->item_count; i++)
-        measure(&parameters->items[i]);
+        shim_measure(&parameters->items[i]);
     shim_enter(parameters->entry, parameters->zero_page);
 }

@@ -6,8 +6,8 @@
  * Three CPUs repeatedly choose what to do. In the guest, a CPU loads the entry, caches what it has
  * loaded some time later, and uses what it has cached. It may leave, and enter again with its TLB
  * as it was unless an epoch has begun. Outside, it makes any call of the secure side, in any order,
- * or takes the page for something else when it is FREE, or has its block leave the map. A guest that uses the page writes to it.
- * The model proves for every interleaving of all steps:
+ * or takes the page for something else when it is FREE, or has its block leave the map. A guest
+ * that uses the page writes to it. The model proves for every interleaving of all steps:
  *
  *   - whoever uses the page through the TD's tables or through a TLB uses the TD's page
  *   - the page holds nothing when its block leaves the map of owners, and nothing when the guest is

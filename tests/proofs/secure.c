@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Proofs about the secure side, for CBMC: for all operands, any owners of all frames, and any words
- * in the tables on the way to an entry.
+ * Proofs about the secure side, for CBMC: for all operands, any owners of all frames, and any
+ * values in the tables on the way to an entry.
  */
 #include "ept/secure_blocks.h"
 #include "ept/secure_walk.h"
@@ -19,8 +19,8 @@ void __CPROVER_havoc_object(void *object);
 #define ROOT   0 /* the TD's tables are the first frames of the block */
 #define TABLE  1
 
-/* The entry of which the calls are about: by a constant, so that the places in tables are constant.
- * Its words are not. */
+/* The guest frame of all calls. It is constant, so that the indexes into tables are; the entries'
+ * values are not. */
 #define THE_GFN 0x605ull
 
 static struct secure_frame frames[FRAMES]; /* the others are never looked at */
@@ -31,8 +31,8 @@ static uint64_t *const entry_4k = &table[THE_GFN % EPT_ENTRIES];
 static struct secure_map map = {3, blocks};
 static struct secure_td td, other;
 
-/* Anything may be in the map of owners, but of the other blocks nothing. Pages that are not among
- * the first frames are left out, to keep the proofs small. */
+/* The map of owners may have any contents for this block, and none for other blocks. Pages that are
+ * not among the first frames are left out, to keep the proofs small. */
 static void any_map(void)
 {
     __CPROVER_havoc_object(frames);
@@ -134,8 +134,8 @@ static void any_measure(void *context, gfn_t gfn, const void *page)
 static const struct secure_host host = {any_window, any_epoch_begin, any_epoch_over, any_measure,
                                         NULL};
 
-/* What tests/unit/ept/secure_world.h calls the invariants, for one entry: if it is in use, it
- * points to a frame of the TD, which knows where the entry is. */
+/* The invariants of tests/unit/ept/secure_world.h, for one entry: an entry in use points to a frame
+ * of the TD, and the frame's record names the entry. */
 static void assume_sound(uint64_t entry, unsigned level, uint64_t gfn)
 {
     if (!(entry & EPT_SOFTWARE_LOW))
@@ -151,8 +151,8 @@ static void assume_sound(uint64_t entry, unsigned level, uint64_t gfn)
     ASSUME(!(entry & EPT_RWX) == (f->state != SECURE_TABLE && f->state != SECURE_MAPPED));
 }
 
-/* A TD in any state, as far as the way to the entry for THE_GFN goes. Where the pool and the tables
- * are is constant. */
+/* A TD in any state, as far as the tables on the way to the entry for THE_GFN are concerned. The
+ * places of the pool and of the tables are constant. */
 static void any_td(void)
 {
     any_map();

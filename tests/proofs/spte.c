@@ -252,18 +252,31 @@ void prove_frame_arithmetic(void)
     PROVE(ept_index(ALIAS(gfn.v), level) < EPT_ENTRIES);
 }
 
-/* S3, S13, S14: a default leaf over an empty entry, which the choke point (mmu/store.h) stores
- * without checks, would pass all checks. */
+/* S3, S13, S14: a default leaf over an entry that is empty or FROZEN, which the choke point
+ * (mmu/store.h) stores without checks, would pass all checks. */
 void prove_a_default_leaf_needs_no_checks(void)
 {
     any_format();
     spte_deny_large(nondet_bool() ? EPT_EXECUTE : 0);
     uint64_t spte = nondet_u64(), value = any_value();
     unsigned level = any_level();
+    uint64_t old = nondet_bool() ? SPTE_NONPRESENT : SPTE_FROZEN;
     ASSUME(spte_is_default_leaf(spte, level));
-    PROVE(!spte_change_refused(SPTE_NONPRESENT, spte, level, value));
-    PROVE(!spte_change_owes_flush(SPTE_NONPRESENT, spte, level));
+    PROVE(!spte_change_refused(old, spte, level, value));
+    PROVE(!spte_change_owes_flush(old, spte, level));
     PROVE(spte_is_leaf(spte, level) && !(spte & SPTE_NX_SPLIT));
+}
+
+/* W4, X2: making an empty entry FROZEN is always allowed, owes nothing and changes no count. */
+void prove_holding_an_empty_entry_needs_no_checks(void)
+{
+    any_format();
+    uint64_t value = any_value();
+    unsigned level = any_level();
+    PROVE(!spte_change_refused(SPTE_NONPRESENT, SPTE_FROZEN, level, value));
+    PROVE(!spte_change_owes_flush(SPTE_NONPRESENT, SPTE_FROZEN, level));
+    PROVE(!spte_is_leaf(SPTE_FROZEN, level) && !spte_is_present(SPTE_FROZEN));
+    PROVE(!spte_is_mmio(SPTE_FROZEN, value));
 }
 
 /* S7, T2: removing a default leaf, in which the CPU may have set A and D, is always allowed, and

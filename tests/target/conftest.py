@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What the tests that boot the image share. They run as `make target`, from the root."""
+"""Shared by the tests that boot the image. They run as `make target`, from the root."""
 
 import contextlib
 import os
@@ -63,11 +63,11 @@ class Result:
         return f"<boot {self.run.boot.folder}: {self.status} {self.reason}>\n{text}"
 
     def has(self, pattern: str) -> bool:
-        """Whether a line matches, ignoring case."""
+        """Returns whether a line matches, ignoring case."""
         return any(re.search(pattern, line, re.IGNORECASE) for line in self.lines)
 
     def passed(self, name: str) -> bool:
-        """Whether there are results with this name, or below it, and all are ok."""
+        """Returns whether there are results with this name, or below it, and all are ok."""
         found = [
             case for case in self.output.cases
             if case.path == name or case.path.startswith(f"{name}/") or case.name == name
@@ -75,13 +75,13 @@ class Result:
         return bool(found) and all(case.passed for case in found)
 
     def cpus(self) -> dict[str, int]:
-        """The numbers in the line about the host's CPUs, by the last word of the phrase behind
-        each."""
+        """Returns the numbers in the line about the host's CPUs, by the last word of the phrase
+        that follows each."""
         (line,) = [line for line in self.lines if re.match(r"# \d+ CPUs: ", line)]
         return {words.split()[-1]: int(n) for n, words in re.findall(r"(\d+)([^\d,:]+)", line)}
 
     def counters(self, vm: str) -> dict[str, int]:
-        """The counters that `counters=1` prints for a VM."""
+        """Returns the counters that `counters=1` prints for a VM."""
         text = " ".join(line for line in self.lines if line.startswith(f"# {vm}:"))
         return {name: int(value) for name, value in re.findall(r"(\w+)=(\d+)", text)}
 
@@ -90,16 +90,16 @@ BootFixture = Callable[..., Result]
 
 
 def listed(target: str) -> tuple[Guest, ...]:
-    """The list that a target of the Makefile prints."""
+    """Returns the list that a target of the Makefile prints."""
     env = {key: value for key, value in os.environ.items() if key != "GUESTS"}
     text = subprocess.check_output(["make", "-s", target], cwd=ROOT, text=True, env=env)
     return parse_guests(text)
 
 
 def our_guests(cmdline: str = "") -> tuple[Guest, ...]:
-    """The guests that `make run` runs, without those that contradict the command line: without MMIO
-    SPTEs there is no #VE (test_sides.py tests the message), and guests that count each fault fail
-    if the generation wraps."""
+    """Returns the guests that `make run` runs, without those that contradict the command line:
+    without MMIO SPTEs there is no #VE (test_sides.py tests the message), and guests that count each
+    fault fail if the generation wraps."""
     items = os.environ.get("GUESTS")
     guests = parse_guests(items) if items else listed("tested")
     if "mmio_caching=0" in cmdline.split():
@@ -111,7 +111,8 @@ def our_guests(cmdline: str = "") -> tuple[Guest, ...]:
 
 
 def need_made(*targets: str) -> None:
-    """Makes what apt has to download, such as kernels. Without it the test is skipped."""
+    """Makes a target that apt has to download, such as a kernel. If that fails, the test is
+    skipped."""
     made = subprocess.run(["make", *targets], cwd=ROOT, capture_output=True, text=True, check=False)
     if made.returncode:
         pytest.skip(f"no {targets[0]}: {made.stderr.strip().splitlines()[-1]}")
@@ -161,7 +162,7 @@ def bootinfo(boot: BootFixture) -> BootFixture:
 
 
 class Person:
-    """Reads what the machine prints, and types."""
+    """A person at a console, who reads what the machine prints, and types."""
 
     def __init__(self, connection, process) -> None:
         self.connection, self.process = connection, process
@@ -176,7 +177,7 @@ class Person:
         return data
 
     def wait_for(self, text: bytes) -> bytes:
-        """Returns what was printed before the text, which it waits for."""
+        """Waits for a text, and returns what was printed before it."""
         deadline = time.monotonic() + LONG
         while text not in self.seen:
             assert self.more(1) or self.process.poll() is None, self.seen

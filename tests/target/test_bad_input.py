@@ -41,7 +41,7 @@ def truncated(data: bytes) -> bytes:
 
 
 def assert_named(result, name: str) -> None:
-    """Each message about the VM, and its result, has its name and not all the words of its
+    """Checks that each message about the VM, and its result, has the VM's name and not its whole
     string."""
     assert result.has(rf"^not ok \d+ {name} # not started$"), result
     about = [line for line in result.output.lines if re.search(r"\berror: ", line)]
@@ -92,7 +92,7 @@ def test_unknown_module_word(boot) -> None:
 
 
 def test_budget_and_memory_are_said_as_they_are_written(boot) -> None:
-    """What is allowed is printed in decimal, and sizes with their units."""
+    """The allowed values are printed in decimal, and sizes with their units."""
     guests = tuple(Guest(HELLO, (w,), name=w[:3]) for w in ("budget=3600001", "mem=1M"))
     result = boot(guests=guests)
     assert result.exit == CODES.MODULE_WORDS, result
@@ -150,7 +150,8 @@ def test_too_little_ram(boot, mem: int) -> None:
 
 
 def test_just_enough_ram(boot) -> None:
-    """The amounts that the README calls enough, for a machine with a VM of each of two sizes."""
+    """The amounts of RAM that the README calls sufficient, for a machine with a VM of each of two
+    sizes."""
     text = " ".join(README.read_text().split())
     found = re.search(r"and (\d+) MiB of RAM, which has room for a VM of (\d+) MiB "
                       r"\(one of (\d+) MiB takes a machine of (\d+)\)", text)  # fmt: skip

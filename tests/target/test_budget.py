@@ -188,9 +188,9 @@ BUDGET = ["100", "5", "1", "2.12", "0", "436"]
 def test_what_is_over_the_budget_is_named(row: bench.Row, words: list[str]) -> None:
     found = bench.over_budget(row, BUDGET)
     assert len(found) == len(words), found
-    for sentence, start in zip(found, words, strict=True):
-        assert sentence.startswith(start)
-        assert ADVICE in sentence
+    for message, start in zip(found, words, strict=True):
+        assert message.startswith(start)
+        assert ADVICE in message
 
 
 def test_another_compiler_may_take_other_instructions_and_no_others(monkeypatch, tmp_path) -> None:
@@ -204,10 +204,11 @@ def test_another_compiler_may_take_other_instructions_and_no_others(monkeypatch,
         monkeypatch.setattr(bench, "compiler", lambda maker=maker: maker)
         assert bench.limit() == limit
     assert not bench.over_budget(bench.Row("a", 109, "ticks", 5, 1, 2.12), BUDGET, limit)
-    (sentence,) = bench.over_budget(bench.Row("a", 90, "ticks", 6, 1, 2.12), BUDGET, limit)
-    assert sentence.startswith("a: 6 vmreads, its budget is 5")
+    (message,) = bench.over_budget(bench.Row("a", 90, "ticks", 6, 1, 2.12), BUDGET, limit)
+    assert message.startswith("a: 6 vmreads, its budget is 5")
     assert bench.over_budget(bench.Row("a", 120, "ticks", 5, 1, 2.12), BUDGET, limit)
-    with pytest.raises(bench.HarnessError, match="the budget is of gcc 12, and this is gcc 14"):
+    message = "measured with gcc 12, and this image is compiled by gcc 14"
+    with pytest.raises(bench.HarnessError, match=message):
         monkeypatch.setattr("sys.argv", ["bench.py", "--update", "exits"])
         bench.main()
     budget.write_text("x a 1\n")
@@ -219,8 +220,8 @@ def test_rare_operations_of_a_long_row_count(row: str = "zap") -> None:
     """Even one operation more counts, because 3 % of a thousand would be thirty."""
     budget = bench.Row(row, 60000, "ticks", 8, 1, 1029).cells
     assert not bench.over_budget(bench.Row(row, 60000, "ticks", 8, 1, 1029), budget)
-    (sentence,) = bench.over_budget(bench.Row(row, 60000, "ticks", 8, 1, 1030), budget)
-    assert sentence.startswith("zap: 1030 locked_ops, its budget is 1029")
+    (message,) = bench.over_budget(bench.Row(row, 60000, "ticks", 8, 1, 1030), budget)
+    assert message.startswith("zap: 1030 locked_ops, its budget is 1029")
 
 
 def test_the_budget_is_weighed() -> None:
@@ -276,13 +277,13 @@ def test_what_is_dear_is_counted(tmp_path, instruction: str, what: str) -> None:
 
 def test_more_faults_are_no_failure() -> None:
     assert not bench.over_budget(bench.Row("a", 110, "faults"), ["100"])
-    (sentence,) = bench.over_budget(bench.Row("a", 90, "faults"), ["100"])
-    assert sentence.startswith("a: 90 faults, its budget is 100")
+    (message,) = bench.over_budget(bench.Row("a", 90, "faults"), ["100"])
+    assert message.startswith("a: 90 faults, its budget is 100")
 
 
 def test_a_row_without_budget_is_named() -> None:
-    (sentence,) = bench.over_budget(bench.Row("new", 1), None)
-    assert sentence.startswith("new has no budget. ")
+    (message,) = bench.over_budget(bench.Row("new", 1), None)
+    assert message.startswith("new has no budget. ")
 
 
 def test_tables_get_the_numbers_of_their_set() -> None:

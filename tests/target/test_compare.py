@@ -135,7 +135,7 @@ def test_what_another_compiler_makes_is_shown_not_written(monkeypatch, capsys, t
     assert compare.main() == 0
     text = capsys.readouterr().out
     assert re.search(r"^cpuid +\d+ +\d+ +[\d.]+$", text, re.M)
-    assert "gcc 99 has made this image" in text
+    assert "This image was compiled by gcc 99" in text
     assert (tmp_path / "bench.csv").is_file() and not written
     monkeypatch.setattr(compare.bench, "compiler", compare.bench.budget_compiler)
     assert compare.main() == 0

@@ -16,7 +16,8 @@ def ended(who: Person, code: tuple[int, str]) -> None:
 
 @pytest.mark.parametrize("smp", [1, 2])
 def test_two_vms_share_the_console(person, smp: int) -> None:
-    """^A and a number turns to a VM. What the other one prints then waits until it is its turn."""
+    """^A and a number switches to a VM. The output of the other VM waits until that one is
+    chosen."""
     with person("ada", "bob", smp=smp) as who:
         who.wait_for(b"ada> ")
         who.type(b"one\n")
@@ -42,8 +43,8 @@ def test_two_vms_share_the_console(person, smp: int) -> None:
 
 
 def test_a_busy_vm_waits_unseen(person) -> None:
-    """A VM that prints all the time is silent while another one has the console, and neither hides
-    the other's output nor takes its input."""
+    """The output of a VM that prints all the time is not shown while another VM has the console. It
+    neither hides the other's output nor takes its input."""
     with person("ada busy", "bob") as who:
         for _ in range(3):
             who.wait_for(b"ada is busy")
@@ -61,12 +62,11 @@ def test_a_busy_vm_waits_unseen(person) -> None:
 
 
 def test_a_deaf_vm(person) -> None:
-    """What is typed for a VM that does not read is dropped; the escape key is heard all the
-    same."""
+    """Input for a VM that does not read is dropped, but the escape key still works."""
     with person("ada deaf", "bob") as who:
         who.wait_for(b"# vm-ada: ")
         who.type(b"x" * 3000 + b"\x012")
-        who.wait_for(b"# console: VM 1 does not read, and what is typed for it is dropped")
+        who.wait_for(b"# console: VM 1 does not read its input, so further keys for it are dropped")
         who.wait_for(b"# console: VM 2 vm-bob")
         who.type(b"hello\n")
         who.wait_for(b"bob read 'hello'")
@@ -90,7 +90,8 @@ def test_the_escape_key(person, cmdline: str, keys: bytes, read: bytes) -> None:
 
 
 def test_lines_are_marked_without_live(person) -> None:
-    """A VM without the word `live` gets the input, too, and cannot print a line of ours."""
+    """A VM without the word `live` also gets input, and cannot print a line that looks like one of
+    the hypervisor's."""
     with person("ada forge", words=("pc", "budget=3600000")) as who:
         who.wait_for(b"\n    EXIT 0 ok\r\n    # console: VM 2 forged\r\n")
         who.type(b"hello\n")
@@ -102,7 +103,7 @@ def test_lines_are_marked_without_live(person) -> None:
 
 
 def test_a_forged_end() -> None:
-    """The terminal of `make linux` believes only the machine's last line."""
+    """The terminal of `make linux` accepts an EXIT line only as the machine's last line."""
     out = (pathlib.Path("/dev/null")).open("wb")
     screen = terminal.Screen(out, False, None)
     screen.write(b"EXIT 0 ok\r\n$ ")
@@ -127,8 +128,8 @@ class Written:
 
 
 def test_the_progress_line(monkeypatch) -> None:
-    """It appears where a line begins, after a while without output, and disappears with the next
-    output."""
+    """The progress line appears where a line begins, after a while without output, and disappears
+    with the next output."""
     now = 100.0
     monkeypatch.setattr(terminal.time, "monotonic", lambda: now)
     out, said = Written(), "[9 s]"

@@ -12,9 +12,10 @@ DOCS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 # These commands run the tests that include this test.
 OURSELVES = {"make test", "make check", "make target"}
 # The first command downloads a kernel and rewrites the documents. What the others do,
-# test_linux_cost.py and test_tdx_linux.py do in less time, with the kernel of one Debian.
+# test_linux_cost.py, test_tdx_linux.py and test_debian.py do in less time, or in parts.
 UNTRIED = {
     "make bench", "make bench-linux", "make bench-tdx", "make tdx", "make tdx VCPUS=2",
+    "make debian", "make debian VCPUS=2",
     "make tdx KERNEL=build/linux/kernels/sid-cloud/vmlinuz",
 }  # fmt: skip
 # These commands fail on purpose.
@@ -69,7 +70,7 @@ def test_the_output_in_the_readme_is_real(make_run) -> None:
     assert_shows(shown, re.sub(r"(?m)^ +", "", make_run.stdout))
 
 
-def test_the_sentence_in_the_readme_is_real() -> None:
+def test_the_message_in_the_readme_is_real() -> None:
     (command,) = [command for command in commands() if "break_field" in command]
     (shown,) = [block for block in blocks(DOCS[0]) if block[0].startswith("# hello: error:")]
     assert_shows(shown, run(f"env -u GUESTS {command}").stdout)

@@ -21,8 +21,8 @@ PROVOKED = {
 def test_a_failing_hypervisor_explains_itself(boot, what: str) -> None:
     result = boot(cmdline=f"provoke={what}", guests=(hello(),))
     assert result.exit == CODES.PANIC, result
-    for sentence in PROVOKED[what]:
-        assert result.has(sentence), f"{sentence} is missing in {result}"
+    for message in PROVOKED[what]:
+        assert result.has(message), f"{message} is missing in {result}"
     assert result.has(r"boot_main\+0x"), "the backtrace does not reach the start"
     if what != "bug":
         assert result.has(r"rip ffffffff8") and result.has(r"r15 .* cr2 "), "no registers"
@@ -38,7 +38,7 @@ def test_a_warning_fails_the_run(boot, what: str) -> None:
 
 @pytest.mark.parametrize("cpu", ["", "corei7_haswell_4770"])
 def test_a_refused_instruction_is_survived(boot, cpu: str) -> None:
-    """All instructions that are executed with a guest's operand are guarded by one table."""
+    """One table guards all instructions that the hypervisor executes with an operand of a guest."""
     result = boot(cmdline="provoke=guarded", cpu=cpu, guests=(hello(),))
     assert result.exit == CODES.OK, result
     assert result.has("^# 8 of 8 instructions were refused by the CPU, and the hypervisor went on$")
@@ -54,8 +54,8 @@ def test_memory_that_is_not_given_back(boot) -> None:
     asked = r"allocated, the first at 0x"
     for pages in (1, 4):
         assert result.has(rf"^  {pages} pages in 1 blocks that provoke\+0x\w+ {asked}")
-    assert not result.has("all memory is back"), result
-    assert boot(guests=(hello(),)).has(r"^# all memory is back: \d+ pages are free$")
+    assert not result.has("all memory was returned"), result
+    assert boot(guests=(hello(),)).has(r"^# all memory was returned: \d+ pages are free$")
 
 
 # The argument of forbidden_triple_fault, with what the triple fault began, and what is wrong.
@@ -94,7 +94,8 @@ def test_a_triple_fault_names_its_first_event(boot, words: str) -> None:
 
 
 def test_a_budget_says_what_the_guest_did(boot) -> None:
-    """A guest that waits for missing devices: the report names them, and what made it exit."""
+    """For a guest that waits for missing devices, the report names the devices and the reasons of
+    its exits."""
     waits = Guest(BUILD / "guest/forbidden_wait.elf", ("budget=200", "expect=budget"))
     result = boot(guests=(waits,))
     assert result.status == 0, result
@@ -138,20 +139,20 @@ BROKEN = [
 
 
 @pytest.mark.parametrize(
-    ("field", "value", "sentence"), BROKEN, ids=[hex(row[0]) for row in BROKEN]
+    ("field", "value", "message"), BROKEN, ids=[hex(row[0]) for row in BROKEN]
 )
-def test_a_broken_field_is_named(boot, field: int, value: int, sentence: str) -> None:
-    """The checks before the entry name the field. If they are off, they name it after the CPU has
+def test_a_broken_field_is_named(boot, field: int, value: int, message: str) -> None:
+    """The checks before the entry name the field. With entry_checks=0, they run after the CPU has
     refused the entry."""
     words = f"break_field={field:#x} break_value={value:#x}"
     checked = boot(cmdline=words, guests=(hello(),))
     assert checked.exit == CODES.FAILED, checked
-    assert checked.has(f"error: {sentence}"), checked
+    assert checked.has(f"error: {message}"), checked
     assert checked.has("ended=entry-failed")
 
     refused = boot(cmdline=f"{words} entry_checks=0", guests=(hello(),))
     assert refused.has(r"VMLAUNCH failed, error \d|VM entry failed, reason 33"), refused
-    assert refused.has(f"error: entry check: {sentence}"), refused
+    assert refused.has(f"error: entry check: {message}"), refused
     assert refused.has("guest state|host state|control"), "no dump"
 
 

@@ -4,6 +4,7 @@
 import pathlib
 import re
 import subprocess
+from dataclasses import replace
 
 import pytest
 from conftest import BUILD, Guest
@@ -44,15 +45,18 @@ def test_madt_and_cpuid_tell_the_truth(boot, tmp_path: pathlib.Path, vcpus: int,
 
 def test_tables_of_a_pc(boot, tmp_path: pathlib.Path) -> None:
     """What iasl says of them, where the hosted test compares bytes."""
+    bus = replace(cpus_guest(1, "pci"), name="bus")
     disks = (Guest(BUILD / "guest/hello.elf", ("disk",), "", "+a"),
              Guest(BUILD / "guest/hello.elf", ("disk=ro",), "", "+b"))  # fmt: skip
-    result = boot(guests=(cpus_guest(2, "pc"), *disks), smp=2)
+    result = boot(guests=(cpus_guest(2, "pc"), *disks, bus), smp=2)
     assert result.status == 0, result
-    madt = disassembled(tmp_path, result.lines, "APIC")
+    border = next(i for i, line in enumerate(result.lines) if line.startswith("# bus: "))
+    pc, pci = result.lines[:border], result.lines[border:]
+    madt = disassembled(tmp_path, pc, "APIC")
     assert madt.count("Processor Enabled : 1") == 2
     assert re.findall(r"I/O Apic ID : (\w+)", madt) == ["00"]
     assert re.search(r"Address : FEC00000\n.*Interrupt : 00000000", madt)
-    fadt = disassembled(tmp_path, result.lines, "FACP")
+    fadt = disassembled(tmp_path, pc, "FACP")
     for expected in ("Hardware Reduced (V5) : 1", "Reset Register Supported (V2) : 1",
                      "CMOS RTC Not Present (V5) : 0", "8042 Present on ports 60/64 (V2) : 0",
                      "Value to cause reset : 06"):  # fmt: skip
@@ -60,7 +64,7 @@ def test_tables_of_a_pc(boot, tmp_path: pathlib.Path) -> None:
     places = re.findall(r"(\w+ Register) : \[Generic.*?Address : 0*(\w+)\n", fadt, re.S)
     assert dict(places) == {"Reset Register": "CF9", "Control Register": "600",
                             "Status Register": "601"}  # fmt: skip
-    dsdt = disassembled(tmp_path, result.lines, "DSDT")
+    dsdt = disassembled(tmp_path, pc, "DSDT")
     for pattern in (r"Name \(_S5, Package \(0x04\).*?0x05,", r'EisaId \("PNP0501"\)',
                     r"0x03F8, +// Range Min", r"Interrupt \(ResourceConsumer, Edge, ActiveHigh",
                     r'EisaId \("PNP0B00"\)', r"0x0070, +// Range Min"):  # fmt: skip
@@ -69,6 +73,20 @@ def test_tables_of_a_pc(boot, tmp_path: pathlib.Path) -> None:
                        dsdt, re.S)  # fmt: skip
     assert found == [("0xFE200000", "0x00000200", "Level", "00000010"),
                      ("0xFE201000", "0x00000200", "Level", "00000011")], dsdt  # fmt: skip
+
+    mcfg = disassembled(tmp_path, pci, "MCFG")
+    for expected in ("Base Address : 00000000E0000000", "Segment Group Number : 0000",
+                     "Start Bus Number : 00", "End Bus Number : 00"):  # fmt: skip
+        assert expected in mcfg, mcfg
+    dsdt = disassembled(tmp_path, pci, "DSDT")
+    for pattern in (r'EisaId \("PNP0A08"\)',
+                    r"DWordMemory \(ResourceProducer, PosDecode, MinFixed,",
+                    r"0xE0100000, +// Range Min.*?0xFBFFFFFF, +// Range Max",
+                    r"Method \(_OSC, 4,", r'EisaId \("PNP0C02"\).*?0xE0000000'):  # fmt: skip
+        assert re.search(pattern, dsdt, re.S), pattern
+    routes = re.findall(r"0x(\w+)FFFF,\s+Zero,\s+Zero,\s+0x(\w+)", dsdt)
+    assert [(int(device, 16), int(pin, 16)) for device, pin in routes] == [
+        (device, 16 + device % 8) for device in range(1, 32)]  # fmt: skip
 
 
 def test_x2apic(boot) -> None:

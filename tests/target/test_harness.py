@@ -39,7 +39,7 @@ def test_good_output_is_understood() -> None:
 
 
 @pytest.mark.parametrize(
-    ("old", "new", "sentence"),
+    ("old", "new", "message"),
     [
         ("ok 2 second", "not ok 2 second", "a test failed: second"),
         ("    ok 1 inner", "    not ok 1 inner", "a test failed: second/inner"),
@@ -52,11 +52,21 @@ def test_good_output_is_understood() -> None:
         ("EXIT 0 ok\n", "EXIT 0 ok\nstill here\n", "text after the EXIT line: still here"),
     ],
 )
-def test_contradiction_fails(old: str, new: str, sentence: str) -> None:
+def test_contradiction_fails(old: str, new: str, message: str) -> None:
     assert old in GOOD
     out = serial.parse(GOOD.replace(old, new))
-    assert sentence in "; ".join(serial.contradictions(out))
+    assert message in "; ".join(serial.contradictions(out))
     assert serial.verdict(out) == Status.DISAGREES
+
+
+def test_a_vm_that_was_reset_announces_its_tests_again() -> None:
+    life = "    1..2\n    ok 1 inner\n"
+    end = "    ok 2 other # SKIP no PML\n"
+    assert life + end in GOOD
+    again = GOOD.replace(life, 3 * life).replace("2 passed", "4 passed")
+    assert serial.contradictions(serial.parse(again)) == []
+    cut = serial.parse(again.replace(end, ""))
+    assert "second: 4 tests announced, 3 results printed" in serial.contradictions(cut)
 
 
 def test_exit_code_of_the_image_is_the_status() -> None:
@@ -84,7 +94,7 @@ def run_py(*args: str, **env: str) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.mark.parametrize(
-    ("env", "sentence"),
+    ("env", "message"),
     [
         ({"MACHINE": "vax"}, "MACHINE=vax: choose from bochs"),
         ({"METHOD": "tape"}, "METHOD=tape: choose from optrom"),
@@ -95,10 +105,10 @@ def run_py(*args: str, **env: str) -> subprocess.CompletedProcess[str]:
         ({"MACHINE": "bochs", "METHOD": "optrom", "MEM": "2"}, "MEM=2: the image"),
     ],
 )
-def test_bad_request_is_refused_in_a_sentence(env: dict[str, str], sentence: str) -> None:
+def test_bad_request_is_refused_with_a_message(env: dict[str, str], message: str) -> None:
     done = run_py(**env)
     assert done.returncode == Status.NOT_STARTED
-    assert sentence in done.stderr
+    assert message in done.stderr
     assert "Traceback" not in done.stderr
 
 
@@ -109,19 +119,47 @@ def test_run_streams_and_returns_the_status() -> None:
     assert "the logs are in" in done.stderr
 
 
+STOPPED = (r"after memory beyond the file is clear; the machine had come to ([\d.]+) s of its own "
+           r"time \(([\d,]+) million instructions of each CPU\), with CPU 0 at 0x[0-9a-f]+; its "
+           r"last output is ([\d.]+) s of CPU time old$")  # fmt: skip
+
+
 def test_a_hang_is_a_timeout(bootinfo) -> None:
     result = bootinfo(cmdline="hang", timeout=2)
     assert result.status == Status.TIMED_OUT
-    found = re.search(
-        r"^no EXIT line after (?:20 s, and less than )?2 s of CPU time, after memory beyond the "
-        r"file is clear; the machine had come to ([\d.]+) s of its own time \(([\d,]+) million "
-        r"instructions of each CPU\), with CPU 0 at 0x[0-9a-f]+; its last output is ([\d.]+) s of "
-        r"CPU time old$",
-        result.reason,
-    )
+    found = re.search(r"^no EXIT line after (?:20 s, and less than )?2 s of CPU time, " + STOPPED,
+                      result.reason)  # fmt: skip
     assert found, result.reason
     assert float(found[1]) > 0.5 and 0 < float(found[3]) <= 2.5, result.reason
     assert int(found[2].replace(",", "")) == pytest.approx(float(found[1]) * bochs.IPS / 1e6, abs=1)
+
+
+@pytest.mark.parametrize("ips", [0, 20_000_000])
+def test_a_machine_has_no_more_than_its_own_time(bootinfo, ips: int) -> None:
+    """However long that takes. A guest that ends before is not stopped."""
+    result = bootinfo(cmdline="hang", machine_time=1.5, ips=ips)
+    assert result.status == Status.TIMED_OUT
+    found = re.search(r"^no EXIT line after 1\.5 s of the machine's own time, " + STOPPED,
+                      result.reason)  # fmt: skip
+    assert found and float(found[1]) == 1.5, result.reason
+    assert int(found[2]) == 1.5 * (ips or bochs.IPS) / 1e6, result.reason
+    assert bootinfo(machine_time=1.5, ips=ips).status == Status.OK
+
+
+def test_a_machine_s_own_time_is_read_from_the_emulator(tmp_path, monkeypatch) -> None:
+    """It is the product of the last two numbers, in units of ips."""
+    monkeypatch.setattr("harness.boot.BUILD", tmp_path)
+    boot = Boot(name="x", ips=50_000_000, serial_port=1)
+    boot.folder.mkdir(parents=True)
+    said = boot.folder / "emulator.txt"
+    for text, seconds in (
+        ("Bochs x86 Emulator 2.7\n", 0),
+        ("IPS: 60000000\taverage = 60000000\t\t(1s)\n", 1.2),
+        ("IPS: 60000000\taverage = 60000000\t\t(1s)\n" * 9
+         + "IPS: 40000000\taverage = 50000000\t\t(11s)\nIPS: 4", 11),
+    ):  # fmt: skip
+        said.write_text(text)
+        assert bochs.machine_time(boot) == pytest.approx(seconds)
 
 
 def test_a_death_without_exit_line_is_noticed(bootinfo) -> None:
@@ -150,9 +188,9 @@ def test_an_emulator_that_crashes_before_we_run_is_started_once_more(fake) -> No
     with pytest.warns(session.EmulatorCrashed) as warned:
         done, starts = fake(script)
     assert (done.status, done.reason, starts) == (Status.OK, "", 2)
-    sentence = ("harness-fake: the emulator ended (signal 11) without an EXIT line, before "
+    message = ("harness-fake: the emulator ended (signal 11) without an EXIT line, before "
                 "anything was printed; it was started once more")  # fmt: skip
-    assert [str(warning.message) for warning in warned] == [f"{BUILD}/run/{sentence}"]
+    assert [str(warning.message) for warning in warned] == [f"{BUILD}/run/{message}"]
 
 
 def test_an_emulator_that_always_crashes_fails(fake) -> None:
@@ -197,7 +235,7 @@ def test_wrong_images_are_refused(tmp_path: pathlib.Path) -> None:
     header = image.index((0xE85250D6).to_bytes(4, "little"))
     broken = bytearray(image)
     broken[header + 12] ^= 1
-    for data, sentence in [
+    for data, message in [
         (b"", "not an ELF file"),
         (b"MZ" + image[2:], "not an ELF file"),
         (image[:40], "cut short"),
@@ -206,7 +244,7 @@ def test_wrong_images_are_refused(tmp_path: pathlib.Path) -> None:
     ]:
         path = tmp_path / "image"
         path.write_bytes(data)
-        with pytest.raises(HarnessError, match=sentence):
+        with pytest.raises(HarnessError, match=message):
             make_disk(Boot(name="x", image=path), bytes(2560))
 
 

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: MIT
-"""What a boot of Linux costs the hypervisor, and how much memory its VM takes beside its RAM."""
+"""What a boot of Linux costs the hypervisor, and how much memory its VM takes in
+addition to its RAM."""
 
 import re
 
@@ -10,7 +11,7 @@ from conftest import hello, need_made
 from harness import debian
 from harness.errors import HarnessError
 
-MEMORY = re.compile(r"^# hello: (\d+) KiB of RAM are in use, and (\d+) KiB beside it$")
+MEMORY = re.compile(r"^# hello: (\d+) KiB of RAM are in use, and (\d+) KiB of other memory$")
 ENTRIES, CLEARS = [0x100, 0x110], {0x200: 512, 0x300: 16384}
 EXIT = (0x120, "push", "Caught VMEXIT breakpoint")
 RESUME, LAUNCH = (0x110, "vmresume", "Breakpoint 2, 0x110"), (0x100, "vmlaunch", "Breakpoint 1")
@@ -28,7 +29,8 @@ def stops(*places: tuple[int, tuple[int, str, str]]) -> str:
 
 
 def test_what_the_hypervisor_executes_is_counted() -> None:
-    """Before the first entry nothing counts, neither do clears by which the VM is made."""
+    """Nothing before the first entry is counted, nor are pages that are cleared for the VM's
+    creation."""
     text = stops((50, PAGE), (100, LAUNCH), (1100, EXIT), (1150, PAGE), (1800, RESUME),
                  (2000, EXIT), (2010, BLOCK), (19000, BLOCK), (36000, RESUME), (40000, EXIT),
                  (40100, RESUME), (50100, MARK), (50200, EXIT))  # fmt: skip
@@ -50,7 +52,7 @@ def test_the_report_says_what_a_vm_takes(boot) -> None:
     (found,) = [match for line in result.lines if (match := MEMORY.match(line))]
     assert 512 <= int(found[1]) <= 1024, result
     assert 128 < int(found[2]) <= linux_bench.MOST_BESIDE, result
-    assert not boot(guests=(hello(),)).has("KiB beside it")
+    assert not boot(guests=(hello(),)).has("KiB of other memory")
 
 
 def test_linux_is_cheap() -> None:

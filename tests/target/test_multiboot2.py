@@ -50,7 +50,8 @@ def segment(data: bytes) -> tuple[int, int, int, int, int]:
 
 
 def raw(data: bytearray) -> bytes:
-    """A file that is no ELF file: a header with an address tag, and then the segment's contents."""
+    """Returns a file that is no ELF file: a header with an address tag, followed by the segment's
+    contents."""
     offset, address, filled, size, entry = segment(data)
     base = address - PAGE
     return page_with_header(

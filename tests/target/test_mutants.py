@@ -61,7 +61,7 @@ def entries(tmp_path: pathlib.Path, text: str) -> list[Mutant]:
 
 
 def changed(tmp_path: pathlib.Path, edits: str) -> str:
-    """SOURCE after the edits of an entry."""
+    """Returns SOURCE after the edits of an entry."""
     (mutant,) = entries(tmp_path, f"{HEAD}{edits}")
     (tmp_path / "a.c").write_text(SOURCE)
     mutant.apply(tmp_path)
@@ -160,8 +160,8 @@ def test_a_name_that_is_defined_twice() -> None:
         (f"{HEAD}-x\n", 3, "not understood: -x"),
         (f"{HEAD}@ a.c f(void)\n-x\n", 3, "not understood: @ a.c f(void)"),
         ("Breaks S1: before an entry.\n", 1, "not understood: Breaks S1"),
-        ("== name\n@ a.c f\n-x\n", 1, "name: wants `Breaks RULE, RULE: what it does wrong.`"),
-        ("\n== name\nBreaks it.\n@ a.c f\n-x\n", 2, "name: wants `Breaks RULE, RULE: what"),
+        ("== name\n@ a.c f\n-x\n", 1, "name: has no line `Breaks RULE, RULE: what it does wrong.`"),
+        ("\n== name\nBreaks it.\n@ a.c f\n-x\n", 2, "name: has no line `Breaks RULE, RULE: what"),
         (HEAD, 1, "name: has no edit"),
         (f"{HEAD}@ a.c f\n@ b.c\n-x\n", 1, "name: the edit of a.c has no old text"),
         (f"{HEAD}@ a.c f\n+x\n", 1, "name: the edit of a.c has no old text"),

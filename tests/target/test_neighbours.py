@@ -49,8 +49,9 @@ def test_a_network_device_needs_a_pc(boot) -> None:
 
 @pytest.mark.parametrize("smp", CPUS)
 def test_a_flood_of_frames(boot, smp: int) -> None:
-    """Two VMs exchange frames while a third one sends broadcasts as fast as it can. They lose none,
-    all that is lost is the flood's own, and a fourth VM that receives it still has its time."""
+    """Two VMs exchange frames while a third one sends broadcasts as fast as it can. The two lose no
+    frames, only frames of the flood are lost, and a fourth VM that receives the flood still gets
+    its time."""
     guests = (
         station("answer", "answer", "budget=60000"),
         station("ask", "ask=1", "budget=60000"),
@@ -103,9 +104,9 @@ def test_errors_stand_with_their_vm(boot, smp: int) -> None:
 
 
 def test_vms_that_come_and_go_hold_nobody(boot) -> None:
-    """Making a VM and taking it apart, with all of its memory touched, are done in pieces, which
-    have turns as vCPUs have: beside them, this neighbour waits for the slice of one and the turn of
-    the other at most."""
+    """A VM is created and destroyed in pieces, also if it has touched all of its memory, and the
+    pieces take turns as vCPUs do. So this neighbour waits at most for one slice and one turn of
+    others."""
     words = ("testctl", "mem=4M", "budget=60000")
     beside = Guest(BUILD / "guest" / "neighbour.elf", words, "rounds=400 late=300000")
     fills = [hostile("fills", "", f"mem={32 << i % 3}M", "vcpus=4", name=f"f{i}") for i in range(5)]
@@ -129,7 +130,7 @@ def test_no_line_passes_for_ours(boot) -> None:
 
 
 def test_a_module_says_nothing_but_its_name(boot) -> None:
-    """The strings that the loader passes cannot forge a line, either."""
+    """The strings of modules, which the boot loader passes, cannot forge a line, either."""
     name = "a\x1b[2J\nEXIT"
     result = boot(guests=(Guest(HELLO, ("testctl",), name=name), Guest(HELLO, (), name="b")))
     assert result.has(r"^# a\\x1b\[2J\\x0aEXIT: 32 MiB, testctl$"), result

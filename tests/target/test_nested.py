@@ -1,8 +1,7 @@
 # SPDX-License-Identifier: MIT
-"""Nested by KVM: QEMU with KVM on the emulator, the image its guest, and our guests nested ones.
-
-KVM checks what we put into a VMCS, offers fewer controls than the CPU, and walks our EPT itself: a
-second opinion on all of them.
+"""Nested in KVM: QEMU with KVM runs on the emulator, the image is its guest, and our guests are
+nested guests. KVM checks the VMCS itself, offers fewer controls than the CPU, and walks our EPT,
+which makes it a second oracle for all of them.
 """
 
 import pytest
@@ -34,7 +33,7 @@ def test_guests_pass_nested(boot: BootFixture, bochs: str, method: str) -> None:
     guests = parse_guests(" ".join(items if method == "kernel" else items[:1]))
     result = boot(machine="nested", bochs=bochs, method=method, guests=guests, timeout=900)
     assert result.status == 0, result
-    # The same counts as on the CPU itself: the first access is a violation, then KVM reflects a
+    # The counts are those on the CPU itself: the first access is a violation, then KVM reflects a
     # misconfiguration for each.
     first = next(case for case in result.output.cases if case.name == "first_mmio_access")
     assert first.counters["first_violations"] == 1

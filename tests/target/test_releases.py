@@ -73,16 +73,16 @@ def test_without_a_mirror_it_says_so(tmp_path: pathlib.Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("words", "sentence"),
+    ("words", "message"),
     [
         ([], "fresh: which release?: choose from bookworm trixie sid\n"),
         (["buster"], "fresh: buster: choose from bookworm trixie sid\n"),
         (["bookworm trixie"], "fresh: bookworm trixie: choose from bookworm trixie sid\n"),
     ],
 )
-def test_fresh_wants_a_release(words: list[str], sentence: str) -> None:
+def test_fresh_wants_a_release(words: list[str], message: str) -> None:
     done = call("tools/fresh.sh", *words)
-    assert (done.returncode, done.stderr) == (1, sentence)
+    assert (done.returncode, done.stderr) == (1, message)
 
 
 def test_fresh_wants_root() -> None:

@@ -15,8 +15,8 @@ WAYS = {b"c": "by port 0xcf9", b"k": "by the keyboard controller's port"}
 
 @pytest.mark.parametrize("smp", [1, 2])
 def test_a_reset_starts_the_vm_anew(person, tmp_path: pathlib.Path, smp: int) -> None:
-    """Memory, devices and CPUs are fresh each time, the disk is as the guest has left it, and the
-    console goes on."""
+    """Memory, devices and CPUs are in their initial state each time; the disk and the console are
+    not reset."""
     image = tmp_path / "disk"
     image.write_bytes(bytes(0x10000))
     files = (Guest(image, ("disk",), "", "+disk"),)
@@ -44,8 +44,8 @@ def test_without_the_word_it_ends(boot) -> None:
 
 
 def test_who_resets_for_ever(boot) -> None:
-    """The VM's budget ends it, also because the restarts are charged to it; its notes are bounded,
-    and the VMs beside and behind it run."""
+    """The budget ends a VM that resets for ever, because restarts are charged to it. Its messages
+    are bounded, and other VMs run during and after it."""
     endless = Guest(RESETS, ("pc", "reset=again", "budget=1000", "expect=budget"), "endless", "r")
     result = boot(guests=(endless, hello(), Guest(hello().path, ("testctl",), "", "last")),
                   cmdline="parallel=2 counters=1")  # fmt: skip
@@ -62,4 +62,5 @@ def test_who_resets_for_ever(boot) -> None:
 def test_a_vm_that_cannot_reset(boot) -> None:
     result = boot(guests=(Guest(hello().path, ("reset=again",), "", "r"),))
     assert result.exit == CODES.MODULE_WORDS, result
-    assert result.has("guest r: with reset=again the guest needs the word pc"), result
+    assert result.has("guest r: reset=again: only a PC has a register by which a guest resets its "
+                      "VM; add the word pc"), result  # fmt: skip

@@ -97,7 +97,7 @@ def test_refusal_in_graphics(boot) -> None:
 
 
 def pf2() -> bytes:
-    """A font whose every character has the same glyph of 3 x 2 bits, 001 and 011."""
+    """Returns a font in which every character has the same glyph of 3 x 2 bits, 001 and 011."""
     head = {b"FILE": b"PFF2", b"ASCE": struct.pack(">H", 14)}
     codes = range(font.FIRST - 1, font.LAST + 2)
     sections = b"".join(struct.pack(">4sI", k, len(v)) + v for k, v in head.items())
@@ -117,7 +117,7 @@ def test_font_is_placed_on_the_baseline() -> None:
 
 
 @pytest.mark.parametrize(
-    ("old", "new", "sentence"),
+    ("old", "new", "message"),
     [
         (b"PFF2", b"PFF1", "no PF2 font"),
         (b"ASCE", b"XSCE", "no PF2 font"),
@@ -127,7 +127,7 @@ def test_font_is_placed_on_the_baseline() -> None:
         (struct.pack(">HH", 3, 2), struct.pack(">HH", 8, 2), "is 8x2 and does not fit"),
     ],
 )
-def test_bad_font_is_refused(old: bytes, new: bytes, sentence: str) -> None:
+def test_bad_font_is_refused(old: bytes, new: bytes, message: str) -> None:
     assert old in pf2()
-    with pytest.raises(ValueError, match=sentence):
+    with pytest.raises(ValueError, match=message):
         font.glyphs(pf2().replace(old, new))

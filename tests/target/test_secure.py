@@ -8,7 +8,7 @@ import pytest
 from conftest import CODES, hello
 
 MADE = r"^# a TD's memory has left the direct map: 3 blocks, {0} flushes by {0} CPUs, in \d+ ticks$"
-GONE = r"^# the TD is gone: {} operations refused, {} frames stuck, all memory is back$"
+GONE = r"^# the TD is gone: {} operations refused, {} frames stuck, all memory was returned$"
 
 
 @pytest.mark.parametrize("cpus", [1, 2, 4])
@@ -20,10 +20,11 @@ def test_private_memory_comes_and_goes(boot, cpus: int, words: str) -> None:
     assert result.has("^# measured 1, accepted 0 and 0, 0 frames wrong, converted 1 and 1$")
     assert result.has("^# accepted again: 0$")
     assert result.has(GONE.format(0, 0)) and not result.has("refuses"), result
-    assert result.has(r"^# all memory is back: \d+ pages are free$")
+    assert result.has(r"^# all memory was returned: \d+ pages are free$")
 
 
-# The word, what is refused and the status, what comes of it, refused operations, stuck frames.
+# The word, the refused operation and its status, the consequence, and the numbers of refused
+# operations and of stuck frames.
 LIES = {
     "frame": ("page_aug", "FREE", "TDX_PAGE_METADATA_INCORRECT", 1, 0),
     "map": ("page_aug", "PENDING", "TDX_EPT_ENTRY_STATE_INCORRECT", 0, 0),
@@ -44,7 +45,7 @@ def test_a_lie_is_refused(boot, lie: str) -> None:
         rf"0x\w+: its entry is {state}, status {status} \(0xc\w+\); nothing has changed, and no "
         r"page is lost$"), result
     assert result.has(GONE.format(refused, stuck)), result
-    assert result.has(r"^# all memory is back: \d+ pages are free$")
+    assert result.has(r"^# all memory was returned: \d+ pages are free$")
 
 
 def test_a_private_page_is_not_touched(boot) -> None:

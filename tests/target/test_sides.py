@@ -69,8 +69,8 @@ def test_both_kinds_in_one_boot(boot) -> None:
 def test_without_mmio_sptes_there_is_no_ve(boot) -> None:
     result = boot(cmdline="mmio_caching=0", guests=(VE, SIDES))
     assert result.exit == CODES.MODULE_WORDS, result
-    sentence = "# ve: error: MMU: a guest that takes #VE needs MMIO SPTEs; remove mmio_caching=0"
-    assert sentence in result.lines, result
+    message = "# ve: error: MMU: a guest that takes #VE needs MMIO SPTEs; remove mmio_caching=0"
+    assert message in result.lines, result
     assert result.passed("sides"), "the other VM did not run"
 
 
@@ -175,8 +175,8 @@ def test_what_no_ve_is_delivered_for(boot, cpu: str, ve: str) -> None:
     )
     result = boot(cpu=cpu, cmdline=f"ve={ve}", guests=guests)
     assert result.status == 0, result
-    for deed, sentence in UNDELIVERABLE.items():
-        assert result.has(rf"^# v_{deed}: {sentence}$"), result
+    for deed, message in UNDELIVERABLE.items():
+        assert result.has(rf"^# v_{deed}: {message}$"), result
 
 
 @pytest.mark.parametrize("delivery", ["auto", "inject"])

@@ -1,8 +1,7 @@
 # SPDX-License-Identifier: MIT
-"""What a CPU takes from others while they use it: every flush of the protocol, on several CPUs.
-
-Bochs keeps the translations of a CPU that stays in its guest, so a flush that does not reach it
-shows. The mutants that name these tests leave out one flush each.
+"""A CPU takes memory or rights from other CPUs that use them: every flush of the protocol, on
+several CPUs. Bochs keeps the translations of a CPU that stays in its guest, so a flush that does
+not reach this CPU is detected. Each mutant that names these tests omits one flush.
 """
 
 import pytest
@@ -52,12 +51,12 @@ def test_a_conversion_reaches_every_cpu_first(boot, vcpus: int, direction: str) 
     words = ("testctl", "shared=39", f"vcpus={vcpus}", "expect=memory-fault")
     result = boot(smp=vcpus, guests=(Guest(GUEST / "smp_convert.elf", words, direction),))
     assert result.status == 0, result
-    sentence = (
+    message = (
         "a load at a shared address of a private page: GPA 0x8001000000"
         if direction
         else "a load at a private address of a shared page: GPA 0x1000000"
     )
-    assert result.has(sentence), result
+    assert result.has(message), result
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import dataclasses
 import pytest
 from conftest import BUILD, CODES, HELLO, ROOT, Guest, our_guests
 
-BACK = r"^# all memory is back: \d+ pages are free$"
+BACK = r"^# all memory was returned: \d+ pages are free$"
 # Refused before they start, each one by another check.
 REFUSED = (
     Guest(HELLO, ("nonsense",), name="unknown_word"),

@@ -65,5 +65,5 @@ def test_what_stops_a_td(boot, cpu: str) -> None:
     )
     result = boot(cpu=cpu, guests=guests)
     assert result.status == 0, result
-    for deed, sentence in FORBIDDEN.items():
-        assert result.has(rf"^# t_{deed}: {sentence}$"), result
+    for deed, message in FORBIDDEN.items():
+        assert result.has(rf"^# t_{deed}: {message}$"), result

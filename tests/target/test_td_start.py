@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""The boot shim of a TD: what it leaves to the kernel, on one CPU and on several, in small and in
-large memory; and what cannot be a TD."""
+"""The boot shim of a TD: the state in which it starts the kernel, on one CPU and on several, with
+little and with much memory; and programs that cannot be TDs."""
 
+import re
 import subprocess
 
 import pytest
@@ -39,7 +40,7 @@ def test_all_memory_is_accepted(boot, memory: str) -> None:
 
 @pytest.mark.parametrize(("memory", "units"), [(32, 15), (256, 127)])
 def test_memory_is_left_to_the_kernel(boot, memory: int, units: int) -> None:
-    """All but the first 2 MiB, in which the program is."""
+    """The shim leaves all memory to the kernel but the first 2 MiB, in which the program lies."""
     guests = (td(f"mem={memory}M", "accept=lazy"),)
     result = boot(mem=2 * memory + 128, guests=guests, cmdline="nx_huge=off")
     assert result.status == 0, result
@@ -54,6 +55,16 @@ def test_tds_beside_each_other(boot) -> None:
     result = boot(smp=2, guests=(*pair, other))
     assert result.status == 0, result
     assert result.passed("one") and result.passed("two") and result.passed("sides"), result
+
+
+def test_a_reset_starts_the_td_anew(boot) -> None:
+    """After a reset, the memory of the TD is unaccepted and has no old contents, and the CPUs that
+    were woken wait for the mailbox again."""
+    guest = td("vcpus=2", "measure=0", "mem=8M", "reset=again", args="reset", name="r")
+    result = boot(smp=2, guests=(guest,), cmdline="nx_huge=off")
+    assert result.status == 0, result
+    text = "\n".join(result.lines)
+    assert int(re.search(r"\nok 1 r # ended=exit .*resets=(\d+)", text)[1]) >= 2, result
 
 
 def test_measurement_costs_instructions_only(boot) -> None:

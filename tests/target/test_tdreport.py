@@ -22,7 +22,7 @@ EXTENSION = ("--rtmr", "3", "33" * 48)  # what the program extends RTMR 3 by
 
 
 def report(**fields: bytes) -> bytes:
-    """A report that is in order but for the given fields."""
+    """Returns a valid report in which the given fields are replaced."""
     content = bytearray(tdreport.SIZE)
 
     def fill(values: dict[str, bytes]) -> None:
@@ -83,7 +83,7 @@ def test_forms_of_a_report(content: bytes) -> None:
     assert "MRTD                       6d727464" in result.stdout
     assert 'TEE_TCB_INFO.MRSEAM        "eptvisor, which is not' in result.stdout
     assert "ATTRIBUTES                 0x10000000 (SEPT_VE_DISABLE)" in result.stdout
-    assert result.stdout.splitlines()[-1].startswith("OK: it agrees with itself")
+    assert result.stdout.splitlines()[-1].startswith("OK: its hashes and constant fields are right")
 
 
 @pytest.mark.parametrize("name", [n for n in tdreport.FIELDS if n in tdreport.always(bytes(1024))])
@@ -95,7 +95,7 @@ def test_a_wrong_field_is_named(name: str) -> None:
 
 
 def test_a_change_after_the_fact() -> None:
-    """The hash says so, although the field could have any value."""
+    """The hash detects the change, although the field could have any value."""
     changed = bytearray(report())
     changed[tdreport.FIELDS["XFAM"][0]] ^= 0x80
     (line,) = wrong(run(bytes(changed)))

@@ -73,7 +73,8 @@ def test_unaccepted_memory(boot) -> None:
 
 
 def test_a_network_between_a_td_and_a_vm(boot) -> None:
-    """They ping each other and copy a file there and back, through the TD's bounce buffers."""
+    """The TD and the VM ping each other and copy a file there and back, through the TD's bounce
+    buffers."""
     guests = ()
     for side, make in ((1, debian.tdx_guests), (2, debian.guests)):
         line = f"{debian.TDX_CMDLINE} net side={side}"
@@ -86,7 +87,8 @@ def test_a_network_between_a_td_and_a_vm(boot) -> None:
 
 
 def test_the_session_in_the_readme() -> None:
-    """Each line behind a prompt is typed, and what the README shows below it is printed."""
+    """Types each line that follows a prompt, and expects the output that the README shows below
+    it."""
     from test_docs import assert_shows, blocks  # which reads the README; mutants have none
 
     (session,) = [block for block in blocks(ROOT / "README.md") if block[0].startswith("/ # ")]

@@ -14,7 +14,7 @@ def guest(name: str, *words: str) -> Guest:
 
 
 def events(result) -> list[tuple[int, str, dict[str, str]]]:
-    """The ticks, the name and the values of each event line."""
+    """Returns the ticks, the name and the values of each event line."""
     found = [match for line in result.lines if (match := EVENT.match(line))]
     return [(int(m[1]), m[4], dict(w.split("=", 1) for w in m[5].split())) for m in found]
 
@@ -70,9 +70,9 @@ def test_a_vm_that_dies_shows_its_last_events(boot) -> None:
     assert result.status == 0, result
     shown = events(result)
     assert 10 < len(shown) <= 64, result
-    sentence = next(i for i, line in enumerate(result.lines) if "outside RAM" in line)
+    message = next(i for i, line in enumerate(result.lines) if "outside RAM" in line)
     last = max(i for i, line in enumerate(result.lines) if EVENT.match(line))
-    assert last < sentence, "the events lead up to the end"
+    assert last < message, "the events lead up to the end"
     # The last fault is the one that ended the VM: a fetch outside of all slots.
     faults = [words for _, name, words in shown if name == "page_fault"]
     assert "x" in faults[-1]["error_code"], result
@@ -81,7 +81,7 @@ def test_a_vm_that_dies_shows_its_last_events(boot) -> None:
 def test_a_failure_says_how_to_see_more(boot) -> None:
     result = boot(guests=(Guest(HELLO, ("testctl", "expect=halted")),))
     assert result.exit == CODES.FAILED, result
-    assert result.has(r"with trace=all on the command line")
+    assert result.has(r"trace=all on the command line would print")
     assert result.has(r"# hello: .*pf_taken=\d+"), "its counters"
 
 

@@ -62,6 +62,8 @@ void support_reset(void)
     ASAN_POISON_MEMORY_REGION(arena, next_page * PAGE_SIZE);
     memset(owner_order, 0, next_page);
     memset(is_used, 0, next_page);
+    memset(is_hidden, 0, (next_page + BLOCK_PAGES - 1) / BLOCK_PAGES);
+    memset(windows, 0, next_page * sizeof(windows[0]));
     memset(free_count, 0, sizeof(free_count));
     next_page = 0;
     in_use = 0;
@@ -76,8 +78,6 @@ void support_reset(void)
     support_hides = true;
     support_hidden = NULL;
     support_host_flush = NULL;
-    memset(is_hidden, 0, sizeof(is_hidden));
-    memset(windows, 0, sizeof(windows));
     memset(open_windows, 0, sizeof(open_windows));
 }
 
@@ -312,6 +312,11 @@ uint64_t support_number(const char *name, uint64_t otherwise)
 uint64_t support_rounds(uint64_t all)
 {
     return all / support_number("SHORTER", 1);
+}
+
+unsigned support_step(void)
+{
+    return (unsigned)support_number("SHORTER", 1);
 }
 
 void log_text(const char *text, size_t length)

@@ -36,7 +36,7 @@ bool support_page_is_used(hpa_t page);
 /* Lets `count` more allocations succeed and fails all later ones; UINT64_MAX: never fail. */
 void support_fail_allocations_after(uint64_t count);
 
-/* The same, but only one fails. */
+/* Lets `after` more allocations succeed and fails only the next one. */
 void support_fail_one_allocation(uint64_t after);
 
 /* Allocations that were made to fail since the reset. */
@@ -73,3 +73,6 @@ uint64_t support_number(const char *name, uint64_t otherwise);
 /* How many rounds a random test plays: `all`, or with SHORTER=n an nth part of them. `make check`
  * sets SHORTER to 5; with more, some tests do not meet everything that they expect to meet. */
 uint64_t support_rounds(uint64_t all);
+
+/* The distance between two tries of a test that goes through all values: 1, or n with SHORTER=n. */
+unsigned support_step(void);

@@ -27,9 +27,9 @@ STEPS_NESTED = 20  # an exit takes ten times as long
 BUDGET_MS = 250
 ROUNDS = 160
 VCPUS_MAX = 3
-# What an innocent VM may have to wait for where VMs share its CPU: a VM that is made, which nobody
-# interrupts, slices of its vCPUs, exits that take long at their ends. 5,000 VMs came to nine
-# tenths of this.
+# The TSC ticks for which an innocent VM may have to wait, without and for each other VM on its CPU:
+# for pieces of a VM's creation, for turns of its vCPUs, and for long exits at the end of a turn.
+# The longest wait among 5,000 VMs was nine tenths of this.
 LATE = 700_000
 LATE_PER_VM = 1_100_000
 TIMEOUT = 240.0
@@ -40,9 +40,9 @@ ENDINGS = {"exit", "triple-fault", "unknown-hypercall", "unsupported-instruction
 # What the image prints when it is at fault itself.
 BLAME = re.compile(r"in the hypervisor on CPU|^error: BUG at")
 RESULT = re.compile(r"^(not ok|ok) \d+ (\w+) # ended=([\w-]+)")
-SENTENCE = re.compile(r"^# (\w+): (.*)$")
+MESSAGE = re.compile(r"^# (\w+): (.*)$")
 NOT_BACK = re.compile("were not given back")
-BACK = re.compile(r"^# all memory is back: \d+ pages are free$")
+BACK = re.compile(r"^# all memory was returned: \d+ pages are free$")
 # An entry that only this emulator refuses, by what the entry check says: docs/EMULATOR-GAPS.md.
 EMULATOR = re.compile(r"guest [DEFGS]S access rights = 0x9\d: bit 0 is 0")
 
@@ -85,7 +85,7 @@ class Campaign:
     cpu: str = ""
     smp: int = 0  # 0: as each boot's number says
     per_boot: int = PER_BOOT
-    extra: str = ""  # words for the hypervisor, beside those by chance
+    extra: str = ""  # words for the hypervisor, in addition to the random ones
     bochs: str = dataclasses.field(default_factory=lambda: os.environ.get("BOCHS", ""))
 
     @property
@@ -99,7 +99,7 @@ class Campaign:
         return vm // self.per_boot
 
     def command(self, **what: object) -> str:
-        """The command that repeats it."""
+        """Returns the command that repeats a run."""
         words = {"SEED": self.seed, "BOCHS": self.bochs, "MACHINE": self.machine, "CPU": self.cpu,
                  "SMP": self.smp,
                  "CMDLINE": f'"{self.extra}"' if self.extra else ""}  # fmt: skip
@@ -208,10 +208,10 @@ def _ending_failures(run: session.Run) -> list[Failure]:
     found = []
     said: dict[str, str] = {}
     for line in run.output.lines:
-        # The message of the entry check says more than the one that the entry failed.
-        sentence = SENTENCE.match(line)
-        if sentence and "entry check:" not in said.get(sentence[1], ""):
-            said[sentence[1]] = sentence[2]
+        # The entry check's message says more than the message that the entry failed.
+        message = MESSAGE.match(line)
+        if message and "entry check:" not in said.get(message[1], ""):
+            said[message[1]] = message[2]
         match = RESULT.match(line)
         if match and match[2].startswith("h") and match[3] not in ENDINGS:
             text = said.get(match[2], "")
@@ -250,6 +250,6 @@ def judge(run: session.Run) -> list[Failure]:
         return [*found, Failure("machine", f"{run.reason} EXIT {run.output.exit_name}: {why}")]
     found += _innocent_failures(run)
     if not any(BACK.match(line) for line in lines):
-        found.append(Failure("memory", _last_said(run, NOT_BACK) or "memory is not all back"))
+        found.append(Failure("memory", _last_said(run, NOT_BACK) or "not all memory was returned"))
     found += [Failure("machine", line) for line in lines if BLAME.search(line)]
     return found

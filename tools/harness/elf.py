@@ -88,7 +88,8 @@ def _read_headers(data: bytes) -> tuple[int, tuple[Segment, ...]]:
 
 
 def _entry(data: bytes, entry: int, segments: list[Segment]) -> int:
-    """The entry-address tag of the multiboot2 header, or the ELF entry made physical."""
+    """Returns the address in the entry-address tag of the multiboot2 header, or, without this tag,
+    the physical address of the ELF entry point."""
     for at in range(0, min(len(data), HEADER_LIMIT) - 16 + 1, 8):
         magic, arch, length, checksum = struct.unpack_from("<IIII", data, at)
         if magic == MULTIBOOT2_MAGIC and (magic + arch + length + checksum) % 2**32 == 0:

@@ -42,13 +42,13 @@ class Emulator:
 
 
 def _ask(command: list[str], root: pathlib.Path) -> Emulator:
-    """What Bochs prints about itself, all of it on standard error."""
+    """Asks Bochs for its version and its CPU models, which it prints on standard error."""
     said = subprocess.run([*command, "--help", "cpu"], stdin=subprocess.DEVNULL, text=True,
                           capture_output=True, check=False, errors="replace")  # fmt: skip
     text = said.stdout + said.stderr
     if not (banner := BANNER.search(text)):
         last = (text.strip().splitlines() or ["nothing"])[-1]
-        raise HarnessError(f"{command[-1]} does not say which Bochs it is, but: {last}")
+        raise HarnessError(f"{command[-1]} does not print its version, but: {last}")
     # From 3.0 on the debugger is there only if asked for. With it CPUs take turns of five
     # instructions on each version, so that they count the same.
     found = Emulator(tuple(command), banner[1], tuple(MODEL.findall(text)), root)
@@ -69,7 +69,7 @@ def _unpacked(version: str) -> Emulator:
                           capture_output=True, text=True, check=False)  # fmt: skip
     if done.returncode:
         why = done.stderr.strip().splitlines()[-1]
-        raise HarnessError(f"BOCHS={version} is not to be had: {why}")
+        raise HarnessError(f"BOCHS={version} cannot be unpacked: {why}")
     command = ["env", f"LTDL_LIBRARY_PATH={folder / PLUGINS}", *done.stdout.split()]
     found = _ask(command, folder)
     if found.version != version:

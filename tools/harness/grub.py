@@ -23,8 +23,8 @@ def _quote(text: str) -> str:
 
 def _command(words: list[str]) -> str:
     """A line that loads a file, and prints a message on the serial console if that fails."""
-    sentence = f"GRUB could not load {words[1]}"
-    return f"if ! {' '.join(words)}; then\n    echo '{sentence}'\n    halt\nfi\n"
+    message = f"GRUB could not load {words[1]}"
+    return f"if ! {' '.join(words)}; then\n    echo '{message}'\n    halt\nfi\n"
 
 
 def config(boot: Boot) -> str:
@@ -49,7 +49,7 @@ def make_cd(boot: Boot) -> pathlib.Path:
     (tree / "boot/modules").mkdir()
     (tree / "boot/grub/grub.cfg").write_text(config(boot))
     if not boot.image.is_file():
-        raise HarnessError(f"{boot.image} is not there; `make` builds it")
+        raise HarnessError(f"{boot.image} does not exist; `make` builds it")
     shutil.copy(boot.image, tree / "boot/eptvisor.elf")
     if boot.initrd:
         shutil.copy(boot.initrd, tree / "boot/initrd")

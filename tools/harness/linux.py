@@ -46,5 +46,5 @@ def initrd(init: pathlib.Path, files: dict[str, pathlib.Path]) -> bytes:
     modules = {f"modules/{name}.ko": KVM / f"kernel/{name}.ko" for name in MODULES}
     for path in (KERNEL, init):
         if not path.is_file():
-            raise HarnessError(f"{path} is not there; `make run MACHINE=nested` builds it")
+            raise HarnessError(f"{path} does not exist; `make run MACHINE=nested` builds it")
     return initramfs.make({"init": init} | modules | files)

@@ -16,7 +16,7 @@ MAGIC = 0x50545045
 LOADER_NAME = "eptvisor optrom"
 PAGE = 4096
 SECTOR = 512
-CYLINDER = 16 * 63 * SECTOR  # Bochs wants whole ones
+CYLINDER = 16 * 63 * SECTOR  # Bochs requires that a disk consists of whole cylinders
 ROM_SIZE = 2048
 HEADER_SIZE = 4 * SECTOR
 DATA_SECTOR = 9
@@ -60,7 +60,8 @@ def _text_screen() -> bytes:
 
 
 def _chunk_of(start: int, data: bytes, sector: int) -> tuple[tuple[int, int, int, int], bytes]:
-    """A chunk of the header and its sectors; trailing zeros are cleared in RAM, not read."""
+    """Returns a chunk of the header and its sectors. Trailing zeros are cleared in RAM, not
+    read."""
     content = data.rstrip(b"\0")
     content = content.ljust(-(-len(content) // SECTOR) * SECTOR, b"\0")
     clear = max(len(data) - len(content), 0)
@@ -114,7 +115,8 @@ def make_disk(boot: Boot, rom: bytes) -> bytes:
 
 
 def with_checksum(rom: bytes) -> bytes:
-    """The ROM with bytes that sum to 0, or a BIOS ignores it; behind it the boot sector."""
+    """Returns the ROM with a checksum, without which a BIOS ignores it, followed by the boot
+    sector."""
     code = bytearray(rom)
     code[ROM_SIZE - 1] = 0
     code[ROM_SIZE - 1] = -sum(code[:ROM_SIZE]) % 256

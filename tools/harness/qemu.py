@@ -25,7 +25,8 @@ def prepare(boot: Boot) -> list[str]:
 
 
 def arguments(boot: Boot, accel: str, cpu: str, serial: str) -> list[str]:
-    """Of QEMU, whose current folder will be the boot's, and the files that they name."""
+    """Returns the arguments of QEMU, whose current folder will be the boot's, and writes the files
+    that they name."""
     words = ["-nodefaults", "-no-reboot", "-display", "none", "-vga", "std"]
     words += ["-accel", accel, "-cpu", cpu, "-smp", str(boot.smp)]
     words += ["-m", str(boot.mem), "-serial", serial]
@@ -49,7 +50,7 @@ def _kernel(boot: Boot) -> list[str]:
     """QEMU makes a module's string from the words after -initrd, file name first, so the files
     stand in the current folder under the guests' names."""
     if not boot.image32.is_file():
-        raise HarnessError(f"{boot.image32} is not there; `make` builds it")
+        raise HarnessError(f"{boot.image32} does not exist; `make` builds it")
     shutil.copy(boot.image32, boot.folder / "image")
     modules = []
     for guest in boot.guests:

@@ -2,6 +2,7 @@
 """Reads what an image printed: KTAP results, counters, the summary and the EXIT line; judges it."""
 
 import dataclasses
+import itertools
 import re
 
 from .errors import Status
@@ -90,7 +91,8 @@ def parse(text: str) -> Output:
             case = Case(depth, match[2] == "ok", match[4] or "", match[5] or "")
             _adopt(out, case, plans)
         elif match := PLAN.match(line):
-            plans[len(match[1]) // INDENT] = int(match[2])
+            depth = len(match[1]) // INDENT
+            plans[depth] = int(match[2]) + (_results(out, depth) if depth in plans else 0)
         elif match := BENCH.match(line):
             out.bench[match[1]] = (float(match[2]), match[3])
         elif line.lstrip().startswith("#"):
@@ -99,6 +101,12 @@ def parse(text: str) -> Output:
             out.warnings.append(line)
     _close(out, plans, 0, "the run")
     return out
+
+
+def _results(out: Output, depth: int) -> int:
+    """The results so far of a VM that now announces tests again, because it was reset."""
+    lives = itertools.takewhile(lambda case: case.depth >= depth, reversed(out.cases))
+    return sum(case.depth == depth for case in lives)
 
 
 def _adopt(out: Output, case: Case, plans: dict[int, int]) -> None:

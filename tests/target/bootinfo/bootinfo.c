@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The boot-protocol checker: a 32-bit program that prints what a multiboot2 loader handed over,
- * one line a tag, on COM1. The tests boot it by our option ROM and by GRUB and hold the two
- * against each other, and have our loader start it in a VM. The command line `hang` or `die` makes
- * it do that instead. It touches COM1 and its own memory, nothing else.
+ * The boot-protocol checker: a 32-bit program that prints what a multiboot2 loader handed over, one
+ * line a tag, on COM1. The tests boot it by our option ROM and by GRUB, compare the two outputs,
+ * and have our loader start it in a VM. With the command line `hang` or `die` it hangs or ends the
+ * emulator instead. It accesses COM1 and its own memory, and nothing else.
  */
 #include <stdbool.h>
 #include <stdint.h>

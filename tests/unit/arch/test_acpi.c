@@ -113,7 +113,8 @@ static void rsdp(uint32_t physical, uint8_t revision)
     fix_sum(to, 36, 32);
 }
 
-/* A MADT behind both roots, with entries of two enabled CPUs, a disabled one and something else. */
+/* A MADT that both roots list, with entries of two enabled CPUs, a disabled one and something
+ * else. */
 static void good_tables(void)
 {
     static const uint8_t entries[] = {
@@ -181,11 +182,11 @@ static void assert_found(void)
     assert_int_equal(madt.unused, 0);
 }
 
-static void assert_alone(const char *sentence)
+static void assert_alone(const char *message)
 {
     struct madt madt = parse();
-    if (!strstr(support_log(), sentence))
-        fail_msg("\"%s\" is not in\n%s", sentence, support_log());
+    if (!strstr(support_log(), message))
+        fail_msg("\"%s\" is not in\n%s", message, support_log());
     assert_int_equal(madt.count, 1);
     assert_int_equal(madt.apic_id[0], 2);
 }
@@ -362,7 +363,7 @@ static void broken_entries_are_named(void **state)
     static const struct {
         unsigned offset;
         uint8_t value;
-        const char *sentence;
+        const char *message;
     } broken[] = {
         {45, 0, "offset 44 does not fit into the table: its length is 0"},
         {45, 1, "offset 44 does not fit into the table: its length is 1"},
@@ -376,7 +377,7 @@ static void broken_entries_are_named(void **state)
         good_tables();
         at(MADT)[broken[i].offset] = broken[i].value;
         table(MADT, "APIC", 128);
-        assert_alone(broken[i].sentence);
+        assert_alone(broken[i].message);
     }
     good_tables();
     table(MADT, "APIC", 113);

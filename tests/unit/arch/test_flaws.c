@@ -114,7 +114,7 @@ static void each_bit_counts(void **state)
     assert_int_equal(v.flaws, all.flaws);
 }
 
-static void sentences(void **state)
+static void messages(void **state)
 {
     (void)state;
     static const char *const begins[] = {"Not affected", "Mitigation: ", "Vulnerable"};
@@ -152,7 +152,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(models),
         cmocka_unit_test(each_bit_counts),
-        cmocka_unit_test(sentences),
+        cmocka_unit_test(messages),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -192,11 +192,11 @@ static void small_machines(void **state)
     }
 }
 
-static void assert_refused(const char *sentence)
+static void assert_refused(const char *message)
 {
     assert_int_equal(open_ram(), -ENOMEM);
-    if (!strstr(support_log(), sentence))
-        fail_msg("\"%s\" is not in\n%s", sentence, support_log());
+    if (!strstr(support_log(), message))
+        fail_msg("\"%s\" is not in\n%s", message, support_log());
     setup(NULL);
 }
 

@@ -177,10 +177,10 @@ static void start(unsigned limit)
     smp_start(&(struct boot_info){0}, limit, true);
 }
 
-static void expect_said(const char *sentence)
+static void expect_said(const char *message)
 {
-    if (!strstr(support_log(), sentence))
-        fail_msg("not said: %s\nbut: %s", sentence, support_log());
+    if (!strstr(support_log(), message))
+        fail_msg("not said: %s\nbut: %s", message, support_log());
 }
 
 static void expect_cpus(unsigned count, const char *ids)
@@ -226,8 +226,8 @@ static void one_that_stops_halfway_is_left_out(void **state)
         uint32_t stage;
         const char *why;
     } rows[] = {
-        {0, 0, "gives no sign of life after INIT and two start-up IPIs"},
-        {3, AP_STAGE_READY, "gives no sign of life after INIT and two start-up IPIs"},
+        {0, 0, "does not respond after INIT and two start-up IPIs"},
+        {3, AP_STAGE_READY, "does not respond after INIT and two start-up IPIs"},
         {1, AP_STAGE_FLAT, "left real mode but did not reach 64-bit mode"},
         {1, AP_STAGE_LONG, "reached 64-bit mode but did not load the final page tables"},
         {2, AP_STAGE_C, "loaded the final page tables but not its descriptor tables"},

@@ -208,7 +208,7 @@ static void the_cpu_says(void **state)
 static const struct {
     struct tsc_sources sources; /* HPET, PM timer, PIT, leaf 15h, PLATFORM_INFO, leaf 16h */
     uint64_t khz;
-    const char *sentence;
+    const char *message;
 } decisions[] = {
     /* A PC of today: the PIT's clock is gated. The crystal's rate is exact. */
     {{{2904100, 2903800, 0, 2904000, 2900000, 2900000}, {0, 0, STILL}},
@@ -253,20 +253,21 @@ static const struct {
     {{{0}, {"is too slow to be true", STILL, STILL}},
      4000000,
      "4000000 kHz are assumed, so that no wait is too short: no clock counts, and the CPU does not "
-     "say; the HPET is too slow to be true; the PM timer stands still; the PIT stands still"},
+     "report its rate; the HPET is too slow to be true; the PM timer stands still; the PIT stands "
+     "still"},
 };
 
 static void decisions_and_doubts(void **state)
 {
     (void)state;
     for (unsigned i = 0; i < ARRAY_SIZE(decisions); i++) {
-        char sentence[512];
-        uint64_t khz = tsc_decide(&decisions[i].sources, sentence, sizeof(sentence));
-        assert_string_equal(sentence, decisions[i].sentence);
+        char message[512];
+        uint64_t khz = tsc_decide(&decisions[i].sources, message, sizeof(message));
+        assert_string_equal(message, decisions[i].message);
         assert_int_equal(khz, decisions[i].khz);
-        char small[33] = {[32] = '#'}; /* a sentence that does not fit is cut off */
+        char small[33] = {[32] = '#'}; /* a message that does not fit is cut off */
         assert_int_equal(tsc_decide(&decisions[i].sources, small, 32), khz);
-        assert_memory_equal(small, sentence, 31);
+        assert_memory_equal(small, message, 31);
         assert_true(!small[31] && small[32] == '#');
     }
 }
@@ -275,11 +276,11 @@ static void decisions_and_doubts(void **state)
 static void what_agrees(void **state)
 {
     (void)state;
-    char sentence[512];
+    char message[512];
     struct tsc_sources sources = {.khz = {[TSC_BY_HPET] = 1000000, [TSC_BY_CPUID15] = 1010000}};
-    assert_int_equal(tsc_decide(&sources, sentence, sizeof(sentence)), 1010000);
+    assert_int_equal(tsc_decide(&sources, message, sizeof(message)), 1010000);
     sources.khz[TSC_BY_CPUID15] = 1010102;
-    assert_int_equal(tsc_decide(&sources, sentence, sizeof(sentence)), 1000000);
+    assert_int_equal(tsc_decide(&sources, message, sizeof(message)), 1000000);
 }
 
 int main(void)

@@ -2,7 +2,7 @@
 /*
  * Boot information and firmware tables at random: good ones, of which some words are spoilt, by
  * both protocols. Whatever they say, nothing beyond the 4 GiB that can be reached is read, each
- * refusal has its sentence, and what is made of the rest (map, allocator, modules, CPUs, screen)
+ * refusal has its message, and what is made of the rest (map, allocator, modules, CPUs, screen)
  * keeps its promises. SEED=n begins elsewhere, ROUNDS=n goes on for longer; a failure says which
  * round it was.
  */

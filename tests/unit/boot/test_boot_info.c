@@ -31,7 +31,7 @@ static void begin(void)
     used = 8;
 }
 
-/* Appends a tag with `size` bytes behind its header; returns where those are. */
+/* Appends a tag with `size` bytes after its header, and returns their address. */
 static char *tag(uint32_t type, uint32_t size)
 {
     uint32_t header[2] = {type, size + 8};
@@ -147,11 +147,11 @@ static void framebuffer(void **state)
                                           "green and blue it has at least 38"));
 }
 
-static void refused2(const char *sentence)
+static void refused2(const char *message)
 {
     assert_int_equal(parse2(), -EINVAL);
-    if (!strstr(support_log(), sentence))
-        fail_msg("expected \"%s\", got \"%s\"", sentence, support_log());
+    if (!strstr(support_log(), message))
+        fail_msg("expected \"%s\", got \"%s\"", message, support_log());
     setup(NULL);
     begin();
 }

@@ -65,7 +65,7 @@ const struct load_record *record(enum load_kind kind)
     return found;
 }
 
-/* What every record owes: it is in RAM, and alone there. */
+/* Checks that each record lies where its kind belongs, and overlaps no other record. */
 void check_records(void)
 {
     for (unsigned i = 0; i < plan.count; i++) {
@@ -102,7 +102,7 @@ void refused(enum exit_code code, const char *message)
     assert_int_equal(got, code);
 }
 
-/* Sixteen entries of an E820 map at most; they ascend and do not overlap. */
+/* Checks an E820 map: it has at most 16 entries, which ascend and do not overlap. */
 void check_e820(const uint8_t *entries, unsigned count, unsigned stride)
 {
     uint64_t end = 0, ram = 0;
@@ -115,7 +115,7 @@ void check_e820(const uint8_t *entries, unsigned count, unsigned stride)
     assert_int_equal(ram, RAM - 384 * 1024);
 }
 
-/* Walks the page tables of the start as a CPU does, for an address below 1 GiB. */
+/* Walks the initial page tables as a CPU does, for an address below 1 GiB. */
 static uint64_t translate(uint64_t address)
 {
     const struct load_record *block = record(LOAD_PARAMETERS);
@@ -163,8 +163,9 @@ void check_zero_page(const uint8_t *zero_page)
     assert_string_equal((const char *)line, "console=ttyS0 quiet");
 }
 
-/* Cut off anywhere, and with any byte of the headers changed: an answer, no byte beyond the end is
- * read, and if the answer is yes, all records are in RAM and alone there. */
+/* Loads the file cut off at any length, and with any byte of its headers changed. The loader must
+ * return, must not read beyond the end, which ASan checks, and if it accepts the file, all records
+ * must be valid. */
 void check_spoilt(void (*make)(void))
 {
     make();

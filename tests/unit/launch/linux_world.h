@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* What the tests of the Linux loaders share: a file to spoil, the plan that is made of it, and what
- * every plan owes. */
+/* Shared by the tests of the Linux loaders: a valid file, which each test changes, the plan that
+ * the loader makes of it, and checks that hold for every plan. */
 #pragma once
 
 #include "tests/unit/support.h"
@@ -40,41 +40,41 @@ extern uint8_t file[0x4000];
 extern struct load_plan plan;
 extern struct guest_image image;
 
-/* Forgets everything: the image has RAM, arguments, an initrd, and zeros as its file. */
+/* Resets the world: the image has RAM, arguments, an initrd, and a file of zeros. */
 void world_reset(void);
 
-/* A bzImage that put_bzimage() makes: the kernel's offset in the file and its size, where it wants
- * to be, and the RAM that it needs to start. */
+/* The bzImage that put_bzimage() makes: the kernel's offset in the file, its size, its preferred
+ * address, and the bytes of RAM that it needs to start. */
 #define SETUP     0xa00u /* setup_sects 4, and the boot sector */
 #define KERNEL    0x3000u
 #define PREFERRED (16 * MIB)
 #define NEEDS     (48 * MIB)
 
-/* Forgets everything, and makes the file a good bzImage of the newest protocol. */
+/* Resets the world, and makes the file a valid bzImage of the newest protocol. */
 void put_bzimage(void);
 
-/* Little-endian words of the file, and of anything. */
+/* Write a little-endian value into the file, and read one from any memory. */
 void put(uint64_t offset, uint64_t value, size_t size);
 uint64_t get(const void *from, uint64_t offset, size_t size);
 
-/* The only record of this kind. */
+/* Returns the only record of this kind. */
 const struct load_record *record(enum load_kind kind);
 
-/* Every record is in RAM, or in the BIOS area, and alone there. */
+/* Checks that every record lies where its kind belongs, and that no records overlap. */
 void check_records(void);
 
-/* The image is taken without a message. */
+/* Checks that the image is accepted without a message. */
 void good(void);
 
-/* The image is refused with this code, and a message that contains this text. */
+/* Checks that the image is refused with this code, and a message that contains this text. */
 void refused(enum exit_code code, const char *message);
 
-/* An E820 map of `count` entries, `stride` bytes apart. */
+/* Checks an E820 map of `count` entries, `stride` bytes apart. */
 void check_e820(const uint8_t *entries, unsigned count, unsigned stride);
 
-/* The state and the memory at a 64-bit entry point. */
+/* Check the state and the memory at a 64-bit entry point. */
 void check_start(uint64_t entry);
 void check_zero_page(const uint8_t *zero_page);
 
-/* Cuts the file off anywhere, and changes any byte of its first 0x300. */
+/* Loads the file cut off at any length, and with any of its first 0x300 bytes changed. */
 void check_spoilt(void (*make)(void));

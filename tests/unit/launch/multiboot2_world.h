@@ -22,7 +22,7 @@ void make_64(void);
 /* Writes the header's fields; its length includes the tags that have been put so far. */
 void finish_header(uint32_t architecture);
 
-/* Puts a tag with these words in front of the end tag. */
+/* Puts a tag with these 32-bit values before the end tag. */
 void put_tag(uint32_t type, uint32_t flags, uint32_t words, const uint32_t *word);
 #define PUT_TAG(type, flags, ...)                         \
     do {                                                  \

@@ -36,7 +36,7 @@ void *physical_map(hpa_t base, uint64_t size, enum map_type type)
     return bios + (base.v - BIOS);
 }
 
-/* Makes the tables of such a VM, and finds them. */
+/* Makes the tables of a VM, and finds them as its guest would. */
 static void firmware_of(const struct guest_image *image)
 {
     support_reset();
@@ -98,7 +98,8 @@ static void every_count_of_cpus_is_found(void **state)
     }
 }
 
-/* As the assembler makes it of the instructions that write 0 and then 6 to port 0xcf9 and halt. */
+/* The expected bytes are those that the assembler makes of the instructions that write 0 and then 6
+ * to port 0xcf9 and halt. */
 static void the_code_at_the_reset_vector(void **state)
 {
     (void)state;
@@ -128,7 +129,7 @@ static void a_td_has_a_mailbox(void **state)
     }
 }
 
-/* As iasl compiles tables of the same contents, behind their headers. */
+/* The expected bytes are what iasl makes of tables with these contents, after their headers. */
 static void the_bytes_of_a_madt(void **state)
 {
     (void)state;
@@ -215,6 +216,72 @@ static void the_bytes_of_a_network_device(void **state)
                         sizeof(net_bytes));
 }
 
+/* iasl 20200925 makes this of
+
+        Device (PCI0) {
+            Name (_HID, EisaId ("PNP0A08"))
+            Name (_CID, EisaId ("PNP0A03"))
+            Name (_UID, 0)
+            Name (_SEG, 0)
+            Name (_BBN, 0)
+            Name (_CCA, 1)
+            Name (_CRS, ResourceTemplate () {
+                IO (Decode16, 0xCF8, 0xCF8, 1, 8)
+                WordBusNumber (ResourceProducer, MinFixed, MaxFixed, PosDecode, 0, 0, 0, 0, 1)
+                DWordMemory (ResourceProducer, PosDecode, MinFixed, MaxFixed, NonCacheable,
+                             ReadWrite, 0, 0xE0100000, 0xFBFFFFFF, 0, 0x1BF00000)
+            })
+            Name (_PRT, Package () {
+                Package () {0x0001FFFF, 0, 0, 17}, … Package () {0x001FFFFF, 0, 0, 23}
+            })
+            Method (_OSC, 4) { Return (Arg3) }
+        }
+        Device (MBRD) {
+            Name (_HID, EisaId ("PNP0C02"))
+            Name (_UID, 0)
+            Name (_CRS, ResourceTemplate () { Memory32Fixed (ReadWrite, 0xE0000000, 0x100000) })
+        }
+*/
+static const uint8_t bridge_bytes[] = {
+    0x5b, 0x82, 0x45, 0x1f, 0x50, 0x43, 0x49, 0x30, 0x08, 0x5f, 0x48, 0x49, 0x44, 0x0c, 0x41, 0xd0,
+    0x0a, 0x08, 0x08, 0x5f, 0x43, 0x49, 0x44, 0x0c, 0x41, 0xd0, 0x0a, 0x03, 0x08, 0x5f, 0x55, 0x49,
+    0x44, 0x00, 0x08, 0x5f, 0x53, 0x45, 0x47, 0x00, 0x08, 0x5f, 0x42, 0x42, 0x4e, 0x00, 0x08, 0x5f,
+    0x43, 0x43, 0x41, 0x01, 0x08, 0x5f, 0x43, 0x52, 0x53, 0x11, 0x37, 0x0a, 0x34, 0x47, 0x01, 0xf8,
+    0x0c, 0xf8, 0x0c, 0x01, 0x08, 0x88, 0x0d, 0x00, 0x02, 0x0c, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00,
+    0x00, 0x00, 0x00, 0x01, 0x00, 0x87, 0x17, 0x00, 0x00, 0x0c, 0x01, 0x00, 0x00, 0x00, 0x00, 0x00,
+    0x00, 0x10, 0xe0, 0xff, 0xff, 0xff, 0xfb, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0xf0, 0x1b, 0x79,
+    0x00, 0x08, 0x5f, 0x50, 0x52, 0x54, 0x12, 0x47, 0x17, 0x1f};
+static const uint8_t after_routing_bytes[] = {
+    0x14, 0x08, 0x5f, 0x4f, 0x53, 0x43, 0x04, 0xa4, 0x6b, 0x5b, 0x82, 0x2c, 0x4d, 0x42,
+    0x52, 0x44, 0x08, 0x5f, 0x48, 0x49, 0x44, 0x0c, 0x41, 0xd0, 0x0c, 0x02, 0x08, 0x5f,
+    0x55, 0x49, 0x44, 0x00, 0x08, 0x5f, 0x43, 0x52, 0x53, 0x11, 0x11, 0x0a, 0x0e, 0x86,
+    0x09, 0x00, 0x01, 0x00, 0x00, 0x00, 0xe0, 0x00, 0x00, 0x10, 0x00, 0x79, 0x00};
+
+static void the_bytes_of_a_pci_bus(void **state)
+{
+    (void)state;
+    uint8_t want[1024];
+    size_t size = sizeof(bridge_bytes);
+    memcpy(want, bridge_bytes, size);
+    for (uint8_t device = 1; device < 32; device++) {
+        const uint8_t element[] = {0x12,   0x0b, 0x04, 0x0c, 0xff, 0xff,
+                                   device, 0,    0,    0,    0x0a, (uint8_t)(16 + device % 8)};
+        memcpy(want + size, element, sizeof(element));
+        size += sizeof(element);
+    }
+    memcpy(want + size, after_routing_bytes, sizeof(after_routing_bytes));
+    size += sizeof(after_routing_bytes);
+    firmware_of(&(struct guest_image){.name = "g", .cpus = 1, .pc = true, .pci = true});
+    uint64_t address = get(acpi_table("FACP"), 140, 8);
+    const struct acpi_header *dsdt = acpi_table_at(HPA(address), "DSDT");
+    assert_non_null(dsdt);
+    assert_memory_equal((const uint8_t *)dsdt + dsdt->length - size, want, size);
+    /* The configuration spaces of bus 0 in segment 0. */
+    compare(acpi_table("MCFG"), (uint8_t[24]){[11] = 0xe0}, 24);
+    firmware(1, true);
+    assert_null(acpi_table("MCFG"));
+}
+
 /* By the offsets of ACPI 6.5, table 5.9. */
 static void the_fields_of_the_fadt(void **state)
 {
@@ -241,7 +308,7 @@ static void the_fields_of_the_fadt(void **state)
             fail_msg("offset %zu is %#lx", rows[i].offset, get(fadt, rows[i].offset, rows[i].size));
 }
 
-/* The map calls the tables ACPI's memory, and the rest of the BIOS area is nobody's to take. */
+/* The memory map declares the tables as ACPI memory, and the rest of the BIOS area as reserved. */
 static void the_memory_map(void **state)
 {
     (void)state;
@@ -253,14 +320,19 @@ static void the_memory_map(void **state)
         {0x100000, 0xbff00000, BOOT_RAM}, {0x100000000, 0x40000000, BOOT_RAM},
     };
     guest_layout(4ull << 30, ram);
-    assert_int_equal(guest_memory_map(ram, false, map), ARRAY_SIZE(want));
+    assert_int_equal(guest_memory_map(ram, false, false, map), ARRAY_SIZE(want));
     for (unsigned i = 0; i < ARRAY_SIZE(want); i++) {
         assert_int_equal(map[i].base, want[i].base);
         assert_int_equal(map[i].size, want[i].size);
         assert_int_equal(map[i].kind, want[i].kind);
     }
+    assert_int_equal(guest_memory_map(ram, true, true, map), ARRAY_SIZE(want) + 2);
+    assert_int_equal(map[5].base, 0xe0000000);
+    assert_int_equal(map[5].size, 0x100000);
+    assert_int_equal(map[5].kind, BOOT_RESERVED);
+    assert_int_equal(map[6].base, GUEST_SHIM);
     guest_layout(2ull << 20, ram);
-    assert_int_equal(guest_memory_map(ram, false, map), ARRAY_SIZE(want) - 1);
+    assert_int_equal(guest_memory_map(ram, false, false, map), ARRAY_SIZE(want) - 1);
 }
 
 int main(void)
@@ -272,6 +344,7 @@ int main(void)
         cmocka_unit_test(the_bytes_of_a_madt),
         cmocka_unit_test(the_bytes_of_the_dsdt),
         cmocka_unit_test(the_bytes_of_a_network_device),
+        cmocka_unit_test(the_bytes_of_a_pci_bus),
         cmocka_unit_test(the_fields_of_the_fadt),
         cmocka_unit_test(the_memory_map),
     };

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The loader of bzImages: the records of a good file, each choice of a place at its limits, the
- * state at the entry point, and the sentence and code for every bad file. test_vmlinux_loader.c has
+ * state at the entry point, and the message and code for every bad file. test_vmlinux_loader.c has
  * kernels that are ELF files.
  */
 #include "tests/unit/launch/linux_world.h"
 
-/* Nothing is copied: the plan is what is looked at. */
+/* These tests check the plan; no memory of a guest is written. */
 int guest_write(struct mmu *mmu, gpa_t gpa, const void *buffer, size_t size)
 {
     (void)mmu, (void)gpa, (void)buffer, (void)size;
@@ -20,9 +20,9 @@ static int setup(void **state)
     return 0;
 }
 
-static void expect(enum exit_code code, const char *sentence)
+static void expect(enum exit_code code, const char *message)
 {
-    refused(code, sentence);
+    refused(code, message);
     setup(NULL);
 }
 
@@ -39,15 +39,15 @@ static void a_good_bzimage(void **state)
     check_start(PREFERRED + 0x200);
     const uint8_t *zero_page = record(LOAD_PARAMETERS)->bytes;
     check_zero_page(zero_page);
-    /* Of the kernel's header what the loader does not fill in is the kernel's own. */
+    /* The fields of the header that the loader does not fill in are copied from the kernel. */
     assert_int_equal(get(zero_page, VERSION, 2), 0x20f);
     assert_int_equal(get(zero_page, ALIGNMENT, 4), 2 * MIB);
     assert_int_equal(get(zero_page, INIT_SIZE, 4), NEEDS);
-    /* Nothing behind the header comes along. */
+    /* Nothing that follows the header in the file is copied. */
     for (unsigned i = 0x26c; i < 0x2d0; i++)
         assert_int_equal(zero_page[i], 0);
 
-    /* Without an initrd, and with an empty one. */
+    /* A kernel without an initrd, and one with an empty initrd. */
     for (unsigned empty = 0; empty < 2; empty++) {
         image.module_count = empty;
         image.modules[0].size = 0;
@@ -58,7 +58,7 @@ static void a_good_bzimage(void **state)
     }
 }
 
-/* A header with what later protocols add is passed on as far as the zero page has room. */
+/* A header with fields that later protocols add is copied as far as the zero page has room. */
 static void a_longer_header(void **state)
 {
     (void)state;
@@ -71,7 +71,8 @@ static void a_longer_header(void **state)
     assert_int_equal(zero_page[0x290], 0);
 }
 
-/* The oldest protocol, no signature behind the kernel and one, and the size rounded up. */
+/* The oldest protocol; a kernel with a signature after it, and without; and a size that is rounded
+ * up. */
 static void files_that_are_just_good(void **state)
 {
     (void)state;
@@ -92,14 +93,14 @@ static void files_that_are_just_good(void **state)
     assert_int_equal(record(LOAD_SEGMENT)->size, KERNEL - 15);
 }
 
-/* Where the kernel goes: where it likes to be, or else as low as its alignment lets it, if it can
- * be moved; and where the initrd goes above it. */
+/* The kernel is loaded at its preferred address, or, if that is not possible and it is relocatable,
+ * at the lowest aligned address. The initrd is placed above it. */
 static const struct {
     uint64_t ram, preferred, needs, alignment;
     bool relocatable;
     uint64_t last, initrd; /* initrd_addr_max, size of the initrd */
     uint64_t kernel_at, initrd_at;
-    const char *sentence;
+    const char *message;
 } places[] = {
     {64 * MIB, 16 * MIB, 48 * MIB - 0x1000, 2 * MIB, false, 0x7fffffff, 1, 16 * MIB,
      64 * MIB - 0x1000, NULL},
@@ -122,7 +123,7 @@ static const struct {
      "its initrd rd of 4097 bytes does not fit between the end of its kernel, 0x4000000, and "
      "0x4001000"},
     {256 * MIB, 16 * MIB, 48 * MIB, 2 * MIB, true, 0, 1, 0, 0, "does not fit between"},
-    /* Not below 1 MiB, not above 1 GiB, not out of RAM. */
+    /* A kernel does not lie below 1 MiB, above 1 GiB, or outside of RAM. */
     {256 * MIB, 0x20000, 0x10000, 2 * MIB, true, 0x7fffffff, 1, 2 * MIB, 256 * MIB - 0x1000, NULL},
     {256 * MIB, 0x20000, 0x10000, 2 * MIB, false, 0x7fffffff, 1, 0, 0, "no room for its kernel"},
     {2048 * MIB, 1024 * MIB - 0x10000, 0x10001, 2 * MIB, false, 0x7fffffff, 1, 0, 0,
@@ -132,12 +133,12 @@ static const struct {
     {256 * MIB, ~0ull, 0x10000, 2 * MIB, false, 0x7fffffff, 1, 0, 0, "no room for its kernel"},
     {256 * MIB, ~0ull, 0x10000, 0x80000000, true, 0x7fffffff, 1, 0, 0,
      "needs 65536 bytes from 0x80000000 on"},
-    /* It needs at least what is in the file. */
+    /* A kernel needs at least as much memory as it has in the file. */
     {64 * MIB, 64 * MIB - KERNEL, 1, 2 * MIB, false, 0x7fffffff, 1, 0, 0,
      "its initrd rd of 1 bytes does not fit"},
     {64 * MIB, 64 * MIB - KERNEL + 0x1000, 1, 2 * MIB, false, 0x7fffffff, 1, 0, 0,
      "no room for its kernel, which needs 12288 bytes"},
-    /* RAM above 3 GiB is not for the initrd. */
+    /* An initrd does not lie in the RAM that follows the first 3 GiB. */
     {4096 * MIB, 16 * MIB, 48 * MIB, 2 * MIB, true, 0xffffffff, 1, 16 * MIB, 3072 * MIB - 0x1000,
      NULL},
 };
@@ -154,8 +155,8 @@ static void where_it_goes(void **state)
         put(RELOCATABLE, places[i].relocatable, 1);
         put(INITRD_ADDR_MAX, places[i].last, 4);
         image.modules[0].size = places[i].initrd;
-        if (places[i].sentence) {
-            expect(EXIT_GUEST_TOO_LARGE, places[i].sentence);
+        if (places[i].message) {
+            expect(EXIT_GUEST_TOO_LARGE, places[i].message);
             continue;
         }
         good();

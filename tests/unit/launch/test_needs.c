@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* What is promised to a VM is enough for all that its guest can make us take, however it
- * behaves. */
+/* The memory that is reserved for a VM suffices for all that its guest can make the hypervisor
+ * allocate, however it behaves. */
 #include "tests/unit/mmu/mmu_world.h"
 
 #include "vm/layout.h"
@@ -76,8 +76,8 @@ static void all_of_its_ram(void **state)
     }
 }
 
-/* Addresses far from each other get tables of their own, as many as the guest likes; none of its
- * faults takes much longer for that, and the promise holds. */
+/* Addresses far from each other get tables of their own, and the guest decides how many. No fault
+ * takes much longer for this, and the reserved memory suffices. */
 static void anywhere(void **state)
 {
     (void)state;
@@ -122,7 +122,8 @@ static void sums(void **state)
     size.net = 16;
     vm_needs(&needs, &size);
     assert_int_equal(vm_needs_sum(&needs), sum + (5 << 8) + 16);
-    /* The private memory of a TD is part of what td_pages() says; the rest is what it shares. */
+    /* td_pages() includes the private memory of a TD; the rest is reserved for the memory that it
+ * shares. */
     size = small, size.td = 7;
     vm_needs(&needs, &size);
     assert_int_equal(vm_needs_sum(&needs), sum + 7);

@@ -2,7 +2,7 @@
 /*
  * The boot shim against a model of the TDX module: afterwards all of the TD's memory is accepted,
  * and nothing else, in pages as large as possible; the RTMRs are extended by the right digests in
- * the right order; and each failure is told to the host in a sentence.
+ * the right order; and each failure is reported to the host with a message.
  */
 #include "tests/unit/support.h"
 
@@ -25,7 +25,7 @@
 enum state { PENDING, ADDED, ACCEPTED_4K, ACCEPTED_2M };
 
 static enum state pages[PAGES];
-static unsigned busy; /* ACCEPTs that find the page busy */
+static unsigned busy; /* number of ACCEPTs that find the page busy */
 static unsigned calls[8], extended;
 static struct {
     unsigned rtmr;
@@ -205,7 +205,8 @@ static void all_memory_is_accepted(void **state)
     assert_int_equal(pages[PAGES / 2 + 0x400], ACCEPTED_2M);
     assert_int_equal(pages[0x1234], ACCEPTED_4K);
     assert_int_equal(pages[0x1400], ACCEPTED_2M);
-    /* 2 MiB from 2 to 30 MiB and the last 6 MiB; 4 KiB from 0 to 2 MiB and in two times 2 MiB. */
+    /* Pages of 2 MiB from 2 to 30 MiB and in the last 6 MiB; pages of 4 KiB from 0 to 2 MiB and in
+     * two ranges of 2 MiB. */
     assert_int_equal(calls[6], 14 + 3 + (0x200 - 0x20) + 2 * 0x200);
     assert_int_equal(extended, 0);
 }

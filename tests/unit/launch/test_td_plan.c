@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The initial image of a TD: what the boot shim is told, and how the records become pages, whatever
- * their alignment.
+ * The initial image of a TD: the parameters of the boot shim, and how records of any alignment
+ * become pages.
  */
 #include "tests/unit/launch/linux_world.h"
 
@@ -11,7 +11,7 @@
 
 extern const uint8_t shim_image[];
 
-/* A bzImage that wants to be at 16 MiB, with an initrd, in a TD. */
+/* A bzImage with the preferred address 16 MiB, with an initrd, in a TD. */
 static int setup(void **state)
 {
     (void)state;
@@ -179,8 +179,8 @@ static bool shim_accepts(uint64_t gpa)
     return false;
 }
 
-/* Each page of RAM is accepted by the shim or by the kernel, and by one of them; the shim accepts
- * what the kernel needs to start, and all that is loaded. */
+/* Each page of RAM is accepted either by the shim or by the kernel. The shim accepts what the
+ * kernel needs to start, and everything that is loaded. */
 static void check_shares(void)
 {
     const uint8_t *table = unaccepted_table();
@@ -219,7 +219,7 @@ static void the_kernel_accepts_the_rest(void **state)
         assert_true(plan.block + (item->base - BLOCK) + item->size >=
                     unaccepted_table() + 24 + get(unaccepted_table(), 16, 8));
     }
-    /* Without the word there are no tables. */
+    /* Without the word accept=lazy there are no EFI tables. */
     setup(state);
     good();
     assert_int_equal(get(plan.block, 0x1c0, 8), 0);
@@ -288,7 +288,8 @@ static void check_pages(void)
     assert_memory_equal(memory, wanted, sizeof(memory));
 }
 
-/* Records in any order, at any address, some in the same page, some with zeros that follow. */
+/* Records in any order and at any address, some of them in one page, some with zeros after their
+ * contents. */
 static void records_become_pages(void **state)
 {
     static uint8_t bytes[16][20000];

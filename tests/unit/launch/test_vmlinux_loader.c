@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The loader of Linux kernels that are ELF files: by PVH, whose entry point is in a note, and by
- * the 64-bit entry point with a zero page; and the sentence and code for every bad file.
+ * the 64-bit entry point with a zero page; and the message and code for every bad file.
  */
 #include "tests/unit/launch/linux_world.h"
 
-/* Nothing is copied: the plan is what is looked at. */
+/* These tests check the plan; no memory of a guest is written. */
 int guest_write(struct mmu *mmu, gpa_t gpa, const void *buffer, size_t size)
 {
     (void)mmu, (void)gpa, (void)buffer, (void)size;
@@ -105,7 +105,7 @@ static void a_vmlinux_by_its_64_bit_entry(void **state)
     }
 }
 
-/* Every way in which a note can be cut off, of another name or type, or of another size. */
+/* Notes that are cut off anywhere, or that have another name, type or size. */
 static void notes_that_are_none(void **state)
 {
     (void)state;
@@ -137,9 +137,10 @@ static void notes_that_are_none(void **state)
         assert_int_equal(plan.start.long_mode, !rows[i].good);
         image.entry = GUEST_ENTRY_PVH;
         if (!rows[i].good)
-            refused(EXIT_MODULE_BAD_KERNEL,
-                    "entry=pvh, but the file has no note of PVH's entry point; build the kernel "
-                    "with CONFIG_PVH, or leave the word out");
+            refused(
+                EXIT_MODULE_BAD_KERNEL,
+                "entry=pvh, but the file has no ELF note with a PVH entry point; build the kernel "
+                "with CONFIG_PVH, or leave the word out");
     }
 }
 
@@ -150,7 +151,7 @@ static void bad_vmlinuxes(void **state)
         uint64_t at, value;
         size_t size;
         enum exit_code code;
-        const char *sentence;
+        const char *message;
     } rows[] = {
         {18, 3, 2, EXIT_MODULE_NOT_ELF, "ELF class 2, type 2, machine 3; expected"},
         {16, 3, 2, EXIT_MODULE_NOT_ELF, "ELF class 2, type 3, machine 62; expected"},
@@ -170,7 +171,7 @@ static void bad_vmlinuxes(void **state)
     for (unsigned i = 0; i < ARRAY_SIZE(rows); i++) {
         setup(NULL);
         put(rows[i].at, rows[i].value, rows[i].size);
-        refused(rows[i].code, rows[i].sentence);
+        refused(rows[i].code, rows[i].message);
     }
     setup(NULL);
     image.size = 63;
@@ -178,7 +179,8 @@ static void bad_vmlinuxes(void **state)
     setup(NULL);
     guest_layout(2048 * MIB, image.ram);
     put_segment(2, 1, TEXT, 1024 * MIB - 0x1000, 16, 0x1001);
-    refused(EXIT_GUEST_TOO_LARGE, "its kernel ends at 0x40000001; it has to end at 0x40000000");
+    refused(EXIT_GUEST_TOO_LARGE,
+            "its kernel ends at 0x40000001, but must end at or below 0x40000000");
     setup(NULL);
     guest_layout(2048 * MIB, image.ram);
     put_segment(2, 1, TEXT, 1024 * MIB - 0x1000, 16, 0x1000);

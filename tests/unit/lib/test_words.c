@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Configuration words (D13): what is accepted, and the sentence for what is not. */
+/* Configuration words (D13): what is accepted, and the message for what is not. */
 #include "tests/unit/support.h"
 
 #include "lib/errno.h"
@@ -59,7 +59,7 @@ static void refuses(void **state)
 {
     (void)state;
     static const struct {
-        const char *line, *sentence;
+        const char *line, *message;
     } rows[] = {
         {"mmio_cache=1", "command line: unknown word \"mmio_cache\"; allowed: mmio_caching= "
                          "gva_cache= mem= testctl tests=\n"},
@@ -92,7 +92,7 @@ static void refuses(void **state)
     struct target t;
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
         assert_int_equal(parse(rows[i].line, &t), -EINVAL);
-        assert_string_equal(support_log(), rows[i].sentence);
+        assert_string_equal(support_log(), rows[i].message);
     }
 }
 

@@ -53,7 +53,7 @@ static void put(const char *text)
         console_put(&vm.console, (uint8_t)*text++);
 }
 
-/* The VM starts anew, which takes `ticks`, and each vCPU gets a full budget. */
+/* Lets the VM start anew, which takes `ticks`; each vCPU gets a full budget at first. */
 static void restart(uint64_t ticks)
 {
     reset_keep(&record, &vm);

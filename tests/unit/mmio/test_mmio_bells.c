@@ -161,7 +161,7 @@ static void doorbell_goes(void **state)
     assert_int_equal(world.a.writes, 1);
 }
 
-/* The same instruction at another address, and an exit that is not its own. */
+/* The instruction accesses another address, and an exit belongs to another instruction. */
 static void other_address(void **state)
 {
     (void)state;

@@ -122,7 +122,7 @@ static void addresses(void **state)
     uint8_t rip[6] = {0x89, 0x1d};
     memcpy(rip + 2, &disp, 4);
     assert_int_equal(run(rip, 6, A + 0x10), MMIO_DONE);
-    /* the same with an immediate behind the displacement */
+    /* the access again, with an immediate after the displacement */
     uint8_t imm[10] = {0xc7, 0x05};
     disp = (uint32_t)(V + 0x14 - (WORLD_CODE + 10));
     memcpy(imm + 2, &disp, 4);
@@ -398,7 +398,7 @@ static void single_step_and_rf(void **state)
 static void ends_in_words(void **state)
 {
     (void)state;
-    static const char sentence[] =
+    static const char message[] =
         "MMIO by x87, which is not emulated: GPA 0xfe000000, RIP 0x5000, bytes "
         "d9 18 00 00 00 00 00 00 00 00 00 00 00 00 00; "
         "docs/MMIO_INSTRUCTIONS.md lists the emulated instructions";
@@ -407,7 +407,7 @@ static void ends_in_words(void **state)
         assert_int_equal(run(CODE(0xd9, 0x18), A), MMIO_STALE);
     assert_int_equal(run(CODE(0xd9, 0x18), A), MMIO_END);
     assert_int_equal(world.vcpu.end, MMIO_END_UNSUPPORTED);
-    assert_string_equal(world.vcpu.text, sentence);
+    assert_string_equal(world.vcpu.text, message);
     world.regs[REG_CR4] |= CR4_LA57;
     assert_int_equal(run(CODE(0x89, 0x18), A), MMIO_END);
     assert_int_equal(world.vcpu.end, MMIO_END_PAGING);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Rules F3 and X5: the sentence in which a VM ends when memory is refused says what was wanted, on
+/* Rules F3 and X5: the message with which a VM ends when memory is refused says what was wanted, on
  * which side, what is there and what to do. By the MMU's own answers. */
 #include "tests/unit/mmio/mmio_world.h"
 

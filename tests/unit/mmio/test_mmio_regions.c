@@ -147,6 +147,25 @@ static void priorities(void **state)
     assert_int_equal(bus.unclaimed, 0);
 }
 
+/* Some regions, each known by its priority, appear, move and vanish in one change of the bus. */
+static void move_some(bool there[BUS_REGIONS], uint64_t start[BUS_REGIONS],
+                      uint64_t size[BUS_REGIONS])
+{
+    struct bus_place places[4];
+    unsigned first = (unsigned)(world_random() % BUS_REGIONS);
+    const uint64_t sequence = bus.sequence;
+    for (unsigned n = 0; n < ARRAY_SIZE(places); n++) {
+        unsigned i = (first + n) % BUS_REGIONS;
+        there[i] = world_random() % 3;
+        start[i] = there[i] ? world_random() % 0x100 : BUS_NOWHERE;
+        size[i] = there[i] ? 1 + world_random() % (0x100 - start[i]) : 1;
+        places[n] =
+            (struct bus_place){(int)i, start[i], size[i], &plain, (void *)(uintptr_t)(i + 1)};
+    }
+    assert_int_equal(bus_move(&bus, places, ARRAY_SIZE(places)), 0);
+    assert_int_equal(bus.sequence, sequence + 2);
+}
+
 /* Any set of regions: each byte goes to the highest that covers it. The most pieces fit. */
 static void random_regions(void **state)
 {
@@ -158,6 +177,10 @@ static void random_regions(void **state)
         bus_init(&bus, "mmio", 0xff);
         for (unsigned change = 0; change < 2 * BUS_REGIONS; change++) {
             unsigned i = (unsigned)(world_random() % BUS_REGIONS);
+            if (world_random() % 8 == 0) {
+                move_some(there, start, size);
+                continue;
+            }
             if (there[i]) {
                 assert_int_equal(bus_remove(&bus, start[i], (void *)(uintptr_t)(i + 1)), 0);
                 there[i] = false;

@@ -234,7 +234,7 @@ static void accept_of_what_is_not_private(void **state)
     assert_int_equal(mmu_td_accept(&mmu, GPA(RAM + 0x1000), 2, &status), 0);
     assert_int_equal(status, TDX_OPERAND_INVALID);
     assert_int_equal(mmu_td_accept(&mmu, GPA(0x7f000000), 1, &status), -EFAULT);
-    assert_true(logged("no slot behind private frame 0x7f000"));
+    assert_true(logged("no memslot covers private frame 0x7f000"));
     assert_int_equal(mmu_convert(&mmu, GPA(RAM), 1, true), 1);
     assert_int_equal(mmu_td_accept(&mmu, GPA(RAM), 1, &status), -EACCES);
     assert_true(logged("a private access to frame 0x200, which is shared"));

@@ -181,7 +181,7 @@ static void cpus_share_a_mirror(void **state)
     const struct mmu_config config = {.mmio_caching = true, .ad = false, .huge = true};
     pthread_t threads[VCPUS];
     unsigned numbers[VCPUS];
-    uint64_t seed = 4711, changes = support_number("THREADS_CHANGES", 1000);
+    uint64_t seed = 4711, changes = support_number("THREADS_CHANGES", support_rounds(400));
     support_cpu = HOST;
     td_create(&config);
     support_cpu = HOST; /* which the reset has forgotten */

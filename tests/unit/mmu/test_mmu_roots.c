@@ -102,7 +102,7 @@ static void refusals(void **state)
     assert_int_equal(mmu_steal_bit(&mmu, 39, STOLEN_SHARED), 0);
     assert_int_equal(mmu_steal_bit(&mmu, 39, STOLEN_EXECUTE_ONLY), -EINVAL);
     assert_int_equal(mmu_steal_bit(&mmu, 38, STOLEN_SHARED), -EINVAL);
-    assert_non_null(strstr(support_log(), "the bit or its purpose is taken"));
+    assert_non_null(strstr(support_log(), "the bit or its purpose is in use"));
     assert_int_equal(mmu_steal_bit(&mmu, 38, STOLEN_EXECUTE_ONLY), 0);
     assert_int_equal(mmu_steal_bit(&mmu, 37, STOLEN_EXECUTE_ONLY), -EINVAL);
     assert_non_null(strstr(support_log(), "the VM has two such bits already"));
@@ -202,8 +202,8 @@ static void refused_accesses_are_explained(void **state)
     assert_int_equal(world_touch(&mmu, GPA(BIT(39) | RAM), 4).outcome, -EACCES);
     assert_non_null(strstr(support_log(), "a fetch at frame 0x200, where memory is shared"));
     assert_int_equal(world_touch(&mmu, GPA(DEVICE), 1).outcome, -EFAULT);
-    assert_non_null(strstr(support_log(), "no slot behind private frame 0xfee00, and devices are "
-                                          "not reached that way"));
+    assert_non_null(strstr(support_log(), "no memslot covers private frame 0xfee00, and such "
+                                          "addresses reach no devices"));
     stop();
 }
 

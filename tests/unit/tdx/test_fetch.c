@@ -16,7 +16,7 @@
 #define FAR    0x3400000000ull /* memory[] appears there, too: above 4 GiB */
 
 static uint8_t memory[PAGES * PAGE_SIZE];
-static uint64_t unreadable; /* a page that cannot be read */
+static uint64_t unreadable; /* address of a page that cannot be read */
 
 static bool reader(void *context, gpa_t gpa, void *buffer, size_t size)
 {
@@ -165,7 +165,7 @@ static void large_pages(void **state)
     assert_true(is_tdcall(PAGING_4, 0));
 }
 
-/* The second part is looked up on its own. */
+/* The second part of the instruction is translated separately. */
 static void across_pages(void **state)
 {
     uint64_t entries[4];

@@ -63,7 +63,7 @@ static void mrtd_is_the_hash_of_the_records(void **state)
     assert_digest(measurement.mrtd);
 }
 
-/* A page in pieces is the page in chunks. */
+/* Measuring a page in pieces gives the digest of all its chunks. */
 static void a_page_is_measured_in_pieces(void **state)
 {
     (void)state;

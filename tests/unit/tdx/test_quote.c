@@ -93,7 +93,7 @@ static bool get_quote(bool available, uint64_t gpa, uint64_t size)
     return tdx_get_quote(&reporter, &td, &memory, available, gpa, size);
 }
 
-/* The number that the hexadecimal digits are. */
+/* Converts hexadecimal digits to a big-endian number of 32 bytes. */
 static void number(const char *digits, uint8_t value[32])
 {
     size_t length = strlen(digits);
@@ -164,8 +164,8 @@ static void bad_buffers_get_a_status(void **state)
     }
 }
 
-/* One access fails, because another CPU converts the buffer: as an error if the status can still be
- * written, and else as an invalid operand. */
+/* One access fails, because another CPU converts the buffer. The result is an error if the status
+ * can still be written, and otherwise an invalid operand. */
 static void memory_may_go_away(void **state)
 {
     (void)state;

@@ -165,7 +165,8 @@ static uint64_t call(enum leaf leaf, uint64_t rcx, uint64_t rdx, uint64_t r8)
     return tdx_mr_rtmr_extend(&td, &memory, rcx, rdx, &fault);
 }
 
-/* What is refused writes nothing. Where two operands are wrong, the module's order decides. */
+/* A refused call writes nothing. If two operands are wrong, the order of the module's checks
+ * decides which one is reported. */
 static void operands_are_checked(void **state)
 {
     (void)state;
@@ -259,7 +260,8 @@ static void a_report_verifies_until_a_bit_flips(void **state)
     assert_int_equal(tdx_mr_verifyreport(&reporter, &td, &memory, REPORT, &fault), 0);
 }
 
-/* A quote says more than the MAC alone protects, so each bit of the whole report counts there. */
+/* A quote contains fields that the MAC alone does not protect, so each bit of the whole report is
+ * checked there. */
 static void a_whole_report_is_ours_until_a_bit_flips(void **state)
 {
     (void)state;

@@ -222,7 +222,7 @@ static bool is_empty(uint32_t leaf, uint32_t subleaf)
     return leaf == 4 && subleaf == 4;
 }
 
-/* What the bit is when it is offered or not. */
+/* Returns the expected value of a bit that the hypervisor offers, or does not. */
 static bool oracle_bit(uint32_t leaf, uint32_t subleaf, unsigned reg, unsigned bit, bool offered)
 {
     if (is_empty(leaf, subleaf))
@@ -277,7 +277,7 @@ static void syscall_only_in_64_bit_code(void **state)
                      tdx_cpuid_answer(&td, 1, 0, &all, true).edx);
 }
 
-/* ---- What the TD has chosen ------------------------------------------------------------------ */
+/* ---- Choices of the TD ----------------------------------------------------------------------- */
 
 /* CPUIDVE.SET. Leaves that are #VE stay so, at every CPL. */
 static void exceptions_on_request(void **state)

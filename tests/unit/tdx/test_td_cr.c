@@ -32,12 +32,12 @@ static void cr0_bit_by_bit(void **state)
     assert_int_equal(tdx_cr0_write(CR0_RUNNING & ~(CR0_PE | CR0_PG)), TDX_VE);
     assert_int_equal(tdx_cr0_write(CR0_RUNNING & ~CR0_PG), TDX_DIRECT);
     assert_int_equal(tdx_cr0_write(CR0_RUNNING | CR0_NW | CR0_CD), TDX_VE);
-    /* What the CPU refuses comes first. */
+    /* The rules of the CPU are checked first. */
     assert_int_equal(tdx_cr0_write((CR0_RUNNING | CR0_CD) & ~CR0_NE), TDX_GP);
     assert_int_equal(tdx_cr0_write(CR0_RUNNING | CR0_NW | BIT(40)), TDX_GP);
 }
 
-/* What becomes of a change of this bit, by the SDM's name of it. */
+/* Returns the effect of changing a bit of CR4; the comments give the SDM's names of the bits. */
 static enum tdx_access cr4_of_bit(unsigned bit, bool pku)
 {
     switch (bit) {

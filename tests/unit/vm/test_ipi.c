@@ -28,6 +28,11 @@
 static struct vm vm;
 static struct vcpu sender[SENDERS], target;
 
+/* The VM's network device if it is a PCI function, and what this sends. */
+static struct net net;
+static struct lapic_message pci_message;
+static bool pci_sends;
+
 /* The state of the receiving vCPU. Each start begins a life of its guest, which enables the APIC
  * some time later. */
 static struct {
@@ -161,6 +166,14 @@ uint32_t cpuid_signature(void)
 void cpuid_update(struct vcpu *vcpu)
 {
     (void)vcpu;
+}
+
+bool virtio_pci_message(const struct virtio_pci *pci, unsigned queue, struct lapic_message *message)
+{
+    assert_ptr_equal(pci, &net.unit.pci);
+    assert_int_equal(queue, 0);
+    *message = pci_message;
+    return pci_sends;
 }
 
 void mmio_cache_clear_gva(struct mmio_cache *cache)
@@ -448,7 +461,8 @@ static bool told(const struct vcpu *vcpu)
 
 #define TO_SENDER ((uint64_t)OF_SENDER << 56)
 
-/* Frames are for the vCPU that the device's interrupt goes to, if it is active. */
+/* Frames are for the vCPU that the device's interrupt goes to, if it is active. With PCI, this is
+ * what the function's message says. */
 static void frames_go_where_the_interrupt_goes(void **state)
 {
     (void)state;
@@ -456,12 +470,18 @@ static void frames_go_where_the_interrupt_goes(void **state)
         uint64_t entry;
         bool other_waits; /* for a start-up IPI */
         bool for_other;
+        bool pci, sends;
+        uint32_t destination;
     } rows[] = {
-        {TO_SENDER | 0x51, false, true},
-        {0x51, false, false},
-        {TO_SENDER | 0x51 | BIT(16), false, false}, /* masked */
-        {TO_SENDER | 0x51 | 4 << 8, false, false},  /* NMI, which is not sent */
-        {TO_SENDER | 0x51, true, false},
+        {.entry = TO_SENDER | 0x51, .for_other = true},
+        {.entry = 0x51},
+        {.entry = TO_SENDER | 0x51 | BIT(16)}, /* masked */
+        {.entry = TO_SENDER | 0x51 | 4 << 8},  /* NMI, which is not sent */
+        {.entry = TO_SENDER | 0x51, .other_waits = true},
+        {.entry = 0x51, .for_other = true, .pci = true, .sends = true, .destination = OF_SENDER},
+        {.entry = TO_SENDER | 0x51, .pci = true, .sends = true},
+        {.entry = TO_SENDER | 0x51, .pci = true, .destination = OF_SENDER},
+        {.other_waits = true, .pci = true, .sends = true, .destination = OF_SENDER},
     };
     struct vcpu *other = &sender[0];
     vm.vcpu_count = 2;
@@ -473,11 +493,21 @@ static void frames_go_where_the_interrupt_goes(void **state)
             other->mailbox.startup = 0;
         target.vmx.attention.word = other->vmx.attention.word = 0;
         vm.ioapic.entries[LINE_NET] = rows[i].entry;
+        vm.words.pci = rows[i].pci;
+        vm.net = &net;
+        pci_sends = rows[i].sends;
+        pci_message.destination = rows[i].destination;
         ipi_send_frames(&vm);
         assert_int_equal(told(other), rows[i].for_other);
         assert_int_equal(told(&target), !rows[i].for_other);
     }
     vm.ioapic.entries[LINE_NET] = 0;
+    vm.words.pci = 1;
+    vm.net = NULL; /* it is the console that has input */
+    target.mailbox = other->mailbox = (struct mailbox){.startup = STARTUP_ACTIVE};
+    ipi_send_frames(&vm);
+    assert_true(told(&target));
+    vm.words.pci = 0;
 }
 
 static int teardown(void **state)

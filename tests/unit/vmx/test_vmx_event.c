@@ -260,7 +260,7 @@ static void plans(void **state)
     }
 }
 
-/* Any events are pending. For each one that is not delivered now, its window is requested, except
+/* Any events are pending. For each event that is not delivered now, its window is requested, except
  * that no window opens for an NMI that waits for a TD's VEINFO.GET. The one that is delivered is
  * one that the guest can take. */
 static void nothing_is_lost(void **state)
