@@ -102,7 +102,11 @@ static void what_waits_moves_along(void **state)
     interrupted(0x41, false);
     interrupted(0x93, true);
     assert_int_equal(take_one(), 0x93);
+    lapic_write(&vcpu->lapic, LAPIC_TPR, 0x32);
+    lapic_write(&twin, LAPIC_TPR, 0x32);
     set_mode(LAPIC_X2APIC);
+    assert_int_equal(*page_at(0x80), 0x32);
+    read_register(LAPIC_TPR);
     assert_int_equal(vmcs[VMCS_GUEST_INTERRUPT_STATUS], 0x9341);
     assert_int_equal(take_one(), -1);
     write_register(LAPIC_EOI, 0);
