@@ -92,13 +92,6 @@ void mmio_cache_clear_gva(struct mmio_cache *cache)
     seen.forgotten++;
 }
 
-bool virtio_pci_message(const struct virtio_pci *pci, unsigned queue, struct lapic_message *message)
-{
-    (void)pci, (void)queue, (void)message;
-    fail_msg("this VM has no PCI bus");
-    return false;
-}
-
 static bool queued;
 void sched_add(struct vcpu *v)
 {
