@@ -84,12 +84,6 @@ void apicv_sync(struct vcpu *vcpu)
         clock_arm(vcpu, rdtsc());
 }
 
-void apicv_watch_timer(struct vcpu *vcpu)
-{
-    if (lapic_timer_waits(&vcpu->lapic))
-        apicv_changed(vcpu);
-}
-
 void exit_virtualized_eoi(struct vcpu *vcpu)
 {
     lapic_page_ended(&vcpu->lapic, (uint8_t)vmx_exit_qualification(&vcpu->vmx.exit));

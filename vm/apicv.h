@@ -16,6 +16,7 @@
 #pragma once
 
 #include "lib/compiler.h"
+#include "dev/lapic_page.h"
 #include "vm/vcpu.h"
 
 /* Called at creation. Returns 0, or -ENOMEM after a message. */
@@ -33,9 +34,13 @@ static inline void apicv_changed(struct vcpu *vcpu)
 }
 void apicv_sync(struct vcpu *vcpu);
 
-/* Called after the timer of an APIC that the CPU has was armed: if its expiry waits for the CPU to deliver its vector, the EOI
+/* Called after the timer was armed: if its expiry waits for the CPU to deliver its vector, the EOI
  * of that vector has to exit. */
-void apicv_watch_timer(struct vcpu *vcpu);
+static inline void apicv_watch_timer(struct vcpu *vcpu)
+{
+    if (unlikely(vcpu->vmx.apicv.on) && lapic_timer_waits(&vcpu->lapic))
+        apicv_changed(vcpu);
+}
 
 /* The exits: the EOI of a vector of the EOI-exit bitmap, and a write that the CPU does not complete
  * alone. Both come after the instruction. */

@@ -41,8 +41,7 @@ void clock_arm(struct vcpu *vcpu, uint64_t now)
     else
         attention_clear(&vcpu->vmx.attention, ATTENTION_REARM);
     clock_set_timer(vcpu, vcpu->next_event > now ? vcpu->next_event - now : 0);
-    if (unlikely(vcpu->vmx.apicv.on))
-        apicv_watch_timer(vcpu);
+    apicv_watch_timer(vcpu);
 }
 
 void clock_rearm(const struct vcpu *vcpu, uint64_t now)

@@ -61,8 +61,7 @@ void clock_arm(struct vcpu *v, uint64_t now)
 {
     assert_int_equal(now, tsc);
     armed = lapic_deadline(&v->lapic);
-    if (v->vmx.apicv.on)
-        apicv_watch_timer(v);
+    apicv_watch_timer(v);
 }
 
 void vcpu_update_interrupt(struct vcpu *v)

@@ -305,18 +305,12 @@ void cpuid_update(struct vcpu *v)
 
 /* ---- Interrupts by the CPU ------------------------------------------------------------------- */
 
-static unsigned syncs, timers_watched;
+static unsigned syncs;
 
 void apicv_sync(struct vcpu *vcpu)
 {
     syncs++;
     vcpu->vmx.apicv.changed = false;
-}
-
-void apicv_watch_timer(struct vcpu *vcpu)
-{
-    assert_true(vcpu->vmx.apicv.on);
-    timers_watched++;
 }
 
 /* ---- Exits that are handled elsewhere -------------------------------------------------------- */
