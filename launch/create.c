@@ -63,6 +63,9 @@ static int vm_add_memory(struct vm *vm)
         if (error)
             return error;
     }
+    if (vm->words.legacy && !vm->words.vga)
+        return mmu_slot_add(&vm->mmu, GUEST_VGA_SLOT, GPA(VGA_TEXT), VGA_TEXT_SIZE >> PAGE_SHIFT,
+                            0);
     if (!vm->words.tdx)
         return 0;
     return mmu_slot_add(&vm->mmu, GUEST_SHIM_SLOT, GPA(GUEST_SHIM), GUEST_SHIM_SIZE >> PAGE_SHIFT,
@@ -87,7 +90,7 @@ static int vcpu_create(struct vcpu *vcpu, struct vm *vm, const struct options *o
     vcpu->vm = vm;
     vcpu->sched.pinned = vm->words.pin != PIN_NONE;
     vcpu->sched.pin = (unsigned)vm->words.pin;
-    vcpu->delayed_until = vcpu->frames_at = TIME_NEVER;
+    vcpu->inject_at = vcpu->pit_at = vcpu->delayed_until = vcpu->frames_at = TIME_NEVER;
     vcpu->budget_left = vm->words.budget * tsc_khz();
     if (options->vpid)
         vcpu->vpid = tlb_vpid_alloc(&vm->mmu);
@@ -400,6 +403,7 @@ bool vm_make_piece(struct vm_making *m, enum exit_code *code)
 bool vm_destroy_piece(struct vm *vm)
 {
     devices_stop(vm);
+    devices_stop_virtio(vm);
     if (vm->vcpu_count) {
         struct vcpu *vcpu = vm->vcpus[--vm->vcpu_count];
         vcpu_destroy(vcpu);

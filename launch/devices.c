@@ -6,11 +6,14 @@
 #include "arch/x86/unprivileged.h"
 #include "arch/x86/wall_clock.h"
 #include "guest/abi.h"
-#include "launch/virtio_devices.h"
 #include "lib/bits.h"
+#include "lib/errno.h"
+#include "lib/log.h"
+#include "lib/page.h"
 #include "dev/lapic_mmio.h"
 #include "vm/exits.h"
 #include "vm/ipi.h"
+#include "vm/legacy.h"
 #include "vm/vm.h"
 
 /* ---- Ports ----------------------------------------------------------------------------------- */
@@ -85,6 +88,32 @@ static void pci_init(struct vm *vm)
     pci_host_init(&vm->pci, &wiring);
 }
 
+/* The line of a device. Those of a PC's IRQs lead to the 8259s as well, if there are any. */
+static struct line device_line(struct vm *vm, unsigned number)
+{
+    return vm->words.legacy && number < PIC_IRQS
+               ? (struct line){legacy_set_line, vm, number}
+               : (struct line){ioapic_set_line, &vm->ioapic, number};
+}
+
+/* The serial port writes to the same console. */
+static void vga_transmit(void *context, uint8_t byte)
+{
+    struct vm *vm = context;
+    spin_lock(&vm->locked[LOCKED_UART].lock);
+    console_put(&vm->console, byte);
+    spin_unlock(&vm->locked[LOCKED_UART].lock);
+}
+
+static void devices_init_legacy(struct vm *vm)
+{
+    legacy_init(vm);
+    vga_init(&vm->vga, vm->vga.text, vga_transmit, vm);
+    i8042_init(&vm->i8042, power_reset, vm);
+    vm->i8042.keyboard = device_line(vm, LINE_KEYBOARD);
+    vm->i8042.mouse = device_line(vm, LINE_MOUSE);
+}
+
 static void devices_init(struct vm *vm)
 {
     bus_init(&vm->mmio_bus, "mmio", ~0ull);
@@ -96,12 +125,14 @@ static void devices_init(struct vm *vm)
     if (!vm->words.pc)
         return;
     ioapic_init(&vm->ioapic, ipi_send_from_device, vm);
-    uart_connect(&vm->uart, &(struct line){ioapic_set_line, &vm->ioapic, LINE_UART}, input_take,
-                 &vm->input);
+    const struct line uart = device_line(vm, LINE_UART);
+    uart_connect(&vm->uart, &uart, input_take, &vm->input);
     rtc_init(&vm->rtc, wall_clock_ms, vm->words.memory);
     vm->pm_timer = (struct pm_timer){.tsc = rdtsc, .tsc_hz = tsc_khz() * 1000};
-    vm->pit = (struct pit){.tsc = rdtsc, .tsc_hz = tsc_khz() * 1000};
+    pit_init(&vm->pit, rdtsc, tsc_khz() * 1000);
     vm->power = (struct power){.off = power_off, .reset = power_reset, .context = vm};
+    if (vm->words.legacy)
+        devices_init_legacy(vm);
     if (vm->words.pci)
         pci_init(vm);
 }
@@ -118,11 +149,24 @@ int device_add(struct vm *vm, const struct device *d)
                    locked ? locked : d->device);
 }
 
+/* Allocates the text memory that is shown. Otherwise it is RAM (launch/create.c). */
+static int vga_create(struct vm *vm)
+{
+    hpa_t pages = page_alloc(VGA_TEXT_ORDER);
+    if (page_is_none(pages)) {
+        log_error("guest %s: no host memory for its VGA adapter; %s", vm->name, page_shortage());
+        return -ENOMEM;
+    }
+    vm->vga.text = phys_to_virt(pages);
+    page_clear(vm->vga.text, VGA_TEXT_ORDER);
+    return 0;
+}
+
 int devices_add(struct vm *vm)
 {
     struct bus *ports = &vm->port_bus, *mmio = &vm->mmio_bus;
     const uint64_t *tests = &vm->words.testctl, *pc = &vm->words.pc, *pci = &vm->words.pci;
-    const uint64_t pc_alone = *pc && !*pci;
+    const uint64_t *legacy = &vm->words.legacy, pc_alone = *pc && !*pci;
     struct locked_device *locked = vm->locked;
     const struct device devices[] = {
         {ports, PORT_UART, UART_PORTS, *pc ? &uart_connected_ops : &uart_ops, &vm->uart, NULL,
@@ -137,15 +181,25 @@ int devices_add(struct vm *vm)
         {ports, PORT_PCI_ADDRESS, PCI_PORTS, &pci_address_ops, &vm->pci, pci, NULL},
         {ports, PORT_PCI_DATA, PCI_PORTS, &pci_data_ops, &vm->pci, pci, NULL},
         {mmio, GUEST_ECAM, PCI_ECAM_SIZE, &pci_ecam_ops, &vm->pci, pci, NULL},
-        {ports, PORT_KEYBOARD, 1, &power_keyboard_ops, &vm->power, pc, NULL},
+        {ports, PORT_KEYBOARD, 1, *legacy ? &i8042_command_ops : &power_keyboard_ops,
+         *legacy ? (void *)&vm->i8042 : &vm->power, pc, NULL},
+        {ports, PORT_PIC, PIC_PORTS, &legacy_master_ops, vm, legacy, NULL},
+        {ports, PORT_PIC_SLAVE, PIC_PORTS, &pic_slave_ops, &vm->pic, legacy, NULL},
+        {ports, PORT_ELCR, PIC_PORTS, &pic_elcr_ops, &vm->pic, legacy, NULL},
+        {ports, PORT_VGA, VGA_PORTS, &vga_port_ops, &vm->vga, legacy, &locked[LOCKED_VGA]},
+        {mmio, VGA_TEXT, VGA_TEXT_SIZE, &vga_text_ops, &vm->vga, &vm->words.vga,
+         &locked[LOCKED_VGA_TEXT]},
         {mmio, GUEST_LAPIC, LAPIC_PAGE_SIZE, &apic_window_ops, NULL, NULL, NULL},
-        {mmio, GUEST_IOAPIC, IOAPIC_SIZE, &ioapic_ops, &vm->ioapic, pc, NULL},
+        {mmio, GUEST_IOAPIC, IOAPIC_SIZE, *legacy ? &legacy_ioapic_ops : &ioapic_ops,
+         *legacy ? (void *)vm : &vm->ioapic, pc, NULL},
         {mmio, TESTDEV_A_BASE, TESTDEV_SIZE, &testdev_ops, &vm->testdev[0], tests,
          &locked[LOCKED_TEST_A]},
         {mmio, TESTDEV_B_BASE, TESTDEV_SIZE, &testdev_ops, &vm->testdev[1], tests,
          &locked[LOCKED_TEST_B]},
     };
 
+    if (vm->words.vga && vga_create(vm))
+        return -ENOMEM;
     devices_init(vm);
     for (unsigned i = 0; i < ARRAY_SIZE(devices); i++) {
         if (devices[i].word && !*devices[i].word)
@@ -154,6 +208,9 @@ int devices_add(struct vm *vm)
         if (error)
             return error;
     }
+    /* The keyboard controller's data port lies between those of the PIT. */
+    if (*legacy && bus_add_over(ports, 1, PORT_KEYBOARD_DATA, 1, &i8042_data_ops, &vm->i8042))
+        return -EEXIST;
     return *pci && *tests ? pci_test_add(vm->pci_test, &vm->pci) : 0;
 }
 
@@ -183,5 +240,7 @@ void devices_start(struct vm *vm)
 void devices_stop(struct vm *vm)
 {
     input_detach(&vm->input);
-    devices_stop_virtio(vm);
+    if (vm->vga.text)
+        page_free(virt_to_phys(vm->vga.text), VGA_TEXT_ORDER);
+    vm->vga.text = NULL;
 }

@@ -44,6 +44,7 @@ struct guest_image {
     enum guest_entry entry;
     unsigned cpus;
     bool pc;      /* the VM has a PC's devices */
+    bool legacy;  /* … and those of a PC from before ACPI */
     bool pci;     /* … and PCI */
     bool td;      /* the VM is a TD: its boot shim starts the kernel */
     bool measure; /* … and measures it */

@@ -46,6 +46,8 @@ static const char *const quote_names[] = {"none", "test", NULL};
 static const struct word words[] = {
     {.name = "testctl", .kind = WORD_FLAG, FIELD(testctl)},
     {.name = "pc", .kind = WORD_FLAG, FIELD(pc)},
+    {.name = "legacy", .kind = WORD_FLAG, FIELD(legacy)},
+    {.name = "vga", .kind = WORD_FLAG, FIELD(vga)},
     {.name = "pci", .kind = WORD_FLAG, FIELD(pci)},
     {.name = "net", .kind = WORD_FLAG, FIELD(net)},
     {.name = "rng", .kind = WORD_FLAG, FIELD(rng)},
@@ -81,11 +83,12 @@ static const struct word words[] = {
     {.name = "pin", .kind = WORD_NUMBER, .max = CPUS_MAX - 1, FIELD(pin)},
 };
 
-/* PCI functions send interrupts to the I/O APIC of a PC. A TD has a shared bit, takes #VE, and
- * needs that interrupt controller, too. */
+/* The chips of an old PC are beside those of a PC, and PCI functions send interrupts to its I/O APIC.
+ * A TD has a shared bit, takes #VE, and needs that interrupt controller, too. */
 static void imply(struct vm_words *given)
 {
-    given->pc |= given->pci;
+    given->legacy |= given->vga;
+    given->pc |= given->pci | given->legacy;
     if (!given->tdx)
         return;
     given->pc = given->ve = 1;
@@ -117,6 +120,7 @@ void vm_words_describe(struct vm_words *given, struct guest_image *image)
     image->entry = given->tdx ? GUEST_ENTRY_64 : (enum guest_entry)given->entry;
     image->cpus = (unsigned)given->vcpus;
     image->pc = given->pc;
+    image->legacy = given->legacy;
     image->pci = given->pci;
     image->net = given->net;
     image->rng = given->rng;

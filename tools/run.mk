@@ -136,6 +136,12 @@ tdx-stress: | deps-run ## stress-ng --verify in a TDX guest; options as for linu
 tdx-selftests: | deps-run ## the kernel's selftests of x86 and of tdx-guest in a TDX guest
 	$(Q)$(PYTHON) tools/linux_programs.py tdx selftests $(B)/linux/selftests-tdx
 
+# Kernels that nobody here wrote, which the user has built or unpacked: docs/FOREIGN.md.
+.PHONY: foreign
+foreign: all $(B)/optrom.bin
+foreign: | deps-run ## others' kernels: XV6=DIR MACH=FILE XEN=FILE LK=DIR TBOOT=FILE
+	$(Q)$(PYTHON) tools/foreign.py
+
 # Intel's compliance tests of a TDX guest, from a checkout of LKVS with a module built against the
 # headers of KERNEL.
 .PHONY: tdx-compliance

@@ -9,7 +9,9 @@
 #pragma once
 
 #include "dev/ioapic.h"
+#include "dev/i8042.h"
 #include "dev/locked.h"
+#include "dev/pic.h"
 #include "dev/pci_test.h"
 #include "dev/pit.h"
 #include "dev/pm_timer.h"
@@ -17,6 +19,7 @@
 #include "dev/rtc.h"
 #include "dev/testdev.h"
 #include "dev/uart.h"
+#include "dev/vga.h"
 #include "lib/compiler.h"
 #include "mmio/bus.h"
 #include "mmu/mmu.h"
@@ -107,6 +110,8 @@ enum console_word {
 struct vm_words {
     uint64_t testctl;
     uint64_t pc;      /* a PC's devices: an I/O APIC, and what raises its lines */
+    uint64_t legacy;  /* … and what PCs had before ACPI: 8259, 8254, 8042, VGA; implies `pc` */
+    uint64_t vga;     /* what is written to the VGA's text memory is shown; implies `legacy` */
     uint64_t pci;     /* a PCI bus, with which it has the word pc, too */
     uint64_t net;     /* a network device */
     uint64_t rng;     /* an entropy device */
@@ -139,6 +144,8 @@ enum locked_name {
     LOCKED_RTC,
     LOCKED_PIT,
     LOCKED_RESET,
+    LOCKED_VGA,
+    LOCKED_VGA_TEXT,
     LOCKED_DEVICES,
 };
 
@@ -163,6 +170,9 @@ struct vm {
     struct rtc rtc; /* these with pc */
     struct pm_timer pm_timer;
     struct pit pit;
+    struct pic pic; /* with legacy */
+    struct i8042 i8042;
+    struct vga vga;
     struct power power;
     struct pci_host pci; /* these with pci */
     struct pci_test pci_test[PCI_TEST_FUNCTIONS];

@@ -66,6 +66,12 @@ void vcpu_update_interrupt(struct vcpu *vcpu)
     fail();
 }
 
+void vcpu_receive_legacy(struct vcpu *vcpu, uint32_t bits)
+{
+    (void)vcpu, (void)bits;
+    fail();
+}
+
 void vcpu_nmi(struct vcpu *vcpu)
 {
     (void)vcpu;
