@@ -102,12 +102,13 @@ static int vcpu_create(struct vcpu *vcpu, struct vm *vm, const struct options *o
         error = extra_state_init(&vcpu->extra);
     if (!error)
         error = pml_setup(vcpu);
+    if (!error)
+        error = interrupts_setup(vcpu);
     if (error)
         return error;
     mmio_vcpu_init(&vcpu->mmio, &vcpu->vmx.regs, &vm->mmu, &vm->mmio_bus, &limits,
                    (enum gva_cache)vm->words.gva_cache);
     msr_setup(vcpu);
-    interrupts_setup(vcpu);
     control_registers_setup(vcpu);
     boot_state_set(vcpu, start);
     cpuid_update(vcpu);

@@ -10,7 +10,7 @@
 
 #define SLOTS           (GUEST_RAM_PIECES + 3u) /* RAM, BIOS area, #VE areas or boot shim, VGA */
 #define PIECE_SIZE      (512 * PAGE_SIZE)       /* RAM described by one page of mmu/backing.h */
-#define VCPU_PAGES      10u           /* VMCS, MSR bitmap, PML, extended state, #VE area */
+#define VCPU_PAGES      11u           /* VMCS, MSR bitmap, PML, extended state, #VE, APIC */
 #define TD_SHARED_PART  8u            /* of its RAM, */
 #define TD_SHARED_LEAST (68ull << 20) /* and so many bytes, can be shared by a TD */
 #define TRACE_LINE      128u          /* approximate bytes of text for one trace event */
