@@ -77,8 +77,8 @@ def passes(kernel: Kernel, path: pathlib.Path, cpus: int) -> bool:
     """Boots the kernel, and says whether its text has appeared."""
     result = session.run(boot_of(kernel, path, cpus), lambda text: None)
     found = any(kernel.text in line for line in result.log.read_text(errors="replace").splitlines())
-    print(f"{'PASS' if found else 'FAIL'} {kernel.variable}, CPUs: {cpus}: "
-          f"{'' if found else 'no '}{kernel.text!r}; the log is {result.log}", flush=True)  # fmt: skip
+    print(f"{'PASS' if found else 'FAIL'} {kernel.variable}, CPUs: {cpus}:"
+          f"{'' if found else ' no'} {kernel.text!r}; {result.log}", flush=True)  # fmt: skip
     return found
 
 
