@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * A function on the bus: the guest's accesses to its configuration space, and the places of its
- * BARs. What follows from a write to the configuration space is computed anew from its contents.
+ * BARs. The effects of a write to the configuration space are computed anew from its contents.
  * Pure.
  */
 #include "dev/pci_internal.h"
@@ -68,7 +68,8 @@ static uint64_t bar_address(const struct pci_function *f, unsigned bar)
     return high << 32 | (pci_get(f, at, 4) & ~0xfu);
 }
 
-/* A BAR of which a guest has set a half to ones, to learn its size, is not an error. */
+/* Logs once that a BAR is outside of the window. It is no error if the guest has written ones into
+ * a half of the BAR, to learn its size. */
 static void complain(struct pci_function *f, unsigned bar, uint64_t address)
 {
     const struct pci_wiring *w = &f->host->wiring;
@@ -78,12 +79,13 @@ static void complain(struct pci_function *f, unsigned bar, uint64_t address)
     f->complained = true;
     log_error(
         "pci 0:%x.%u (%s): BAR %u is at 0x%lx, but the host bridge forwards 0x%lx-0x%lx only, "
-        "so that nobody answers there",
+        "so it is not decoded",
         f->devfn / PCI_FUNCTIONS, f->devfn % PCI_FUNCTIONS, f->name, bar, address, w->window,
         w->window + w->size - 1);
 }
 
-/* Where a BAR is to be decoded: a BAR that begins in the window may not end beyond it. */
+/* Returns the address at which a BAR is to be decoded. A BAR that begins in the window must not end
+ * beyond it. */
 static uint64_t bar_place(struct pci_function *f, unsigned bar)
 {
     const struct pci_wiring *w = &f->host->wiring;
@@ -116,7 +118,7 @@ static void decode(struct pci_function *f)
                                              .device = bar->device};
     }
     if (count && bus_move(f->host->wiring.bus, places, count))
-        f->complained = true; /* the bus is full, and has said so: PCI_REGIONS is too large */
+        f->complained = true; /* the bus is full, and has logged that: PCI_REGIONS is too large */
 }
 
 /* ---- Accesses -------------------------------------------------------------------------------- */

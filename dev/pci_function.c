@@ -31,7 +31,7 @@ void pci_function_init(struct pci_function *f, const char *name,
         f->entries[i].control = MSIX_MASKED;
 }
 
-/* The bits of a BAR that select a place can be written, which tells the guest the size. */
+/* Only the address bits of a BAR can be written, which tells the guest its size. */
 void pci_add_bar(struct pci_function *f, unsigned bar, enum pci_bar_kind kind, uint64_t size,
                  const struct bus_ops *ops, void *device)
 {

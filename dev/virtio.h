@@ -38,6 +38,7 @@
 
 #define VIRTIO_SOURCE_CONFIG VIRTIO_QUEUES /* source of an interrupt that is not of a queue */
 
+struct lapic_message;
 struct virtio;
 
 struct virtio_ops {
@@ -68,6 +69,9 @@ struct virtio {
      * of the line. `source` is the number of the queue, or VIRTIO_SOURCE_CONFIG. */
     void (*message)(struct virtio *virtio, unsigned source);
     void *transport; /* for `message` */
+
+    /* Likewise. Sets *message to what would be sent for a queue, or returns false if nothing. */
+    bool (*would_send)(const struct virtio *virtio, unsigned queue, struct lapic_message *message);
     const void *config;
     size_t config_size;
 

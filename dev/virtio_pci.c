@@ -314,8 +314,10 @@ static int virtio_pci_dma_write(void *context, uint64_t address, const void *buf
     return may_access(p) ? dma_write(&p->dma, address, buffer, size) : -EPERM;
 }
 
-bool virtio_pci_message(const struct virtio_pci *p, unsigned queue, struct lapic_message *message)
+static bool virtio_pci_would_send(const struct virtio *virtio, unsigned queue,
+                                  struct lapic_message *message)
 {
+    const struct virtio_pci *p = virtio->transport;
     return pci_msix_message(&p->function, p->vectors[queue], message);
 }
 
@@ -389,5 +391,6 @@ void virtio_pci_init(struct virtio_pci *p, struct virtio *virtio, const struct b
     virtio->line = (struct line){virtio_pci_set_line, p, 0};
     virtio->transport = p;
     virtio->message = virtio_pci_send;
+    virtio->would_send = virtio_pci_would_send;
     virtio->features |= BIT(VIRTIO_F_RING_RESET);
 }

@@ -40,8 +40,3 @@ extern const struct bus_ops virtio_pci_ops;
  * these that serialises the accesses. */
 void virtio_pci_init(struct virtio_pci *pci, struct virtio *virtio, const struct bus_ops *ops,
                      void *device);
-
-/* Sets *message to the message by which the function would tell the driver that a queue has used
- * chains. Returns false if it sends none. */
-bool virtio_pci_message(const struct virtio_pci *pci, unsigned queue,
-                        struct lapic_message *message) MUST_CHECK;

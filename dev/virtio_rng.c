@@ -6,8 +6,8 @@
 
 #include <linux/virtio_ids.h>
 
-/* The approximate cost of a request in bytes of work: the source computes digests of several blocks,
- * so a piece of work is one request. */
+/* The approximate cost of a request in bytes of work: the source computes digests of several
+ * blocks, so a piece of work is one request. */
 #define REQUEST_WORK VIRTIO_PIECE
 
 static uint32_t rng_handle(struct virtio *virtio, struct virtq *queue,

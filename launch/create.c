@@ -402,6 +402,7 @@ bool vm_make_piece(struct vm_making *m, enum exit_code *code)
 bool vm_destroy_piece(struct vm *vm)
 {
     devices_stop(vm);
+    devices_stop_virtio(vm);
     if (vm->vcpu_count) {
         struct vcpu *vcpu = vm->vcpus[--vm->vcpu_count];
         vcpu_destroy(vcpu);

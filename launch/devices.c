@@ -6,7 +6,6 @@
 #include "arch/x86/unprivileged.h"
 #include "arch/x86/wall_clock.h"
 #include "guest/abi.h"
-#include "launch/virtio_devices.h"
 #include "lib/bits.h"
 #include "lib/errno.h"
 #include "lib/log.h"
@@ -244,5 +243,4 @@ void devices_stop(struct vm *vm)
     if (vm->vga.text)
         page_free(virt_to_phys(vm->vga.text), VGA_TEXT_ORDER);
     vm->vga.text = NULL;
-    devices_stop_virtio(vm);
 }

@@ -30,6 +30,6 @@ struct device {
 int device_add(struct vm *vm, const struct device *device) MUST_CHECK;
 
 /* Connect the devices of a VM to the input of the hypervisor's serial port, and disconnect them
- * from it and from the switch. devices_stop() does nothing for what is not connected. */
+ * from it. devices_stop() does nothing if they are not connected. */
 void devices_start(struct vm *vm);
 void devices_stop(struct vm *vm);

@@ -18,8 +18,8 @@ int devices_check_words(const struct vm *vm) MUST_CHECK;
  * Returns 0, or a negative errno after a message. */
 int devices_add_disk(struct vm *vm, const void *image, uint64_t size, bool read_only) MUST_CHECK;
 
-/* Adds the devices that the VM's words select, and attaches the network device to the switch. Called
- * after devices_add(). Any result but EXIT_OK has been logged. */
+/* Adds the devices that the VM's words select, and attaches the network device to the switch.
+ * Called after devices_add(). Any result but EXIT_OK has been logged. */
 enum exit_code devices_add_virtio(struct vm *vm) MUST_CHECK;
 
 /* Returns the number of pages of host memory that a disk of `size` bytes can need. */

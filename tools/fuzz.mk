@@ -102,9 +102,9 @@ fuzz-console: $(B)/fuzz/console
 fuzz-net: $(B)/fuzz/net
 	$(Q)$(call run_fuzz,net,-max_len=512)
 
-$(B)/fuzz/virtio $(B)/fuzz/console $(B)/fuzz/net: $(B)/fuzz/%: tests/fuzz/fuzz_%.c $(VIRTIO_SRC) $(HEADERS) \
-    $(wildcard tests/unit/dev/virt*.h) tests/unit/dev/net_world.h tests/fuzz/fuzz_pci.h tests/unit/support.h \
-    | deps-fuzz
+$(B)/fuzz/virtio $(B)/fuzz/console $(B)/fuzz/net: $(B)/fuzz/%: tests/fuzz/fuzz_%.c \
+    $(VIRTIO_SRC) $(HEADERS) $(wildcard tests/unit/dev/virt*.h) tests/unit/dev/net_world.h \
+    tests/fuzz/fuzz_pci.h tests/unit/support.h | deps-fuzz
 	@mkdir -p $(@D)
 	$(Q)$(CLANG) $(FUZZ_FLAGS) -fsanitize=fuzzer,address,undefined \
 	    -fno-sanitize-recover=undefined $(filter %.c,$^) -lcmocka -o $@

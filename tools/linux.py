@@ -37,9 +37,8 @@ HINTS = {
     "module-bad-kernel": "KERNEL= takes a bzImage or a vmlinux for x86-64",
     "module-truncated": "the file of KERNEL= is not complete; copy or build it again",
 }
-# On 2 vCPUs in Bochs 2.7, on a computer that does nothing else.
 WHAT_TO_EXPECT = """\
-debian: the login prompt comes after about XX seconds in the emulator. Log in as root, without a
+debian: in the emulator, the login prompt comes after some minutes. Log in as root, without a
 password. `poweroff` ends the VM; what it wrote to its disk is lost then. ^A x ends it at once."""
 LOOK_EVERY = 3.0  # seconds; the emulator says its machine's time once a second
 METHODS = {"bochs": "optrom", "nested": "kernel"}  # how each machine starts the hypervisor

@@ -33,8 +33,8 @@ $(B)/tsan/%: $(HEADERS) $(wildcard tests/unit/*.h tests/unit/*/*.h)
 	@mkdir -p $(@D)
 	$(Q)$(HOSTCC) $(TSAN_FLAGS) -fsanitize=thread $(filter %.c,$^) -lcmocka -lpthread -o $@
 
-# vm/virtio_unit.c and vm/dma.c are part of the test. ThreadSanitizer does not know fences, but those of a
-# queue order accesses to guest memory, which are atomic.
+# vm/virtio_unit.c and vm/dma.c are part of the test. ThreadSanitizer does not know fences, but
+# those of a queue order accesses to guest memory, which are atomic.
 TSAN_DISK := $(addprefix dev/,virtio.c virtio_blk.c virtio_mmio.c virtq.c locked.c ioapic.c) \
              lib/host_tlb.c tests/unit/support.c tests/unit/vm/test_disk_threads.c
 $(B)/tsan/disk: $(TSAN_DISK) vm/virtio_unit.c vm/dma.c $(HEADERS) tests/unit/support.h

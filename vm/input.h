@@ -16,10 +16,10 @@
  * The size of the window is for all VMs, because they share it. A terminal that knows its size can
  * tell it in this way, and so can a person at one that does not.
  *
- * Each attached VM has a ring of bytes, from which its UART or virtio console reads. While the ring is full, bytes
- * stay in the port, but only while the VM reads: if a VM has neither taken a ring's worth of bytes
- * nor emptied the ring for a second, further bytes for it are dropped. So the escape key always
- * works, and a VM that reads slowly loses nothing.
+ * Each attached VM has a ring of bytes, from which its UART or virtio console reads. While the
+ * ring is full, bytes stay in the port, but only while the VM reads: if a VM has neither taken a
+ * ring's worth of bytes nor emptied the ring for a second, further bytes for it are dropped. So
+ * the escape key always works, and a VM that reads slowly loses nothing.
  *
  * The port is polled every 10 ms, and every millisecond while bytes arrive; it is not polled while
  * no VM is attached. The pCPU that first looks at its clock after a poll is due polls the port; a

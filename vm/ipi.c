@@ -142,9 +142,9 @@ static bool ipi_tell_of_frames(struct vcpu *to)
  * it will send none. */
 static bool frames_message(const struct vm *vm, struct lapic_message *message)
 {
-    if (!vm->words.pci)
-        return ioapic_message(&vm->ioapic, LINE_NET, message);
-    return vm->net && virtio_pci_message(&vm->net->unit.pci, 0, message);
+    const struct virtio *device = vm->net ? &vm->net->device.virtio : NULL;
+    return device && device->would_send ? device->would_send(device, 0, message)
+                                        : ioapic_message(&vm->ioapic, LINE_NET, message);
 }
 
 /* The vCPU that gets the device's interrupt is told, because it has to leave its guest in any case.

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A virtio disk whose driver is libFuzzer, by either transport. An input is a sequence of steps: register accesses,
- * values and descriptors in the rings, chains made available, notifications. After each step, the
- * line agrees with the interrupt status, the disk has not allocated more memory than it may, and a
- * device that needs a reset has done nothing. After a notification, the guest's RAM is equal to
- * that of a model, and the queue is broken only if the model's queue is. After the last step, the
- * image is unchanged, the disk has the contents of the model, and nothing is left allocated.
+ * A virtio disk whose driver is libFuzzer, by either transport. An input is a sequence of steps:
+ * register accesses, values and descriptors in the rings, chains made available, notifications.
+ * After each step, the line agrees with the interrupt status, the disk has not allocated more
+ * memory than it may, and a device that needs a reset has done nothing. After a notification, the
+ * guest's RAM is equal to that of a model, and the queue is broken only if the model's queue is.
+ * After the last step, the image is unchanged, the disk has the contents of the model, and nothing
+ * is left allocated.
  */
 #include "tests/unit/dev/virtio_world.h"
 

@@ -118,7 +118,7 @@ def test_sudo_makes_it(image, tmp_path) -> None:
 def system(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> pathlib.Path:
     """A folder as image.sh makes it."""
     monkeypatch.setattr(debian, "SYSTEMS", tmp_path)
-    for name in ("KERNEL", "INITRD", "CMDLINE", "DISK", "WORDS", "ESCAPE", "NAME"):
+    for name in ("KERNEL", "INITRD", "CMDLINE", "DISK", "WORDS", "ESCAPE", "NAME", "PCI"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("RELEASE", "trixie")
     folder = tmp_path / "trixie"
@@ -146,6 +146,13 @@ def test_the_vm_of_a_whole_debian(system, monkeypatch) -> None:
     kernel, initrd, root, more = linux.machine("debian", 1, 2, 512).guests
     assert (kernel.path, kernel.args) == (IMAGE, "root=/dev/vda single")
     assert (root.words, more.path, more.words) == (("disk",), IMAGE, ("disk=ro",))
+    # By PCI, it has a console of its own, on which it shows what it says.
+    monkeypatch.setenv("PCI", "1")
+    monkeypatch.delenv("CMDLINE")
+    kernel = linux.machine("debian", 1, 2, 512).guests[0]
+    assert {"pci", "live"} <= set(kernel.words) and "console=hvc0" in kernel.args
+    assert "root=/dev/vda" in kernel.args
+    monkeypatch.delenv("PCI")
     # Two of them have the same image, and names of their own.
     monkeypatch.delenv("DISK")
     names = [guest.name for guest in linux.machine("debian", 2, 2, 512).guests]

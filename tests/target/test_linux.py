@@ -198,8 +198,8 @@ class Typist:
 
 
 def test_somebody_at_the_console() -> None:
-    """The prompt is shown without a newline on hvc0. Keys reach the guest, also ^C and the answer to
-    the escape sequences by which `resize` asks the terminal for its size. ^A w tells it as well."""
+    """On hvc0, the prompt is shown without a newline. Keys reach the guest, also ^C and the answer
+    to the escape sequences by which `resize` asks the terminal for its size; ^A w tells it too."""
     with Typist(NAME="linux-console", PCI="1") as person:
         person.wait_for(b"/ # ")
         person.type(b"echo result-$((6 * 7))\n")

@@ -26,9 +26,19 @@ static void step_config(uint8_t what)
     const unsigned f = what % FUNCTIONS, ports = what >> 3 & 1;
     unsigned at = take(1), size = 1u << (what >> 4) % 4;
     unsigned devfn = what & 0x40 ? shapes[f].devfn : take(1);
-    if (take(1) % 2)
-        at = 0x10 + at % 0x18 / 4 * 4; /* a BAR */
     uint64_t value = take_value() | (uint64_t)take_value() << 32;
+    switch (take(1) % 4) {
+    case 0:
+    case 1:
+        at = 0x10 + at % 0x18 / 4 * 4; /* a BAR */
+        break;
+    case 2:
+        at = 0x04; /* the command register, mostly to enable memory space and bus master */
+        value |= take(1) % 4 ? 6 : 0;
+        break;
+    default:
+        break;
+    }
     uint64_t offset = (uint64_t)devfn << 12 | at;
     if (ports) {
         size = size > 4 ? 4 : size;

@@ -56,7 +56,7 @@ static inline void *ram(uint64_t address)
     return guest_ram + (address - RAM_BASE);
 }
 
-/* ---- What the device calls -------------------------------------------------------------------- */
+/* ---- What the device calls ------------------------------------------------------------------- */
 
 static bool line_level;
 static unsigned line_rises, busy_calls;

@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A VM's disk on several CPUs at once, with vm/virtio_unit.c, the transport and an I/O APIC: two threads
- * are vCPUs that notify the same queue, one does the work that is left, one resets the device and
- * starts it again, and one handles interrupts at the I/O APIC. All of them write the rings, without
- * any order, as the CPUs of a guest can. Built with AddressSanitizer for `make unit` and with
- * ThreadSanitizer for `make tsan`.
+ * A VM's disk on several CPUs at once, with vm/virtio_unit.c, the transport and an I/O APIC: two
+ * threads are vCPUs that notify the same queue, one does the work that is left, one resets the
+ * device and starts it again, and one handles interrupts at the I/O APIC. All of them write the
+ * rings, without any order, as the CPUs of a guest can. Built with AddressSanitizer for `make
+ * unit` and with ThreadSanitizer for `make tsan`.
  *
- * Nothing is accessed without its lock. Afterwards the line is what the device says, a reset device
- * works, and all memory is freed.
+ * Nothing is accessed without its lock. Afterwards the line is what the device says, a reset
+ * device works, and all memory is freed.
  */
 #include "tests/unit/support.h"
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * How a VM has its network device (vm/net.c, vm/virtio_unit.c, vm/dma.c): its address, whose memory is accessed, and
- * the pace at which a vCPU receives: at most for a fifth of its time.
+ * How a VM has its network device (vm/net.c, vm/virtio_unit.c, vm/dma.c): its address, whose
+ * memory is accessed, and the pace at which a vCPU receives: at most for a fifth of its time.
  */
 #include "tests/unit/support.h"
 
