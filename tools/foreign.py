@@ -34,7 +34,7 @@ class Kernel:
 
 
 KERNELS = (
-    Kernel("XV6", "kernelmemfs", ("legacy", "mem=232M", "budget=8000"), "$ ", cpus=(1, 2, 4)),
+    Kernel("XV6", "kernelmemfs", ("legacy", "mem=232M", "budget=30000"), "$ ", cpus=(1, 2, 4)),
     Kernel("MACH", "", ("vga", "mem=64M", "budget=4000"), "No bootstrap code loaded"),
     Kernel("XEN", "", ("legacy", "mem=128M", "budget=20000"), "dom0 kernel not specified",
            "console=com1 com1=115200"),
