@@ -141,4 +141,5 @@ help: | deps-base ## this list
 	$(Q)$(PYTHON) tools/targets.py help Makefile $(PARTS)
 
 include $(PARTS)
--include $(shell find $(B) -name '*.d' -type f 2>/dev/null)
+# The dependencies that the compiler found; a Debian that is being installed has such files, too.
+-include $(shell find $(B) -path $(B)/debian -prune -o -name '*.d' -type f -print 2>/dev/null)

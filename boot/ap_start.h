@@ -4,7 +4,7 @@
 #pragma once
 
 /* The progress of a starting CPU, as the CPU that wakes it sees it. */
-#define AP_STAGE_WOKEN 0 /* INIT and start-up IPIs were sent; no sign of life yet */
+#define AP_STAGE_WOKEN 0 /* INIT and start-up IPIs were sent; the CPU has not responded yet */
 #define AP_STAGE_FLAT  1 /* the trampoline has left real mode */
 #define AP_STAGE_LONG  2 /* 64-bit mode, paging with the boot page tables */
 #define AP_STAGE_C     3 /* ap_main(): the final page tables, its own stack */

@@ -47,7 +47,8 @@ void ioapic_init(struct ioapic *ioapic,
 }
 
 /* Sets *message to the message of a redirection entry. Returns false if it sends none. */
-static bool entry_message(uint64_t entry, struct lapic_message *message)
+static bool entry_message(const struct ioapic *ioapic, uint64_t entry,
+                          struct lapic_message *message)
 {
     uint32_t destination = (uint32_t)field_get(entry, ENTRY_DESTINATION);
     bool logical = entry & ENTRY_LOGICAL;
@@ -58,21 +59,22 @@ static bool entry_message(uint64_t entry, struct lapic_message *message)
         .all = !logical && destination == BROADCAST,
         .destination = destination,
     };
-    return message->mode == LAPIC_FIXED || message->mode == LAPIC_LOWEST;
+    return message->mode == LAPIC_FIXED || message->mode == LAPIC_LOWEST ||
+           (message->mode == LAPIC_EXTINT && ioapic->extint);
 }
 
 /* Sends the message of a redirection entry. Returns true if a local APIC accepts it. */
 static bool ioapic_send(const struct ioapic *ioapic, uint64_t entry)
 {
     struct lapic_message message;
-    return entry_message(entry, &message) &&
+    return entry_message(ioapic, entry, &message) &&
            ioapic->send(ioapic->context, &message, entry & ENTRY_LEVEL);
 }
 
 bool ioapic_message(const struct ioapic *ioapic, unsigned pin, struct lapic_message *message)
 {
     uint64_t entry = READ_ONCE(ioapic->entries[pin]);
-    return entry_message(entry, message) && !(entry & ENTRY_MASKED);
+    return entry_message(ioapic, entry, message) && !(entry & ENTRY_MASKED);
 }
 
 /* Whether a level-triggered pin has a message to send: its line is asserted, its entry is not
@@ -156,7 +158,7 @@ static uint64_t ioapic_read_entry(const struct ioapic *ioapic, unsigned pin)
 {
     struct lapic_message message;
     uint64_t entry = ioapic->entries[pin];
-    bool pending = ioapic_level_waits(ioapic, pin) && entry_message(entry, &message);
+    bool pending = ioapic_level_waits(ioapic, pin) && entry_message(ioapic, entry, &message);
     return entry | (pending ? ENTRY_PENDING : 0);
 }
 

@@ -13,8 +13,8 @@
  * Lines carry logical levels, so the polarity bit is stored without effect. A message reaches the
  * local APICs immediately. If none of them accepts a level-triggered message, the delivery status
  * of its pin reads "send pending" until ioapic_send_again() has sent it; otherwise it reads "idle".
- * SMI, NMI and INIT are not sent, because the ICH does not support them. ExtINT is not sent either:
- * its vector would come from an 8259, and the VM has none.
+ * SMI, NMI and INIT are not sent, because the ICH does not support them. ExtINT, whose vector comes
+ * from an 8259, is sent if the VM has one.
  *
  * Any CPU may call these functions. The lock is held while `send` is called.
  */
@@ -33,6 +33,7 @@ struct ioapic {
      * true if any of them accepts it. */
     bool (*send)(void *context, const struct lapic_message *message, bool level);
     void *context;
+    bool extint;   /* sends ExtINT, too; set after ioapic_init() */
     uint8_t index; /* number of the register that the data window shows */
     uint32_t id;   /* as in the register, in bits 27:24 */
     uint32_t asserted;

@@ -155,6 +155,25 @@ void lapic_fire(struct lapic *l, enum lapic_register lvt)
         lapic_accept(l, (uint8_t)entry);
 }
 
+bool lapic_passes_lint0(const struct lapic *l)
+{
+    uint32_t entry = lapic_lvt(l, LAPIC_LVT_LINT0);
+    if (l->mode == LAPIC_OFF)
+        return true;
+    return !(entry & LVT_MASKED) && field_get(entry, LVT_DELIVERY) == LAPIC_EXTINT;
+}
+
+void lapic_raise_lint0(struct lapic *l)
+{
+    uint32_t entry = lapic_lvt(l, LAPIC_LVT_LINT0);
+    if (l->mode == LAPIC_OFF || entry & LVT_MASKED)
+        return;
+    if (field_get(entry, LVT_DELIVERY) == LAPIC_FIXED)
+        lapic_accept(l, (uint8_t)entry);
+    else if (field_get(entry, LVT_DELIVERY) == LAPIC_NMI)
+        l->host->raise_nmi(l->context);
+}
+
 bool lapic_waits(const struct lapic *l, uint8_t vector)
 {
     if (vector < FIRST_LEGAL_VECTOR)
@@ -270,6 +289,12 @@ static void lapic_reachable(struct lapic *l)
         l->host->reachable(l->context);
 }
 
+static void lapic_lint0_changed(struct lapic *l)
+{
+    if (l->host->lint0)
+        l->host->lint0(l->context);
+}
+
 bool lapic_set_mode(struct lapic *l, unsigned mode)
 {
     if (mode == l->mode)
@@ -282,6 +307,7 @@ bool lapic_set_mode(struct lapic *l, unsigned mode)
     l->host->interrupt(l->context);
     l->host->timer(l->context);
     lapic_reachable(l);
+    lapic_lint0_changed(l);
     return true;
 }
 
@@ -347,6 +373,7 @@ static void lapic_write_svr(struct lapic *l, uint32_t value)
     for (unsigned i = 0; i < LAPIC_LVTS; i++)
         l->lvt[i] |= LVT_MASKED;
     l->host->timer(l->context);
+    lapic_lint0_changed(l);
 }
 
 static void lapic_write_lvt(struct lapic *l, unsigned reg, uint32_t value)
@@ -359,6 +386,8 @@ static void lapic_write_lvt(struct lapic *l, unsigned reg, uint32_t value)
         lapic_write_timer(l, value);
     else
         l->lvt[index] = value;
+    if (reg == LAPIC_LVT_LINT0)
+        lapic_lint0_changed(l);
 }
 
 static void lapic_write_esr(struct lapic *l)

@@ -13,7 +13,8 @@
  * last call, and lapic_deadline() says when lapic_tick() has to be called next.
  *
  * Level-triggered interrupts come from an I/O APIC (dev/ioapic.h) only, and their EOI is passed on
- * to it. The LINT0, LINT1, thermal and performance entries store what is written and never fire.
+ * to it. LINT0 is connected to an 8259's output in some VMs (vm/legacy.h). The LINT1, thermal and
+ * performance entries store what is written and never fire.
  * Functions are called on the pCPU that runs the vCPU, unless their comment says otherwise;
  * vm/ipi.h keeps messages from other vCPUs until then.
  */
@@ -68,6 +69,7 @@ enum lapic_delivery {
     LAPIC_NMI = 4,
     LAPIC_INIT = 5,
     LAPIC_STARTUP = 6,
+    LAPIC_EXTINT = 7, /* the CPU fetches the vector from an 8259 */
 };
 
 struct lapic_message {
@@ -90,6 +92,8 @@ struct lapic_host {
     /* Messages that this APIC did not accept may be accepted when they are sent again. NULL if
      * nobody sends a message again. */
     void (*reachable)(void *context);
+    /* lapic_passes_lint0() may have changed. NULL if nothing is connected to LINT0. */
+    void (*lint0)(void *context);
     /* Sends a message to the other vCPUs; NULL if the VM has only one. */
     void (*send)(void *context, const struct lapic_message *message);
 };
@@ -141,6 +145,14 @@ void lapic_accept(struct lapic *lapic, uint8_t vector);
 /* Accepts a level-triggered fixed interrupt, whose EOI calls end_level(). Drops it if
  * lapic_accepts() returns false. */
 void lapic_accept_level(struct lapic *lapic, uint8_t vector);
+
+/* Whether the level of LINT0 reaches the CPU as its INTR input: the entry of LINT0 says so
+ * (ExtINT), or the APIC is disabled in IA32_APIC_BASE (SDM 3, 11.4.3 and 11.5.1). */
+bool lapic_passes_lint0(const struct lapic *lapic);
+
+/* LINT0 has risen: fires its entry if its delivery mode is fixed or NMI. The entry is treated as
+ * edge-triggered. */
+void lapic_raise_lint0(struct lapic *lapic);
 
 /* Whether this APIC is among the destinations of a message. May be called on any CPU. */
 bool lapic_addressed(const struct lapic *lapic, const struct lapic_message *message);

@@ -7,6 +7,7 @@
 
 #define FIRST_LEGAL_VECTOR 16
 #define LVT_MASKED         ((uint32_t)BIT(16))
+#define LVT_DELIVERY       BITS(10, 8) /* enum lapic_delivery */
 
 static inline uint32_t lapic_lvt(const struct lapic *l, enum lapic_register reg)
 {

@@ -1,83 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The configuration space of a function: its description by the owner, and the guest's accesses.
- * Each byte knows which of its bits the guest can write, and which it clears by writing ones; what
- * follows from a write is computed anew from the contents. Pure.
+ * A function on the bus: the guest's accesses to its configuration space, and the places of its
+ * BARs. The effects of a write to the configuration space are computed anew from its contents.
+ * Pure.
  */
 #include "dev/pci_internal.h"
 
 #include "lib/assert.h"
 #include "lib/errno.h"
 #include "lib/log.h"
-
-/* ---- Describing a function ------------------------------------------------------------------- */
-
-static void allow(struct pci_function *f, unsigned offset, unsigned size, uint32_t mask)
-{
-    memcpy(&f->writable[offset], &mask, size);
-}
-
-void pci_function_init(struct pci_function *f, const char *name,
-                       const struct pci_identity *identity)
-{
-    const uint16_t clears = STATUS_CLEARS;
-    *f = (struct pci_function){.name = name, .config_used = PCI_HEADER_END};
-    pci_set(f, PCI_VENDOR, 2, identity->vendor);
-    pci_set(f, PCI_DEVICE, 2, identity->device);
-    pci_set(f, PCI_REVISION, 4, identity->class_revision);
-    pci_set(f, PCI_SUBVENDOR, 2, identity->subvendor);
-    pci_set(f, PCI_SUBSYSTEM, 2, identity->subdevice);
-    pci_set(f, PCI_INTERRUPT_PIN, 1, 1);
-    allow(f, PCI_COMMAND, 2, COMMAND_MASTER | COMMAND_PARITY | COMMAND_SERR | COMMAND_NO_INTX);
-    allow(f, PCI_CACHE_LINE, 1, 0xff);
-    allow(f, PCI_INTERRUPT_LINE, 1, 0xff);
-    memcpy(&f->clears[PCI_STATUS], &clears, sizeof(clears));
-    for (unsigned i = 0; i < PCI_VECTORS; i++)
-        f->entries[i].control = MSIX_MASKED;
-}
-
-/* The bits of a BAR that select a place can be written, which tells the guest the size. */
-void pci_add_bar(struct pci_function *f, unsigned bar, enum pci_bar_kind kind, uint64_t size,
-                 const struct bus_ops *ops, void *device)
-{
-    const unsigned at = PCI_BAR_0 + 4 * bar;
-    const bool wide = kind == PCI_BAR_64;
-    BUG_ON(bar + wide >= PCI_BARS || f->bars[bar].kind || size < 16 || size & (size - 1));
-    f->bars[bar] = (struct pci_bar){kind, size, ops, device, BUS_NOWHERE};
-    pci_set(f, at, 4, wide ? BAR_TYPE_64 : 0);
-    allow(f, at, 4, (uint32_t) ~(size - 1));
-    if (wide)
-        allow(f, at + 4, 4, (uint32_t)(~(size - 1) >> 32));
-    f->writable[PCI_COMMAND] |= COMMAND_MEMORY;
-}
-
-unsigned pci_add_capability(struct pci_function *f, uint8_t id, const void *body, unsigned size)
-{
-    const unsigned at = f->config_used;
-    BUG_ON(at + 2 + size > PCI_CONFIG_SIZE);
-    f->config[at] = id;
-    memcpy(&f->config[at + 2], body, size);
-    f->config[f->last_capability ? f->last_capability + 1 : PCI_CAPABILITIES] = (uint8_t)at;
-    f->config[PCI_STATUS] |= STATUS_CAPABILITIES;
-    f->last_capability = at;
-    f->config_used = (unsigned)align_up(at + 2 + size, 4);
-    return at;
-}
-
-void pci_make_writable(struct pci_function *f, unsigned offset, unsigned size)
-{
-    BUG_ON(offset + size > PCI_CONFIG_SIZE);
-    memset(&f->writable[offset], 0xff, size);
-}
-
-void pci_add_window(struct pci_function *f, unsigned offset, const struct bus_ops *ops,
-                    void *device)
-{
-    BUG_ON(f->window || offset % 4 || offset < PCI_HEADER_END);
-    f->window = offset;
-    f->window_ops = ops;
-    f->window_device = device;
-}
 
 /* ---- On the bus ------------------------------------------------------------------------------ */
 
@@ -137,7 +68,8 @@ static uint64_t bar_address(const struct pci_function *f, unsigned bar)
     return high << 32 | (pci_get(f, at, 4) & ~0xfu);
 }
 
-/* A BAR of which a guest has set a half to ones, to learn its size, is not an error. */
+/* Logs once that a BAR is outside of the window. It is no error if the guest has written ones into
+ * a half of the BAR, to learn its size. */
 static void complain(struct pci_function *f, unsigned bar, uint64_t address)
 {
     const struct pci_wiring *w = &f->host->wiring;
@@ -147,12 +79,13 @@ static void complain(struct pci_function *f, unsigned bar, uint64_t address)
     f->complained = true;
     log_error(
         "pci 0:%x.%u (%s): BAR %u is at 0x%lx, but the host bridge forwards 0x%lx-0x%lx only, "
-        "so that nobody answers there",
+        "so it is not decoded",
         f->devfn / PCI_FUNCTIONS, f->devfn % PCI_FUNCTIONS, f->name, bar, address, w->window,
         w->window + w->size - 1);
 }
 
-/* Where a BAR is to be decoded: a BAR that begins in the window may not end beyond it. */
+/* Returns the address at which a BAR is to be decoded. A BAR that begins in the window must not end
+ * beyond it. */
 static uint64_t bar_place(struct pci_function *f, unsigned bar)
 {
     const struct pci_wiring *w = &f->host->wiring;
@@ -165,9 +98,10 @@ static uint64_t bar_place(struct pci_function *f, unsigned bar)
     return BUS_NOWHERE;
 }
 
-/* The priorities of BARs are below those of all other regions. */
+/* Puts the BARs where the configuration space says now. Called with the host's lock held. Their
+ * priorities are below those of all other regions. */
 _Static_assert(PCI_REGIONS + 16 <= BUS_REGIONS, "room for the devices that are not on PCI");
-void pci_decode(struct pci_function *f)
+static void decode(struct pci_function *f)
 {
     struct bus_place places[PCI_BARS];
     unsigned count = 0;
@@ -184,7 +118,7 @@ void pci_decode(struct pci_function *f)
                                              .device = bar->device};
     }
     if (count && bus_move(f->host->wiring.bus, places, count))
-        f->complained = true; /* the bus is full, and has said so: PCI_REGIONS is too large */
+        f->complained = true; /* the bus is full, and has logged that: PCI_REGIONS is too large */
 }
 
 /* ---- Accesses -------------------------------------------------------------------------------- */
@@ -230,6 +164,6 @@ void pci_function_write(struct pci_function *f, struct mmio_vcpu *vcpu, unsigned
     }
     pci_interrupts_update(f);
     spin_unlock(&f->lock);
-    pci_decode(f);
+    decode(f);
     spin_unlock(&f->host->lock);
 }

@@ -17,11 +17,12 @@
  *
  * The bridge forwards the addresses of its window, and no others. So a BAR is decoded if the
  * function's memory space is enabled and all of the BAR lies in the window: never over RAM, the
- * APICs, or the configuration space. Where BARs overlap, the function with the lowest number answers,
- * and in a function the lowest BAR. A BAR that is decoded is a region of the MMIO bus. When the
- * guest moves it, the sequence of the bus changes, and with it all that CPUs keep about the old
- * place. A CPU may still be in an access to the old place when the move returns; so functions live
- * as long as their VM's guest runs.
+ * APICs, or the configuration space. Where BARs overlap, the function with the lowest number
+ * answers, and in a function the lowest BAR. A BAR that is decoded is a region of the MMIO bus.
+ * When the guest moves it, the sequence of the bus changes, which invalidates everything that CPUs
+ * cache about the old address. No SPTE changes, because an MMIO SPTE says only that no memslot
+ * covers the page. A CPU may still be in an access to the old address when the move returns, so
+ * functions exist as long as their VM's guest runs.
  *
  * Any CPU may call the functions for interrupts. The lock of the function is held while a message
  * or the level of a line is sent, and the lock of the host while the bus is changed. A device may
@@ -41,7 +42,7 @@
 #define PCI_BARS              6u
 #define PCI_VECTORS           16u /* most MSI-X vectors of a function */
 #define PCI_REGIONS           32u /* most BARs of all functions, which are regions of the bus */
-#define PCI_LINES             8u  /* that the INTA# pins of the devices are wired to, in turn */
+#define PCI_LINES             8u  /* lines, to which devices' INTA# pins are wired in turn */
 
 #define PCI_CONFIG_SIZE 0x100u /* of a function, without the extended space */
 #define PCI_ECAM_SIZE   (PCI_DEVICES * PCI_FUNCTIONS << 12)
@@ -80,24 +81,25 @@ struct pci_function {
     const char *name; /* for messages */
     struct pci_host *host;
     uint8_t devfn;
-    bool complained; /* about a BAR that is not decoded */
+    bool complained; /* a message about a BAR that is not decoded was logged */
 
-    /* The configuration space, which bits of it the guest can write, and which it clears by writing
-     * ones. */
+    /* The configuration space, the bits of it that the guest can write, and those that it clears by
+     * writing ones. */
     uint8_t config[PCI_CONFIG_SIZE], writable[PCI_CONFIG_SIZE], clears[PCI_CONFIG_SIZE];
-    unsigned config_used, last_capability; /* by capabilities; offset of the last one, or 0 */
+    unsigned config_used, last_capability; /* end of the capabilities; offset of the last, or 0 */
     unsigned window;                       /* offset of the window, or 0 */
     const struct bus_ops *window_ops;
     void *window_device;
     struct pci_bar bars[PCI_BARS];
 
-    struct spinlock lock; /* for what follows, and the bits of `config` that it depends on */
-    unsigned msix;        /* offset of the capability, or 0 */
+    /* The lock protects the following fields, and the bits of `config` that they use. */
+    struct spinlock lock;
+    unsigned msix; /* offset of the capability, or 0 */
     unsigned vectors;
     uint32_t pending; /* the PBA: vectors that wait for an unmasking */
     bool intx;        /* the device asserts its INTA# */
-    bool asserted;    /* and the line sees it */
-    bool warned;      /* about a message that nobody gets */
+    bool asserted;    /* … and its line is asserted for it */
+    bool warned;      /* a message that reaches no local APIC was logged */
     struct pci_msix_entry entries[PCI_VECTORS];
 };
 
@@ -112,14 +114,14 @@ struct pci_wiring {
     void *context;
     struct line line; /* the first of PCI_LINES; the others have the numbers that follow */
 
-    /* The reset register, at port 0xcf9, which accesses of a doubleword at 0xcf8 pass by. */
+    /* The reset register, at port 0xcf9; doubleword accesses at 0xcf8 do not reach it. */
     const struct bus_ops *reset;
     void *reset_device;
 };
 
 struct pci_host {
     struct pci_wiring wiring;
-    struct spinlock lock; /* for writes to configuration spaces, and the BARs' places */
+    struct spinlock lock; /* protects writes to configuration spaces, and the BARs' addresses */
     uint32_t address;     /* of mechanism #1: the register at port 0xcf8 */
     uint64_t next;        /* where the next BAR is placed */
     unsigned regions;     /* BARs of all functions */
@@ -157,8 +159,8 @@ unsigned pci_add_capability(struct pci_function *f, uint8_t id, const void *body
 /* Lets the guest write `size` bytes of the configuration space, which have no effect. */
 void pci_make_writable(struct pci_function *f, unsigned offset, unsigned size);
 
-/* Hands the accesses to 4 aligned bytes of the configuration space to `ops`, which no lock protects
- * there: at the offsets 0 to 3, and not beyond. A function has at most one such window. */
+/* Passes accesses to 4 aligned bytes of the configuration space to `ops`, at the offsets 0 to 3. No
+ * lock is held during the call. A function has at most one such window. */
 void pci_add_window(struct pci_function *f, unsigned offset, const struct bus_ops *ops,
                     void *device);
 
@@ -180,31 +182,32 @@ int pci_add(struct pci_host *host, struct pci_function *f, unsigned devfn) MUST_
  * window's `ops`. */
 uint32_t pci_config_read(struct pci_function *f, unsigned offset, unsigned size);
 
-/* Whether the function may access memory (Bus Master Enable). Without this right it sends no
- * messages either: they stay pending. */
+/* Returns whether the function may access memory (Bus Master Enable). Without this right it does
+ * not send messages either: their vectors stay pending. */
 bool pci_is_master(const struct pci_function *f);
 
 /* Notes in the status register that an access to memory was refused: Received Master Abort. */
 void pci_master_abort(struct pci_function *f);
 
-/* Whether the guest has enabled MSI-X, so that INTA# is not used. */
+/* Returns whether the guest has enabled MSI-X. If so, INTA# is not used. */
 bool pci_msix_enabled(const struct pci_function *f);
 
 /* Sends the message of a vector. If MSI-X is disabled, or the vector or the function is masked, the
- * vector becomes pending, and the message is sent when that changes. A vector that does not exist is
- * ignored. */
+ * vector becomes pending, and the message is sent when that changes. A vector that does not exist
+ * is ignored. */
 void pci_msix_raise(struct pci_function *f, unsigned vector);
 
-/* Sets *message to what a vector sends now. Returns false if it sends nothing. Takes no lock: if the
- * guest changes the entry meanwhile, the message may be a mixture. */
+/* Sets *message to the message that a vector would send now. Returns false if it would send none.
+ * Takes no lock: if the guest changes the entry meanwhile, the message may be a mixture of both
+ * values. */
 bool pci_msix_message(const struct pci_function *f, unsigned vector,
                       struct lapic_message *message) MUST_CHECK;
 
-/* Sets the level of the function's INTA#. The interrupt status shows it. The line sees it unless
- * the guest has disabled INTx, or has enabled MSI-X. */
+/* Sets the level of the function's INTA#. The interrupt status bit shows the level. The line
+ * follows it unless the guest has disabled INTx or enabled MSI-X. */
 void pci_intx(struct pci_function *f, bool level);
 
-/* The number of the line to which INTA# of a device is wired: 0 to PCI_LINES - 1. */
+/* Returns the number of the line to which INTA# of a device is wired: 0 to PCI_LINES - 1. */
 static inline unsigned pci_line(unsigned devfn)
 {
     return (devfn >> 3) % PCI_LINES;

@@ -97,7 +97,7 @@ const struct bus_ops pci_ecam_ops = {.name = "ECAM", .read = ecam_read, .write =
 /* ---- The ports ------------------------------------------------------------------------------- */
 
 /* Only an access of the whole doubleword is one to the address register. Of the bytes in other
- * accesses, one is the reset register, and the others are nobody's. */
+ * accesses, one is the reset register, and the others are unclaimed. */
 static bool is_address(unsigned size, uint64_t offset)
 {
     return size == 4 && offset == 0;

@@ -34,10 +34,6 @@ uint32_t pci_function_read(struct pci_function *f, struct mmio_vcpu *vcpu, unsig
 void pci_function_write(struct pci_function *f, struct mmio_vcpu *vcpu, unsigned offset,
                         unsigned size, uint32_t value);
 
-/* Puts the BARs of a function where its configuration space says now. Called with the host's lock
- * held. */
-void pci_decode(struct pci_function *f);
-
 /* Sends the messages, and the level of INTA#, that a change of the configuration space or of the
  * table permits. Called with the function's lock held. */
 void pci_interrupts_update(struct pci_function *f);

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Interrupts of a function: MSI-X (PCI Local Bus 3.0, section 6.8.2) and INTA# (section 2.2.6).
- * A vector that is raised becomes pending; what is pending is sent as soon as nothing prevents it.
- * So each change of a register that can prevent it has the same consequence. Pure.
+ * Interrupts of a function: MSI-X (PCI Local Bus 3.0, section 6.8.2) and INTA# (section 2.2.6). A
+ * vector that is raised becomes pending, and a pending vector is sent as soon as nothing prevents
+ * this. So after each change of a register that can prevent messages, all pending vectors are
+ * checked. Pure.
  */
 #include "dev/pci_internal.h"
 
@@ -33,8 +34,8 @@ bool pci_msix_enabled(const struct pci_function *f)
     return f->msix && pci_peek(f, f->msix + MSIX_CONTROL) & MSIX_ENABLE;
 }
 
-/* Whether nothing prevents the message of a vector. It is a write to memory, which only a bus master
- * makes. */
+/* Whether nothing prevents the message of a vector. It is a write to memory, which only a bus
+ * master makes. */
 static bool vector_is_open(const struct pci_function *f, unsigned vector)
 {
     const uint16_t on = MSIX_ENABLE, both = MSIX_ENABLE | MSIX_FUNCTION_MASK;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* See the header. Called by transports, and by vm/disk.c and vm/net.c for the work that is left.
- * Pure. */
+/* See the header. Called by transports, and by vm/virtio_unit.c for input and for the work that is
+ * left. Pure. */
 #include "dev/virtio.h"
 
 #include "lib/bits.h"
@@ -8,10 +8,8 @@
 #include "lib/string.h"
 
 #define VIRTIO_CONFIG_NO_LEGACY
-#define VIRTIO_MMIO_NO_LEGACY
 #define VIRTIO_RING_NO_LEGACY
 #include <linux/virtio_config.h>
-#include <linux/virtio_mmio.h>
 #include <linux/virtio_ring.h>
 
 #define REQUIRED (BIT(VIRTIO_F_VERSION_1) | BIT(VIRTIO_F_ACCESS_PLATFORM))
@@ -35,6 +33,8 @@ static void virtio_reset(struct virtio *v)
     v->status = v->interrupts = 0;
     v->notified = 0;
     memset(v->queues, 0, sizeof(v->queues));
+    for (unsigned i = 0; i < v->ops->queues; i++)
+        v->queues[i].size = VIRTQ_SIZE_MAX;
     line_set(&v->line, false);
     input_changed(v);
 }
@@ -56,10 +56,33 @@ bool virtio_accepts_input(const struct virtio *v)
     return virtio_is_live(v) && v->queues[0].ready;
 }
 
-static void virtio_interrupt(struct virtio *v, uint8_t interrupt)
+/* The cause is recorded before the driver is told of it. */
+static void virtio_interrupt(struct virtio *v, uint8_t interrupt, unsigned source)
 {
     v->interrupts |= interrupt;
     line_set(&v->line, true);
+    if (v->message)
+        v->message(v, source);
+}
+
+static void virtio_config_interrupt(struct virtio *v)
+{
+    if (v->status & VIRTIO_CONFIG_S_DRIVER_OK)
+        virtio_interrupt(v, VIRTIO_INTERRUPT_CONFIG, VIRTIO_SOURCE_CONFIG);
+}
+
+void virtio_config_changed(struct virtio *v)
+{
+    v->generation++;
+    virtio_config_interrupt(v);
+}
+
+uint64_t virtio_read_config(const struct virtio *v, uint64_t offset, unsigned size)
+{
+    uint64_t value = 0;
+    for (unsigned i = 0; i < size && offset + i < v->config_size; i++)
+        value |= (uint64_t)((const uint8_t *)v->config)[offset + i] << 8 * i;
+    return value;
 }
 
 /* ---- What the driver sets up ----------------------------------------------------------------- */
@@ -71,8 +94,7 @@ static void virtio_break(struct virtio *v, const struct virtq *queue)
     log_error("%s: queue %u: %s; the driver has to reset the device", v->ops->name,
               (unsigned)(queue - v->queues), queue->why);
     v->notified = 0;
-    if (v->status & VIRTIO_CONFIG_S_DRIVER_OK)
-        virtio_interrupt(v, VIRTIO_MMIO_INT_CONFIG);
+    virtio_config_interrupt(v);
     v->status |= VIRTIO_CONFIG_S_NEEDS_RESET;
     input_changed(v);
 }
@@ -105,6 +127,11 @@ void virtio_write_status(struct virtio *v, uint8_t value)
     input_changed(v);
 }
 
+uint32_t virtio_read_features(const struct virtio *v, unsigned half)
+{
+    return half > 1 ? 0 : (uint32_t)(v->features >> 32 * half);
+}
+
 void virtio_write_features(struct virtio *v, unsigned half, uint32_t features)
 {
     uint64_t mask = half == 0 ? BITS(31, 0) : BITS(63, 32);
@@ -112,11 +139,45 @@ void virtio_write_features(struct virtio *v, unsigned half, uint32_t features)
         v->driver_features = (v->driver_features & ~mask) | field_put(features, mask);
 }
 
+struct virtq *virtio_queue(struct virtio *v, unsigned number)
+{
+    return number < v->ops->queues ? &v->queues[number] : NULL;
+}
+
+void virtio_write_queue_size(struct virtio *v, unsigned number, uint32_t size)
+{
+    struct virtq *queue = virtio_queue(v, number);
+    if (queue && !queue->ready)
+        queue->size = size > 0xffff ? 0 : (uint16_t)size;
+}
+
+static uint64_t *queue_address(struct virtq *queue, unsigned word)
+{
+    uint64_t *const addresses[] = {&queue->descriptors, &queue->available, &queue->used};
+    return addresses[word / 2];
+}
+
+uint32_t virtio_read_queue_address(struct virtio *v, unsigned number, unsigned word)
+{
+    struct virtq *queue = virtio_queue(v, number);
+    return queue ? (uint32_t)(*queue_address(queue, word) >> word % 2 * 32) : 0;
+}
+
+void virtio_write_queue_address(struct virtio *v, unsigned number, unsigned word, uint32_t value)
+{
+    struct virtq *queue = virtio_queue(v, number);
+    if (!queue || queue->ready)
+        return;
+    uint64_t *address = queue_address(queue, word);
+    *address = word % 2 ? (*address & 0xffffffff) | (uint64_t)value << 32
+                        : (*address & ~0xffffffffull) | value;
+}
+
 void virtio_enable_queue(struct virtio *v, unsigned number, bool enable)
 {
-    if (number >= v->ops->queues)
+    struct virtq *queue = virtio_queue(v, number);
+    if (!queue)
         return;
-    struct virtq *queue = &v->queues[number];
     if (!enable) {
         queue->ready = false;
         v->notified &= ~(1u << number);
@@ -131,6 +192,16 @@ void virtio_enable_queue(struct virtio *v, unsigned number, bool enable)
         virtio_break(v, queue);
     else
         input_changed(v);
+}
+
+bool virtio_reset_queue(struct virtio *v, unsigned number)
+{
+    struct virtq *queue = virtio_queue(v, number);
+    if (!queue || !(v->driver_features & BIT(VIRTIO_F_RING_RESET)))
+        return false;
+    virtio_enable_queue(v, number, false);
+    *queue = (struct virtq){.size = VIRTQ_SIZE_MAX};
+    return true;
 }
 
 void virtio_acknowledge(struct virtio *v, uint32_t interrupts)
@@ -156,8 +227,11 @@ static bool handle_chains(struct virtio *v, struct virtq *queue, bool *more)
             return result == VIRTQ_EMPTY;
         v->work += CHAIN_WORK + chain.count * VIRTIO_DESCRIPTOR;
         uint32_t written = v->ops->handle(v, queue, &chain);
-        if (written == VIRTIO_NO_INPUT) {
+        if (written == VIRTIO_AGAIN || written == VIRTIO_NO_INPUT)
             virtq_untake(queue);
+        if (written == VIRTIO_AGAIN)
+            continue;
+        if (written == VIRTIO_NO_INPUT) {
             *more = false;
             return true;
         }
@@ -172,7 +246,7 @@ static void work_on_queue(struct virtio *v, unsigned number)
     struct virtq *queue = &v->queues[number];
     bool more, sound = handle_chains(v, queue, &more);
     if (sound && virtq_interrupts(queue))
-        virtio_interrupt(v, VIRTIO_MMIO_INT_VRING);
+        virtio_interrupt(v, VIRTIO_INTERRUPT_QUEUE, number);
     if (queue->why[0])
         virtio_break(v, queue);
     else if (!more)
@@ -201,14 +275,14 @@ void virtio_notify(struct virtio *v, unsigned queue)
         v->busy();
 }
 
-bool virtio_input(struct virtio *v)
+bool virtio_receive(struct virtio *v)
 {
-    if (!virtio_accepts_input(v))
+    if (!v->ops->input_waits(v) || !virtio_accepts_input(v))
         return false;
     v->work = 0;
     v->notified |= 1;
     work_on_queue(v, 0);
     bool more = v->notified & 1;
     v->notified &= ~1u;
-    return more;
+    return more && v->ops->input_waits(v);
 }

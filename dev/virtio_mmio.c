@@ -7,21 +7,18 @@
 #define VIRTIO_MMIO_NO_LEGACY
 #include <linux/virtio_mmio.h>
 
+_Static_assert(VIRTIO_MMIO_INT_VRING == VIRTIO_INTERRUPT_QUEUE, "virtio 1.2, section 4.2.2");
+_Static_assert(VIRTIO_MMIO_INT_CONFIG == VIRTIO_INTERRUPT_CONFIG, "virtio 1.2, section 4.2.2");
+
 #define MAGIC     0x74726976u /* "virt" */
 #define VERSION   2u
 #define VENDOR    0x56545045u /* "EPTV" */
 #define NO_REGION 0xffffffffu /* the length of a shared memory region that does not exist */
 
-/* The selected queue, or NULL if it does not exist. */
-static struct virtq *selected_queue(const struct virtio_mmio *m)
-{
-    return m->queue < m->virtio->ops->queues ? &m->virtio->queues[m->queue] : NULL;
-}
-
 static uint32_t register_read(const struct virtio_mmio *m, uint64_t offset)
 {
     const struct virtio *v = m->virtio;
-    const struct virtq *queue = selected_queue(m);
+    const struct virtq *queue = virtio_queue(m->virtio, m->queue);
     switch (offset) {
     case VIRTIO_MMIO_MAGIC_VALUE:
         return MAGIC;
@@ -32,7 +29,7 @@ static uint32_t register_read(const struct virtio_mmio *m, uint64_t offset)
     case VIRTIO_MMIO_VENDOR_ID:
         return VENDOR;
     case VIRTIO_MMIO_DEVICE_FEATURES:
-        return m->device_half > 1 ? 0 : (uint32_t)(v->features >> 32 * m->device_half);
+        return virtio_read_features(v, m->device_half);
     case VIRTIO_MMIO_QUEUE_NUM_MAX:
         return queue ? VIRTQ_SIZE_MAX : 0;
     case VIRTIO_MMIO_QUEUE_READY:
@@ -41,12 +38,14 @@ static uint32_t register_read(const struct virtio_mmio *m, uint64_t offset)
         return v->interrupts;
     case VIRTIO_MMIO_STATUS:
         return v->status;
+    case VIRTIO_MMIO_CONFIG_GENERATION:
+        return v->generation;
     case VIRTIO_MMIO_SHM_LEN_LOW:
     case VIRTIO_MMIO_SHM_LEN_HIGH:
     case VIRTIO_MMIO_SHM_BASE_LOW:
     case VIRTIO_MMIO_SHM_BASE_HIGH:
         return NO_REGION;
-    default: /* also the configuration generation, as the configuration never changes */
+    default:
         return 0;
     }
 }
@@ -58,46 +57,12 @@ static uint64_t virtio_mmio_read(void *device, struct mmio_vcpu *vcpu, uint64_t 
     (void)vcpu;
     if (offset < VIRTIO_MMIO_CONFIG)
         return size == 4 && offset % 4 == 0 ? register_read(m, offset) : 0;
-    uint64_t value = 0, at = offset - VIRTIO_MMIO_CONFIG;
-    for (unsigned i = 0; i < size && at + i < m->virtio->config_size; i++)
-        value |= (uint64_t)((const uint8_t *)m->virtio->config)[at + i] << 8 * i;
-    return value;
-}
-
-static void set_half(uint64_t *address, bool high, uint32_t value)
-{
-    *address = high ? (*address & 0xffffffff) | (uint64_t)value << 32
-                    : (*address & ~0xffffffffull) | value;
-}
-
-/* Writes a register of the selected queue. Writes are dropped while the queue is ready. */
-static void queue_write(struct virtq *queue, uint64_t offset, uint32_t value)
-{
-    if (!queue || queue->ready)
-        return;
-    switch (offset) {
-    case VIRTIO_MMIO_QUEUE_NUM:
-        queue->size = value > 0xffff ? 0 : (uint16_t)value;
-        break;
-    case VIRTIO_MMIO_QUEUE_DESC_LOW:
-    case VIRTIO_MMIO_QUEUE_DESC_HIGH:
-        set_half(&queue->descriptors, offset == VIRTIO_MMIO_QUEUE_DESC_HIGH, value);
-        break;
-    case VIRTIO_MMIO_QUEUE_AVAIL_LOW:
-    case VIRTIO_MMIO_QUEUE_AVAIL_HIGH:
-        set_half(&queue->available, offset == VIRTIO_MMIO_QUEUE_AVAIL_HIGH, value);
-        break;
-    case VIRTIO_MMIO_QUEUE_USED_LOW:
-    case VIRTIO_MMIO_QUEUE_USED_HIGH:
-        set_half(&queue->used, offset == VIRTIO_MMIO_QUEUE_USED_HIGH, value);
-        break;
-    default:
-        break;
-    }
+    return virtio_read_config(m->virtio, offset - VIRTIO_MMIO_CONFIG, size);
 }
 
 static void register_write(struct virtio_mmio *m, uint64_t offset, uint32_t value)
 {
+    unsigned half = offset / 4 % 2; /* of an address */
     switch (offset) {
     case VIRTIO_MMIO_DEVICE_FEATURES_SEL:
         m->device_half = value;
@@ -123,8 +88,23 @@ static void register_write(struct virtio_mmio *m, uint64_t offset, uint32_t valu
     case VIRTIO_MMIO_STATUS:
         virtio_write_status(m->virtio, (uint8_t)value);
         break;
+    case VIRTIO_MMIO_QUEUE_NUM:
+        virtio_write_queue_size(m->virtio, m->queue, value);
+        break;
+    case VIRTIO_MMIO_QUEUE_DESC_LOW:
+    case VIRTIO_MMIO_QUEUE_DESC_HIGH:
+        virtio_write_queue_address(m->virtio, m->queue, half, value);
+        break;
+    case VIRTIO_MMIO_QUEUE_AVAIL_LOW:
+    case VIRTIO_MMIO_QUEUE_AVAIL_HIGH:
+        virtio_write_queue_address(m->virtio, m->queue, 2 + half, value);
+        break;
+    case VIRTIO_MMIO_QUEUE_USED_LOW:
+    case VIRTIO_MMIO_QUEUE_USED_HIGH:
+        virtio_write_queue_address(m->virtio, m->queue, 4 + half, value);
+        break;
     default:
-        queue_write(selected_queue(m), offset, value);
+        break;
     }
 }
 

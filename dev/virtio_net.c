@@ -67,6 +67,11 @@ static uint32_t net_handle(struct virtio *virtio, struct virtq *queue,
     return 0;
 }
 
+static bool net_input_waits(const struct virtio *virtio)
+{
+    return switch_waits(&((const struct virtio_net *)virtio)->port);
+}
+
 /* The driver may have started or stopped the receive queue, or have added buffers to it. */
 static void net_input_changed(struct virtio *virtio)
 {
@@ -80,13 +85,8 @@ static const struct virtio_ops net_ops = {.name = "virtio net",
                                           .id = VIRTIO_ID_NET,
                                           .queues = TRANSMIT + 1,
                                           .handle = net_handle,
-                                          .input_changed = net_input_changed};
-
-bool virtio_net_receive(struct virtio_net *net)
-{
-    const struct switch_port *port = &net->port;
-    return switch_waits(port) && virtio_input(&net->virtio) && switch_waits(port);
-}
+                                          .input_changed = net_input_changed,
+                                          .input_waits = net_input_waits};
 
 int virtio_net_init(struct virtio_net *net)
 {

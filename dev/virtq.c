@@ -64,6 +64,7 @@ enum virtq_result virtq_start(struct virtq *q)
         return virtq_break(q, "its parts at %#lx, %#lx and %#lx must be multiples of 16, 2 and 4",
                            q->descriptors, q->available, q->used);
     q->taken = q->returned = q->reported = 0;
+    q->handled = 0;
     q->ready = true;
     return VIRTQ_EMPTY;
 }
@@ -187,6 +188,7 @@ void virtq_untake(struct virtq *q)
 bool virtq_return(struct virtq *q, uint16_t head, uint32_t written)
 {
     const struct vring_used_elem element = {.id = head, .len = written};
+    q->handled = 0;
     if (!ring_write(q, used_entry(q, q->returned % q->size), &element, sizeof(element)))
         return false;
     __atomic_thread_fence(__ATOMIC_RELEASE);

@@ -24,6 +24,7 @@ struct virtq {
     uint16_t taken;                        /* chains taken from the available ring */
     uint16_t returned;                     /* chains put into the used ring */
     uint16_t reported;                     /* value of `returned` at the last interrupt decision */
+    uint64_t handled;                      /* bytes done of the next chain, by the device's count */
     char why[96];                          /* what the driver did; empty while it is not broken */
 };
 

@@ -17,9 +17,9 @@ static uint64_t find_mapped(struct secure_td *td, gfn_t gfn, hpa_t *page)
     return TDX_SUCCESS;
 }
 
-/* Takes the lock, and finds the page. It is the guest's until the caller drops the lock, which it
- * does whatever is returned. A page does not cease to be MAPPED before its entry, or that of a
- * table that leads to it, loses its rights. */
+/* Takes the lock, and finds a page that the guest has accepted. The page stays MAPPED until the
+ * caller drops the lock, which it does whatever is returned: a page stops being MAPPED only after
+ * its entry, or the entry of a table that leads to it, has lost its rights. */
 static uint64_t lock_and_find_mapped(struct secure_td *td, gfn_t gfn, hpa_t *page)
 {
     struct secure_found *found = &td->found[gfn.v % SECURE_FOUND];

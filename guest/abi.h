@@ -124,13 +124,19 @@
 #define PORT_TEST       0xe0 /* with `testctl`, 4 bytes: returns what was written to it, in order */
 #define PORT_UART       0x3f8
 /* With `pc`: */
-#define PORT_PIT      0x40  /* counters 0 to 2, of which only 2 exists; the command */
-#define PORT_SYSTEM   0x61  /* gate and output of counter 2 */
-#define PORT_KEYBOARD 0x64  /* a controller that only resets the machine */
-#define PORT_RTC      0x70  /* index, data */
-#define PORT_SLEEP    0x600 /* ACPI's sleep control and sleep status registers */
-#define PORT_PM_TIMER 0x608 /* 4 bytes */
-#define PORT_RESET    0xcf9
+#define PORT_PIC           0x20 /* with `legacy`: 2 ports */
+#define PORT_PIC_SLAVE     0xa0
+#define PORT_CRTC          0x3d4 /* index, data */
+#define PORT_ELCR          0x4d0 /* the edge/level control registers of the two 8259s */
+#define PORT_PIT           0x40  /* counters 0 to 2, of which only 2 exists; the command */
+#define PORT_SYSTEM        0x61  /* gate and output of counter 2 */
+#define PORT_KEYBOARD      0x64  /* a controller that only resets the machine */
+#define PORT_KEYBOARD_DATA 0x60  /* with `legacy` */
+#define PORT_VGA           0x3c0 /* with `legacy`: 32 ports */
+#define PORT_RTC           0x70  /* index, data */
+#define PORT_SLEEP         0x600 /* ACPI's sleep control and sleep status registers */
+#define PORT_PM_TIMER      0x608 /* 4 bytes */
+#define PORT_RESET         0xcf9
 /* With `pci`: */
 #define PORT_PCI_ADDRESS 0xcf8 /* accesses of 4 bytes only */
 #define PORT_PCI_DATA    0xcfc

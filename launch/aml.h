@@ -31,8 +31,8 @@ void aml_name_package(struct aml *aml, const char *name, const uint8_t *values, 
  * guest asks for. */
 void aml_grant_control(struct aml *aml);
 
-/* Writes `Name (_PRT, Package () { Package () { device << 16 | 0xFFFF, 0, 0, line }, … })`: the INTA#
- * of the devices 1 to `devices` are wired to the I/O APIC's pin `line` + device % `lines`. */
+/* Writes `Name (_PRT, Package () { Package () { device << 16 | 0xFFFF, 0, 0, line }, … })`: the
+ * INTA# of the devices 1 to `devices` are wired to the I/O APIC's pin `line` + device % `lines`. */
 void aml_name_routing(struct aml *aml, unsigned devices, unsigned line, unsigned lines);
 
 /* The resources of a device, which are written as `Name (_CRS, ResourceTemplate () { … })`. */

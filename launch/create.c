@@ -13,6 +13,7 @@
 #include "launch/modules.h"
 #include "launch/needs.h"
 #include "launch/td_plan.h"
+#include "launch/virtio_devices.h"
 #include "launch/words.h"
 #include "vm/exits.h"
 #include "vm/pcpu.h"
@@ -62,6 +63,9 @@ static int vm_add_memory(struct vm *vm)
         if (error)
             return error;
     }
+    if (vm->words.legacy && !vm->words.vga)
+        return mmu_slot_add(&vm->mmu, GUEST_VGA_SLOT, GPA(VGA_TEXT), VGA_TEXT_SIZE >> PAGE_SHIFT,
+                            0);
     if (!vm->words.tdx)
         return 0;
     return mmu_slot_add(&vm->mmu, GUEST_SHIM_SLOT, GPA(GUEST_SHIM), GUEST_SHIM_SIZE >> PAGE_SHIFT,
@@ -86,7 +90,7 @@ static int vcpu_create(struct vcpu *vcpu, struct vm *vm, const struct options *o
     vcpu->vm = vm;
     vcpu->sched.pinned = vm->words.pin != PIN_NONE;
     vcpu->sched.pin = (unsigned)vm->words.pin;
-    vcpu->delayed_until = vcpu->frames_at = TIME_NEVER;
+    vcpu->inject_at = vcpu->pit_at = vcpu->delayed_until = vcpu->frames_at = TIME_NEVER;
     vcpu->budget_left = vm->words.budget * tsc_khz();
     if (options->vpid)
         vcpu->vpid = tlb_vpid_alloc(&vm->mmu);
@@ -260,10 +264,8 @@ static bool make_words(struct vm_making *m, enum exit_code *code)
                   vm->name);
         *code = EXIT_MODULE_WORDS;
     }
-    if (vm->words.net && !vm->words.pc) {
-        log_error("guest %s: net: a network device needs the word pc", vm->name);
+    if (!*code && devices_check_words(vm))
         *code = EXIT_MODULE_WORDS;
-    }
     if (!*code)
         *code = vm_take_files(vm, m->module + 1, m->extra, m->files, &m->disk_pages);
     return true;
@@ -323,8 +325,8 @@ static bool make_space(struct vm_making *m, enum exit_code *code)
         *code = EXIT_NO_MEMORY;
     if (!*code)
         *code = vm_add_disks(vm, m->files, m->extra);
-    if (!*code && vm->words.net)
-        *code = devices_add_net(vm);
+    if (!*code)
+        *code = devices_add_virtio(vm);
     struct guest_image *image = &m->image;
     memcpy(image->ram, vm->ram, sizeof(image->ram));
     image->disks = vm->disk_count;
@@ -400,6 +402,7 @@ bool vm_make_piece(struct vm_making *m, enum exit_code *code)
 bool vm_destroy_piece(struct vm *vm)
 {
     devices_stop(vm);
+    devices_stop_virtio(vm);
     if (vm->vcpu_count) {
         struct vcpu *vcpu = vm->vcpus[--vm->vcpu_count];
         vcpu_destroy(vcpu);

@@ -10,10 +10,10 @@
 #include "lib/errno.h"
 #include "lib/log.h"
 #include "lib/page.h"
-#include "lib/string.h"
 #include "dev/lapic_mmio.h"
 #include "vm/exits.h"
 #include "vm/ipi.h"
+#include "vm/legacy.h"
 #include "vm/vm.h"
 
 /* ---- Ports ----------------------------------------------------------------------------------- */
@@ -62,15 +62,6 @@ static void power_reset(void *context, const char *how)
 
 /* ---- Buses ----------------------------------------------------------------------------------- */
 
-struct device {
-    struct bus *bus;
-    uint64_t start, size;
-    const struct bus_ops *ops;
-    void *device;
-    const uint64_t *word;         /* the VM has the device if *word is not 0; NULL: always */
-    struct locked_device *locked; /* serialises accesses of several CPUs; NULL: not needed */
-};
-
 /* In a VM with a shared bit, device addresses have it set. */
 static uint64_t shared_bit(const struct vm *vm)
 {
@@ -97,6 +88,32 @@ static void pci_init(struct vm *vm)
     pci_host_init(&vm->pci, &wiring);
 }
 
+/* The line of a device. Those of a PC's IRQs lead to the 8259s as well, if there are any. */
+static struct line device_line(struct vm *vm, unsigned number)
+{
+    return vm->words.legacy && number < PIC_IRQS
+               ? (struct line){legacy_set_line, vm, number}
+               : (struct line){ioapic_set_line, &vm->ioapic, number};
+}
+
+/* The serial port writes to the same console. */
+static void vga_transmit(void *context, uint8_t byte)
+{
+    struct vm *vm = context;
+    spin_lock(&vm->locked[LOCKED_UART].lock);
+    console_put(&vm->console, byte);
+    spin_unlock(&vm->locked[LOCKED_UART].lock);
+}
+
+static void devices_init_legacy(struct vm *vm)
+{
+    legacy_init(vm);
+    vga_init(&vm->vga, vm->vga.text, vga_transmit, vm);
+    i8042_init(&vm->i8042, power_reset, vm);
+    vm->i8042.keyboard = device_line(vm, LINE_KEYBOARD);
+    vm->i8042.mouse = device_line(vm, LINE_MOUSE);
+}
+
 static void devices_init(struct vm *vm)
 {
     bus_init(&vm->mmio_bus, "mmio", ~0ull);
@@ -108,17 +125,19 @@ static void devices_init(struct vm *vm)
     if (!vm->words.pc)
         return;
     ioapic_init(&vm->ioapic, ipi_send_from_device, vm);
-    uart_connect(&vm->uart, &(struct line){ioapic_set_line, &vm->ioapic, LINE_UART}, input_take,
-                 &vm->input);
+    const struct line uart = device_line(vm, LINE_UART);
+    uart_connect(&vm->uart, &uart, input_take, &vm->input);
     rtc_init(&vm->rtc, wall_clock_ms, vm->words.memory);
     vm->pm_timer = (struct pm_timer){.tsc = rdtsc, .tsc_hz = tsc_khz() * 1000};
-    vm->pit = (struct pit){.tsc = rdtsc, .tsc_hz = tsc_khz() * 1000};
+    pit_init(&vm->pit, rdtsc, tsc_khz() * 1000);
     vm->power = (struct power){.off = power_off, .reset = power_reset, .context = vm};
+    if (vm->words.legacy)
+        devices_init_legacy(vm);
     if (vm->words.pci)
         pci_init(vm);
 }
 
-static int device_add(struct vm *vm, const struct device *d)
+int device_add(struct vm *vm, const struct device *d)
 {
     /* With several vCPUs, several pCPUs access the device; with `pc`, any pCPU may hand it
      * input. */
@@ -130,11 +149,24 @@ static int device_add(struct vm *vm, const struct device *d)
                    locked ? locked : d->device);
 }
 
+/* Allocates the text memory that is shown. Otherwise it is RAM (launch/create.c). */
+static int vga_create(struct vm *vm)
+{
+    hpa_t pages = page_alloc(VGA_TEXT_ORDER);
+    if (page_is_none(pages)) {
+        log_error("guest %s: no host memory for its VGA adapter; %s", vm->name, page_shortage());
+        return -ENOMEM;
+    }
+    vm->vga.text = phys_to_virt(pages);
+    page_clear(vm->vga.text, VGA_TEXT_ORDER);
+    return 0;
+}
+
 int devices_add(struct vm *vm)
 {
     struct bus *ports = &vm->port_bus, *mmio = &vm->mmio_bus;
     const uint64_t *tests = &vm->words.testctl, *pc = &vm->words.pc, *pci = &vm->words.pci;
-    const uint64_t pc_alone = *pc && !*pci;
+    const uint64_t *legacy = &vm->words.legacy, pc_alone = *pc && !*pci;
     struct locked_device *locked = vm->locked;
     const struct device devices[] = {
         {ports, PORT_UART, UART_PORTS, *pc ? &uart_connected_ops : &uart_ops, &vm->uart, NULL,
@@ -149,15 +181,25 @@ int devices_add(struct vm *vm)
         {ports, PORT_PCI_ADDRESS, PCI_PORTS, &pci_address_ops, &vm->pci, pci, NULL},
         {ports, PORT_PCI_DATA, PCI_PORTS, &pci_data_ops, &vm->pci, pci, NULL},
         {mmio, GUEST_ECAM, PCI_ECAM_SIZE, &pci_ecam_ops, &vm->pci, pci, NULL},
-        {ports, PORT_KEYBOARD, 1, &power_keyboard_ops, &vm->power, pc, NULL},
+        {ports, PORT_KEYBOARD, 1, *legacy ? &i8042_command_ops : &power_keyboard_ops,
+         *legacy ? (void *)&vm->i8042 : &vm->power, pc, NULL},
+        {ports, PORT_PIC, PIC_PORTS, &legacy_master_ops, vm, legacy, NULL},
+        {ports, PORT_PIC_SLAVE, PIC_PORTS, &pic_slave_ops, &vm->pic, legacy, NULL},
+        {ports, PORT_ELCR, PIC_PORTS, &pic_elcr_ops, &vm->pic, legacy, NULL},
+        {ports, PORT_VGA, VGA_PORTS, &vga_port_ops, &vm->vga, legacy, &locked[LOCKED_VGA]},
+        {mmio, VGA_TEXT, VGA_TEXT_SIZE, &vga_text_ops, &vm->vga, &vm->words.vga,
+         &locked[LOCKED_VGA_TEXT]},
         {mmio, GUEST_LAPIC, LAPIC_PAGE_SIZE, &apic_window_ops, NULL, NULL, NULL},
-        {mmio, GUEST_IOAPIC, IOAPIC_SIZE, &ioapic_ops, &vm->ioapic, pc, NULL},
+        {mmio, GUEST_IOAPIC, IOAPIC_SIZE, *legacy ? &legacy_ioapic_ops : &ioapic_ops,
+         *legacy ? (void *)vm : &vm->ioapic, pc, NULL},
         {mmio, TESTDEV_A_BASE, TESTDEV_SIZE, &testdev_ops, &vm->testdev[0], tests,
          &locked[LOCKED_TEST_A]},
         {mmio, TESTDEV_B_BASE, TESTDEV_SIZE, &testdev_ops, &vm->testdev[1], tests,
          &locked[LOCKED_TEST_B]},
     };
 
+    if (vm->words.vga && vga_create(vm))
+        return -ENOMEM;
     devices_init(vm);
     for (unsigned i = 0; i < ARRAY_SIZE(devices); i++) {
         if (devices[i].word && !*devices[i].word)
@@ -166,116 +208,10 @@ int devices_add(struct vm *vm)
         if (error)
             return error;
     }
+    /* The keyboard controller's data port lies between those of the PIT. */
+    if (*legacy && bus_add_over(ports, 1, PORT_KEYBOARD_DATA, 1, &i8042_data_ops, &vm->i8042))
+        return -EEXIST;
     return *pci && *tests ? pci_test_add(vm->pci_test, &vm->pci) : 0;
-}
-
-/* ---- Disks ----------------------------------------------------------------------------------- */
-
-#define DISK_ORDER 0 /* of the pages of a struct disk */
-_Static_assert(sizeof(struct disk) <= PAGE_SIZE << DISK_ORDER, "a disk's page");
-
-static int disk_create(struct vm *vm, struct disk *disk, const void *image, uint64_t size,
-                       bool read_only)
-{
-    unsigned number = vm->disk_count;
-    char serial[VIRTIO_BLK_ID_BYTES];
-    snprintf(serial, sizeof(serial), "eptvisor-disk%u", number);
-    disk_connect(disk, vm);
-    disk->blk.virtio.line = (struct line){ioapic_set_line, &vm->ioapic, LINE_VIRTIO + number};
-    int error = virtio_blk_init(&disk->blk, image, size, read_only, serial);
-    if (error)
-        return error;
-    const struct device device = {.bus = &vm->mmio_bus,
-                                  .start = GUEST_VIRTIO + number * PAGE_SIZE,
-                                  .size = VIRTIO_MMIO_SIZE,
-                                  .ops = &virtio_mmio_ops,
-                                  .device = &disk->mmio,
-                                  .locked = &disk->locked};
-    vm->disk_count++;
-    return device_add(vm, &device);
-}
-
-int devices_add_disk(struct vm *vm, const void *image, uint64_t size, bool read_only)
-{
-    if (vm->disk_count == DISKS) {
-        log_error("guest %s: more than %u disks", vm->name, DISKS);
-        return -ENOSPC;
-    }
-    if (size < 512) {
-        log_error("guest %s: a disk of %lu bytes; it must have a sector of 512", vm->name, size);
-        return -EINVAL;
-    }
-    struct disk **disk = &vm->disks[vm->disk_count];
-    if (!*disk) {
-        hpa_t page = page_alloc(DISK_ORDER);
-        if (page_is_none(page)) {
-            log_error("guest %s: no host memory for a disk; %s", vm->name, page_shortage());
-            return -ENOMEM;
-        }
-        *disk = phys_to_virt(page);
-        (*disk)->blk.tables = NULL;
-    }
-    uint8_t ***tables = (*disk)->blk.tables;
-    page_clear(*disk, DISK_ORDER);
-    (*disk)->blk.tables = tables;
-    return disk_create(vm, *disk, image, size, read_only);
-}
-
-uint64_t devices_disk_pages(uint64_t size, bool read_only)
-{
-    return virtio_blk_pages(size, read_only) + BIT(DISK_ORDER);
-}
-
-/* ---- The network device ---------------------------------------------------------------------- */
-
-#define NET_ORDER 4 /* of the pages of a struct net */
-_Static_assert(sizeof(struct net) <= PAGE_SIZE << NET_ORDER, "a network device's pages");
-_Static_assert(GUEST_VIRTIO + DISKS * PAGE_SIZE <= GUEST_VIRTIO_NET, "its registers");
-
-uint64_t devices_net_pages(void)
-{
-    return BIT(NET_ORDER);
-}
-
-enum exit_code devices_add_net(struct vm *vm)
-{
-    hpa_t pages = page_alloc(NET_ORDER);
-    if (page_is_none(pages)) {
-        log_error("guest %s: no host memory for its network device; %s", vm->name, page_shortage());
-        return EXIT_NO_MEMORY;
-    }
-    struct net *net = phys_to_virt(pages);
-    page_clear(net, NET_ORDER);
-    net_connect(net, vm);
-    net->device.virtio.line = (struct line){ioapic_set_line, &vm->ioapic, LINE_NET};
-    if (virtio_net_init(&net->device)) {
-        page_free(pages, NET_ORDER);
-        return EXIT_MODULE_WORDS;
-    }
-    vm->net = net;
-    const struct device device = {.bus = &vm->mmio_bus,
-                                  .start = GUEST_VIRTIO_NET,
-                                  .size = VIRTIO_MMIO_SIZE,
-                                  .ops = &virtio_mmio_ops,
-                                  .device = &net->mmio,
-                                  .locked = &net->locked};
-    return device_add(vm, &device) ? EXIT_NO_MEMORY : EXIT_OK;
-}
-
-bool devices_destroy_piece(struct vm *vm)
-{
-    vm->disk_count = 0;
-    for (unsigned i = 0; i < DISKS && !vm->again; i++) {
-        struct disk **disk = &vm->disks[i];
-        if (!*disk)
-            continue;
-        if (virtio_blk_destroy_piece(&(*disk)->blk)) {
-            page_free(virt_to_phys(*disk), DISK_ORDER);
-            *disk = NULL;
-        }
-        return false;
-    }
-    return true;
 }
 
 /* ---- Input ----------------------------------------------------------------------------------- */
@@ -283,23 +219,28 @@ bool devices_destroy_piece(struct vm *vm)
 static void input_came(void *context)
 {
     struct vm *vm = context;
+    if (vm->words.console == CONSOLE_VIRTIO) {
+        hvc_input_came(vm);
+        return;
+    }
     spin_lock(&vm->locked[LOCKED_UART].lock);
     uart_receive(&vm->uart);
     spin_unlock(&vm->locked[LOCKED_UART].lock);
 }
 
+/* The console learns the size that the window has already. */
 void devices_start(struct vm *vm)
 {
     if (vm->words.pc)
         input_attach(&vm->input, vm->number, vm->name, input_came, vm);
+    if (vm->words.console == CONSOLE_VIRTIO)
+        hvc_input_came(vm);
 }
 
 void devices_stop(struct vm *vm)
 {
     input_detach(&vm->input);
-    if (!vm->net)
-        return;
-    virtio_net_destroy(&vm->net->device);
-    page_free(virt_to_phys(vm->net), NET_ORDER);
-    vm->net = NULL;
+    if (vm->vga.text)
+        page_free(virt_to_phys(vm->vga.text), VGA_TEXT_ORDER);
+    vm->vga.text = NULL;
 }

@@ -1,39 +1,35 @@
 /* SPDX-License-Identifier: MIT */
-/* The devices of a VM, and their addresses on its buses. */
+/* The devices of a VM, and their addresses on its buses. launch/virtio_devices.h adds the virtio
+ * devices. */
 #pragma once
 
 #include "lib/compiler.h"
-#include "lib/exit_codes.h"
 
-#include <stdbool.h>
 #include <stdint.h>
 
+struct bus;
+struct bus_ops;
+struct locked_device;
 struct vm;
 
 /* Initialises the buses of a VM that is being created, and adds the devices that its words select.
  * Returns 0 or an error of bus_add(). */
 int devices_add(struct vm *vm) MUST_CHECK;
 
-/* Adds the next disk to a VM with `pc`. Called after devices_add(). The image is not copied, so it
- * must outlive the VM. `size` is in bytes. If the VM starts anew, the disk contains what was
- * written to it before. Returns 0, or a negative errno after a message. */
-int devices_add_disk(struct vm *vm, const void *image, uint64_t size, bool read_only) MUST_CHECK;
+/* A device and its range of addresses on one of the VM's buses. */
+struct device {
+    struct bus *bus;
+    uint64_t start, size;
+    const struct bus_ops *ops;
+    void *device;
+    const uint64_t *word;         /* the VM has the device if *word is not 0; NULL: always */
+    struct locked_device *locked; /* serialises accesses of several CPUs; NULL: not needed */
+};
 
-/* Adds the network device to a VM with `pc`, and attaches it to the switch. Called after
- * devices_add(). Any result but EXIT_OK has been logged. */
-enum exit_code devices_add_net(struct vm *vm) MUST_CHECK;
-
-/* Returns the number of pages of host memory that a disk of `size` bytes can need. */
-uint64_t devices_disk_pages(uint64_t size, bool read_only);
-
-/* Returns the number of pages of host memory that a network device needs. */
-uint64_t devices_net_pages(void);
-
-/* Frees a part of what the devices have allocated, without the disks if the VM starts anew
- * (vm->again). Called when no vCPU of the VM is running. Returns true if nothing is left. */
-bool devices_destroy_piece(struct vm *vm) MUST_CHECK;
+/* Adds one device, whatever its word. Returns 0 or an error of bus_add(). */
+int device_add(struct vm *vm, const struct device *device) MUST_CHECK;
 
 /* Connect the devices of a VM to the input of the hypervisor's serial port, and disconnect them
- * from it and from the switch. devices_stop() does nothing for what is not connected. */
+ * from it. devices_stop() does nothing if they are not connected. */
 void devices_start(struct vm *vm);
 void devices_stop(struct vm *vm);

@@ -21,6 +21,25 @@ struct madt_ioapic {
 _Static_assert(sizeof(struct madt_ioapic) == 12, "ACPI 6.5, table 5.24");
 #define MADT_IOAPIC 1
 
+/* With `legacy`, the MADT says that there are 8259s, that IRQ 0 is not at pin 0 of the I/O APIC, and
+ * that LINT1 of each CPU is for NMIs (ACPI 6.5, tables 5.20, 5.25 and 5.27). */
+struct madt_override {
+    uint8_t type, length, bus, source;
+    uint32_t line;
+    uint16_t flags;
+} __attribute__((packed));
+struct madt_nmi {
+    uint8_t type, length, processor;
+    uint16_t flags;
+    uint8_t lint;
+} __attribute__((packed));
+_Static_assert(sizeof(struct madt_override) == 10, "ACPI 6.5, table 5.25");
+_Static_assert(sizeof(struct madt_nmi) == 6, "ACPI 6.5, table 5.27");
+#define MADT_PCAT_COMPAT BIT(0)
+#define MADT_OVERRIDE    2
+#define MADT_NMI         4
+#define MADT_ALL_CPUS    0xff
+
 /* The MADT's entry for the mailbox by which a TD wakes its other CPUs (ACPI 6.5, table 5.43). */
 struct madt_wakeup {
     uint8_t type, length;
@@ -107,6 +126,7 @@ struct firmware {
     struct {
         struct madt_header header;
         uint8_t entries[VCPUS_MAX * sizeof(struct madt_lapic) + sizeof(struct madt_ioapic) +
+                        sizeof(struct madt_override) + sizeof(struct madt_nmi) +
                         sizeof(struct madt_wakeup)];
     } __attribute__((packed)) madt;
     struct {
@@ -184,6 +204,15 @@ static void fill_madt(struct firmware *firmware, const struct guest_image *image
         .type = MADT_IOAPIC, .length = sizeof(ioapic), .address = GUEST_IOAPIC};
     if (image->pc)
         at = madt_add_entry(at, &ioapic, sizeof(ioapic));
+    const struct madt_override timer = {
+        .type = MADT_OVERRIDE, .length = sizeof(timer), .source = 0, .line = LINE_PIT};
+    const struct madt_nmi nmi = {
+        .type = MADT_NMI, .length = sizeof(nmi), .processor = MADT_ALL_CPUS, .lint = 1};
+    if (image->legacy) {
+        at = madt_add_entry(at, &timer, sizeof(timer));
+        at = madt_add_entry(at, &nmi, sizeof(nmi));
+        firmware->madt.header.flags = MADT_PCAT_COMPAT;
+    }
     const struct madt_wakeup wakeup = {
         .type = MADT_WAKEUP, .length = sizeof(wakeup), .mailbox = GUEST_SHIM_MAILBOX};
     if (image->td)
@@ -219,19 +248,32 @@ static void fill_fadt(struct firmware *firmware)
  * to. */
 static void describe_virtio(struct aml *aml, uint64_t address, unsigned line)
 {
-    const unsigned number = (unsigned)((address - GUEST_VIRTIO) / PAGE_SIZE);
+    static const char digits[] = "0123456789ABCDEF";
+    const unsigned number = (unsigned)((address - GUEST_VIRTIO) / PAGE_SIZE) % 16;
     const struct aml_resources resources = {.memory = (uint32_t)address,
                                             .memory_size = VIRTIO_MMIO_SIZE,
                                             .has_line = true,
                                             .line = line,
                                             .level = true};
-    const char name[] = {'V', 'R', '0', (char)('0' + number), 0};
+    const char name[] = {'V', 'R', '0', digits[number], 0};
     size_t device = aml_device(aml, name);
     aml_name_string(aml, "_HID", "LNRO0005");
     aml_name_integer(aml, "_UID", (uint8_t)number);
     aml_name_integer(aml, "_CCA", 1);
     aml_name_resources(aml, &resources);
     aml_end(aml, device);
+}
+
+static void describe_virtio_devices(struct aml *aml, const struct guest_image *image)
+{
+    for (unsigned i = 0; i < image->disks; i++)
+        describe_virtio(aml, GUEST_VIRTIO + i * PAGE_SIZE, LINE_VIRTIO + i);
+    if (image->net)
+        describe_virtio(aml, GUEST_VIRTIO_NET, LINE_NET);
+    if (image->hvc)
+        describe_virtio(aml, GUEST_VIRTIO_HVC, LINE_HVC);
+    if (image->rng)
+        describe_virtio(aml, GUEST_VIRTIO_RNG, LINE_RNG);
 }
 
 static void fill_mcfg(struct firmware *firmware)
@@ -293,10 +335,8 @@ static void fill_dsdt(struct firmware *firmware, const struct guest_image *image
     }
     if (image->pci)
         describe_pci(&aml);
-    for (unsigned i = 0; i < image->disks; i++)
-        describe_virtio(&aml, GUEST_VIRTIO + i * PAGE_SIZE, LINE_VIRTIO + i);
-    if (image->net)
-        describe_virtio(&aml, GUEST_VIRTIO_NET, LINE_NET);
+    else
+        describe_virtio_devices(&aml, image);
     aml_end(&aml, scope);
     acpi_table_finish(&firmware->dsdt.header, "DSDT", 2, sizeof(struct acpi_header) + aml.used);
 }

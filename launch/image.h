@@ -44,6 +44,7 @@ struct guest_image {
     enum guest_entry entry;
     unsigned cpus;
     bool pc;      /* the VM has a PC's devices */
+    bool legacy;  /* … and those of a PC from before ACPI */
     bool pci;     /* … and PCI */
     bool td;      /* the VM is a TD: its boot shim starts the kernel */
     bool measure; /* … and measures it */
@@ -52,7 +53,9 @@ struct guest_image {
     struct guest_module modules[GUEST_MODULES];
     unsigned module_count;
     unsigned disks; /* number of the VM's disks */
-    bool net;       /* the VM has a network device */
+    bool net;       /* the VM has a network device, */
+    bool rng;       /* an entropy device, */
+    bool hvc;       /* and a virtio console */
 };
 
 /* The state in which the first vCPU starts. What all guests have in common is set by

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "launch/loader.h"
 
+#include "launch/bios.h"
 #include "launch/firmware.h"
 #include "launch/loaders.h"
 #include "launch/td_plan.h"
@@ -10,7 +11,8 @@ bool load_is_linux(const void *file, uint64_t size)
 {
     const struct guest_image image = {.file = file, .size = size};
     return bzimage_recognise(&image) ||
-           (elf_recognise(&image) && elf_is_64(&image) && !multiboot2_recognise(&image));
+           (elf_recognise(&image) && elf_is_64(&image) && !multiboot2_recognise(&image) &&
+            !multiboot_recognise(&image));
 }
 
 static enum exit_code plan_file(struct load_plan *plan, const struct guest_image *image)
@@ -29,7 +31,8 @@ static enum exit_code plan_file(struct load_plan *plan, const struct guest_image
     enum exit_code code = elf_open(image, &elf);
     if (code)
         return code;
-    return elf.is_64 ? vmlinux_plan(plan, image, &elf) : multiboot_plan(plan, image, &elf);
+    return elf.is_64 && !multiboot_recognise(image) ? vmlinux_plan(plan, image, &elf)
+                                                    : multiboot_plan(plan, image, &elf);
 }
 
 enum exit_code load_plan(struct load_plan *plan, const struct guest_image *image)
@@ -38,6 +41,8 @@ enum exit_code load_plan(struct load_plan *plan, const struct guest_image *image
     enum exit_code code = plan_file(plan, image);
     if (!code)
         code = firmware_plan(plan, image);
+    if (!code && image->legacy)
+        code = bios_plan(plan, image);
     return code || !image->td ? code : td_plan(plan, image);
 }
 

@@ -60,7 +60,7 @@ static bool multiboot_find_header(const struct guest_image *image, uint32_t *fla
 bool multiboot_recognise(const struct guest_image *image)
 {
     uint32_t flags;
-    return elf_recognise(image) && !elf_is_64(image) && multiboot_find_header(image, &flags);
+    return elf_recognise(image) && multiboot_find_header(image, &flags);
 }
 
 static enum exit_code multiboot_check_header(const struct guest_image *image)
@@ -171,19 +171,25 @@ static enum exit_code multiboot_plan_info(struct load_plan *plan, const struct g
     return plan_add_block(plan, image, at, sizeof(*block));
 }
 
+/* An entry point that is not in RAM is a virtual address, as GRUB takes it. */
+static uint64_t entry_of(const struct guest_image *image, const struct elf_file *elf)
+{
+    return image_in_ram(image, elf->entry, 1) ? elf->entry : elf_entry(image, elf);
+}
+
 enum exit_code multiboot_plan(struct load_plan *plan, const struct guest_image *image,
                               const struct elf_file *elf)
 {
-    uint64_t bottom, top;
+    uint64_t bottom, top, entry = entry_of(image, elf);
     enum exit_code code = multiboot_check_header(image);
     elf_bounds(image, elf, &bottom, &top);
     if (!code)
         code = elf_plan_segments(plan, image, elf);
-    if (!code && (!top || !image_in_ram(image, elf->entry, 1)))
+    if (!code && (!top || !image_in_ram(image, entry, 1)))
         REFUSE(MODULE_NOT_ELF, image, "its entry point %#lx is not in its RAM", elf->entry);
     if (!code)
         code = multiboot_plan_info(plan, image, top);
-    plan->start.entry = elf->entry;
+    plan->start.entry = entry;
     plan->start.magic = MULTIBOOT1_LOADER_MAGIC;
     return code;
 }

@@ -25,7 +25,7 @@ struct program {
 bool multiboot2_recognise(const struct guest_image *image)
 {
     uint64_t at;
-    return !multiboot_recognise(image) && multiboot2_find_header(image, &at);
+    return (elf_is_64(image) || !multiboot_recognise(image)) && multiboot2_find_header(image, &at);
 }
 
 static enum exit_code check_address_tag(const struct guest_image *image,

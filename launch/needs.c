@@ -8,7 +8,7 @@
 #include "mmu/mmu.h"
 #include "mmu/tables.h"
 
-#define SLOTS           (GUEST_RAM_PIECES + 2u) /* RAM, BIOS area, #VE areas or boot shim */
+#define SLOTS           (GUEST_RAM_PIECES + 3u) /* RAM, BIOS area, #VE areas or boot shim, VGA */
 #define PIECE_SIZE      (512 * PAGE_SIZE)       /* RAM described by one page of mmu/backing.h */
 #define VCPU_PAGES      10u           /* VMCS, MSR bitmap, PML, extended state, #VE area */
 #define TD_SHARED_PART  8u            /* of its RAM, */
@@ -41,8 +41,8 @@ void vm_needs(struct vm_needs *needs, const struct vm_size *size)
     if (size->td && shared < pages)
         pages = shared;
     *needs = (struct vm_needs){
-        /* The pages of the BIOS area need no addend: it is smaller than the hole from 640 KiB to
-         * 1 MiB, which size->ram includes but which has no RAM. */
+        /* The pages of the BIOS area and of a VGA's text memory need no addend: they are smaller
+         * than the hole from 640 KiB to 1 MiB, which size->ram includes but which has no RAM. */
         .ram = pages + (size->ve ? size->vcpus : 0),
         .tables = tdp_tables_most(pages_of(size->ram) + SLOTS, size->pcpus) + 1,
         .slots = pieces + directories + bitmaps + 2,

@@ -14,6 +14,7 @@ static const struct {
     [LOAD_PARAMETERS] = {"boot parameters", true},
     /* ACPI tables describe the VM and not the guest. A guest can measure them itself. */
     [LOAD_FIRMWARE] = {"ACPI tables", false},
+    [LOAD_BIOS] = {"BIOS data", false},
     [LOAD_RESET] = {"code at the reset vector", false},
     [LOAD_SHIM] = {"boot shim", true},
 };

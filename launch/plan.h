@@ -20,6 +20,7 @@ enum load_kind {
     LOAD_PARAMETERS, /* boot information, with the command line */
     LOAD_FIRMWARE,   /* ACPI tables */
     LOAD_RESET,      /* the code at a PC's reset vector */
+    LOAD_BIOS,       /* the BIOS data area, and tables of the MultiProcessor Specification */
     LOAD_SHIM,       /* the boot shim of a TD, with its parameters */
 };
 
@@ -33,13 +34,15 @@ struct load_record {
 };
 
 /* A program has at most 16 segments. The boot parameters, the ACPI tables and the code at the
- * reset vector or the parameters of the boot shim are a record each. The boot shim is two. */
-#define LOAD_RECORDS (16u + GUEST_MODULES + 5u)
+ * reset vector or the parameters of the boot shim are a record each. The boot shim is two, and what
+ * a BIOS leaves is three. */
+#define LOAD_RECORDS (16u + GUEST_MODULES + 8u)
 #define LOAD_BLOCK   (5 * PAGE_SIZE)
 
 struct load_plan {
     uint8_t block[LOAD_BLOCK]; /* the contents of the LOAD_PARAMETERS record */
     uint8_t firmware[PAGE_SIZE];
+    uint8_t bios[PAGE_SIZE];
     uint8_t page[PAGE_SIZE]; /* a page of a TD's image that several records share */
     struct shim_parameters shim;
     struct load_record records[LOAD_RECORDS];

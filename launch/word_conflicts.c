@@ -123,6 +123,10 @@ static int check_tdx(const char *name, const struct vm_words *words, const struc
         return refuse_with_tdx(name, "entry=pvh",
                                "the boot shim enters a kernel at its 64-bit entry point; leave "
                                "entry=pvh out");
+    if (words->legacy)
+        return refuse_with_tdx(name, "legacy",
+                               "the VMM of a TD delivers no interrupts of an 8259; leave legacy "
+                               "out");
     if (words->testctl && words->tdx != TDX_DEBUG)
         return refuse_with_tdx(name, "testctl",
                                "a TD is protected from the control hypercalls; write tdx=debug, or "

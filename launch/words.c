@@ -30,6 +30,9 @@ static const char *const entry_names[] = {"auto", "pvh", "64", NULL};
 /* By enum reset_action. */
 static const char *const reset_names[] = {"end", "again", NULL};
 
+/* By enum console_word. */
+static const char *const console_names[] = {"uart", "virtio", NULL};
+
 /* By enum tdx, enum measure and enum td_accept_word, from 1 on. */
 static const char *const tdx_names[] = {"", "debug", NULL};
 static const char *const measure_names[] = {"0", "1", NULL};
@@ -43,9 +46,13 @@ static const char *const quote_names[] = {"none", "test", NULL};
 static const struct word words[] = {
     {.name = "testctl", .kind = WORD_FLAG, FIELD(testctl)},
     {.name = "pc", .kind = WORD_FLAG, FIELD(pc)},
+    {.name = "legacy", .kind = WORD_FLAG, FIELD(legacy)},
+    {.name = "vga", .kind = WORD_FLAG, FIELD(vga)},
     {.name = "pci", .kind = WORD_FLAG, FIELD(pci)},
     {.name = "net", .kind = WORD_FLAG, FIELD(net)},
+    {.name = "rng", .kind = WORD_FLAG, FIELD(rng)},
     {.name = "live", .kind = WORD_FLAG, FIELD(live)},
+    {.name = "console", .kind = WORD_CHOICE, .choices = console_names, FIELD(console)},
     {.name = "mem", .kind = WORD_SIZE, .min = GUEST_RAM_MIN, .max = GUEST_RAM_MAX, FIELD(memory)},
     {.name = "budget", .kind = WORD_NUMBER, .min = 1, .max = BUDGET_MAX_MS, FIELD(budget)},
     {.name = "expect", .kind = WORD_CHOICE, .choices = ending_names, FIELD(expect)},
@@ -76,11 +83,12 @@ static const struct word words[] = {
     {.name = "pin", .kind = WORD_NUMBER, .max = CPUS_MAX - 1, FIELD(pin)},
 };
 
-/* PCI functions send interrupts to the I/O APIC of a PC. A TD has a shared bit, takes #VE, and needs
- * that interrupt controller, too. */
+/* The chips of an old PC are beside those of a PC, and PCI functions send interrupts to its I/O APIC.
+ * A TD has a shared bit, takes #VE, and needs that interrupt controller, too. */
 static void imply(struct vm_words *given)
 {
-    given->pc |= given->pci;
+    given->legacy |= given->vga;
+    given->pc |= given->pci | given->legacy;
     if (!given->tdx)
         return;
     given->pc = given->ve = 1;
@@ -112,8 +120,11 @@ void vm_words_describe(struct vm_words *given, struct guest_image *image)
     image->entry = given->tdx ? GUEST_ENTRY_64 : (enum guest_entry)given->entry;
     image->cpus = (unsigned)given->vcpus;
     image->pc = given->pc;
+    image->legacy = given->legacy;
     image->pci = given->pci;
     image->net = given->net;
+    image->rng = given->rng;
+    image->hvc = given->console == CONSOLE_VIRTIO;
     image->td = given->tdx;
     image->measure = given->measure != MEASURE_OFF;
     image->lazy = given->accept == ACCEPT_LAZY;

@@ -347,6 +347,8 @@ static void vcpu_leave_vm(struct vcpu *vcpu)
     if (vm_ending(vm) == VM_RUNNING)
         vm_end(vm, VM_ENDED_HALTED,
                "all its vCPUs wait for a start-up IPI, which only one of them could send");
+    if (vm->words.vga)
+        vga_finish(&vm->vga);
     console_finish(&vm->console);
     if (vm->again) {
         guest_restart(guest_of_vm(vm));

@@ -93,7 +93,7 @@ struct bus {
 
     struct spinlock lock; /* serialises changes */
     const void *owner;    /* the owner (epoch_online()) whose CPUs read the bus; NULL: any CPU */
-    struct bus_region regions[BUS_REGIONS]; /* for changes only, unsorted */
+    struct bus_region regions[BUS_REGIONS]; /* for changes only, sorted by start */
     int priorities[BUS_REGIONS];
     uint32_t region_count;
 };

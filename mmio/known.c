@@ -55,7 +55,7 @@ static ALWAYS_INLINE bool known_serves_exit(const struct mmio_vcpu *v, const str
     return target != TARGET_DOORBELL && p->generation == generation;
 }
 
-/* Whether bytes that differ from those of the decoded instruction differ only behind its end. Then
+/* Whether bytes that differ from those of the decoded instruction differ only after its end. Then
  * they are kept instead, since they are what replay entries are compared with. */
 static NOINLINE bool known_same_instruction(struct decoded *decoded, uint64_t first,
                                             uint64_t second)

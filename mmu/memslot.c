@@ -141,7 +141,7 @@ static void slots_shift(struct mmu *mmu, unsigned to, unsigned from, unsigned co
     memcpy(&mmu->spare->slot[to], &mmu->slots->slot[from], count * sizeof(struct memslot));
 }
 
-/* The index of the first slot that ends behind this frame. */
+/* The index of the first slot that ends after this frame. */
 static unsigned slots_first_behind(const struct memslots *slots, gfn_t gfn)
 {
     unsigned low = 0, high = slots->used;

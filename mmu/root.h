@@ -76,7 +76,7 @@ static inline alias_t root_alias(const struct root *root, gfn_t gfn)
     return ALIAS(gfn.v | root->bits);
 }
 
-/* Doubles the number of roots, which is `count`: behind the roots in which `bit` of an alias is 0
+/* Doubles the number of roots, which is `count`: after the roots in which `bit` of an alias is 0
  * come as many in which it is 1. All stolen bits of the first root are 0. */
 static inline void roots_double(struct root *roots, unsigned count, struct stolen *stolen,
                                 unsigned bit)

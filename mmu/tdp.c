@@ -31,7 +31,7 @@ void tdp_iter_restart(struct tdp_iter *iter)
         tdp_iter_load(iter);
 }
 
-/* Goes to the next entry of the table; behind the last entry of a table, up; at the end of the
+/* Goes to the next entry of the table; after the last entry of a table, up; at the end of the
  * range, to the next root. */
 void tdp_iter_skip(struct tdp_iter *iter)
 {

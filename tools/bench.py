@@ -25,7 +25,7 @@ import stages
 import start
 from harness import session, trace
 from harness.boot import BUILD, ROOT, Boot, Guest
-from harness.errors import HarnessError, Status
+from harness.errors import HarnessError, Status, run_tool
 
 BOCHS = "3.0"  # the version that the budget is for: it saves RF as a CPU does
 BUDGET = ROOT / "tests/bench/budget.txt"
@@ -324,8 +324,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main())
-    except HarnessError as error:
-        print(f"bench: {error}", file=sys.stderr)
-        sys.exit(Status.NOT_STARTED)
+    run_tool("bench", main)

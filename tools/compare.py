@@ -16,7 +16,6 @@ import dataclasses
 import functools
 import os
 import re
-import sys
 import textwrap
 from collections.abc import Callable, Iterable
 from typing import TypeVar
@@ -27,7 +26,7 @@ import scaling
 import start
 from harness import bochs, linux, session
 from harness.boot import BUILD, ROOT, Boot, Guest
-from harness.errors import HarnessError, Status
+from harness.errors import HarnessError, Status, run_tool
 
 T = TypeVar("T")
 
@@ -488,8 +487,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main())
-    except HarnessError as error:
-        print(f"bench: {error}", file=sys.stderr)
-        sys.exit(Status.NOT_STARTED)
+    run_tool("bench", main)

@@ -19,7 +19,7 @@ import sys
 
 from harness import debian, session
 from harness.boot import BUILD, ROOT, Boot
-from harness.errors import HarnessError, Status
+from harness.errors import HarnessError, run_tool
 
 REASONS = ROOT / "tools/linux/compliance.txt"
 MODULE = "BM/tdx-compliance/tdx-compliance.ko"
@@ -81,10 +81,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main())
-    except HarnessError as error:
-        print(f"tdx-compliance: {error}", file=sys.stderr)
-        sys.exit(Status.NOT_STARTED)
-    except KeyboardInterrupt:
-        sys.exit(Status.INTERRUPTED)
+    run_tool("tdx-compliance", main)

@@ -33,6 +33,8 @@ spin   spin                 /usr/bin/spin
 lint   clang                /usr/bin/clang
 lint   cppcheck             /usr/bin/cppcheck
 fresh  debootstrap          /usr/sbin/debootstrap
+debian mmdebstrap           /usr/bin/mmdebstrap
+debian e2fsprogs            /usr/sbin/mke2fs
 bench  python3-matplotlib   /usr/lib/python3/dist-packages/matplotlib
 fuzz   libclang-rt-dev      /usr/lib/llvm-*/lib/clang/*/lib/linux/libclang_rt.fuzzer-x86_64.a
 '

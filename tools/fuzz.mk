@@ -24,18 +24,20 @@ run_fuzz = mkdir -p $(B)/fuzz/$(1).corpus; \
 GHCI_SRC   := $(filter-out %/test_mmu_threads.c,$(TSAN_SRC)) vm/ghci.c mmio/bus.c \
               mmio/bus_change.c tests/fuzz/fuzz_ghci.c
 
-VIRTIO_SRC := $(wildcard dev/virt*.c) dev/switch.c lib/host_tlb.c tests/unit/support.c
+VIRTIO_SRC := $(wildcard dev/virt*.c dev/pci*.c) mmio/bus.c mmio/bus_change.c dev/switch.c \
+              lib/host_tlb.c tests/unit/support.c
 
 LOADER_SRC := $(addprefix launch/,loader.c plan.c elf.c multiboot.c multiboot2.c \
               multiboot2_header.c multiboot2_info.c bzimage.c vmlinux.c linux_boot.c firmware.c \
               aml.c td_plan.c td_lazy.c) vm/layout.c tests/fuzz/fuzz_loader.c
 
-.PHONY: fuzz fuzz-decode fuzz-ghci fuzz-loader fuzz-virtio fuzz-net fuzz-devices fuzz-pci fuzz-secure \
-    brute docs lint-instructions deps-fuzz
+.PHONY: fuzz fuzz-decode fuzz-ghci fuzz-loader fuzz-virtio fuzz-console fuzz-net fuzz-devices \
+    fuzz-pci fuzz-secure brute docs lint-instructions deps-fuzz
 deps-fuzz:
 	@tools/deps.sh lint unit fuzz
 
-fuzz: fuzz-decode fuzz-ghci fuzz-loader fuzz-virtio fuzz-net fuzz-devices fuzz-pci fuzz-secure
+fuzz: fuzz-decode fuzz-ghci fuzz-loader fuzz-virtio fuzz-console fuzz-net fuzz-devices fuzz-pci \
+    fuzz-secure
 fuzz: ## fuzz what guests say, and what a malicious VMM asks of the secure side
 
 fuzz-decode: $(B)/fuzz/decode
@@ -73,8 +75,8 @@ $(B)/fuzz/devices: $(DEVICES_SRC) $(HEADERS) tests/unit/dev/ioapic_model.h \
 fuzz-pci: $(B)/fuzz/pci
 	$(Q)$(call run_fuzz,pci,-max_len=512)
 
-$(B)/fuzz/pci: tests/fuzz/fuzz_pci.c $(PCI_SRC) $(HEADERS) tests/unit/dev/pci_world.h \
-    tests/unit/support.h | deps-fuzz
+$(B)/fuzz/pci: tests/fuzz/fuzz_pci.c $(PCI_SRC) $(HEADERS) \
+    $(wildcard tests/unit/dev/pci_*.h) tests/unit/support.h | deps-fuzz
 	@mkdir -p $(@D)
 	$(Q)$(CLANG) $(FUZZ_FLAGS) -fsanitize=fuzzer,address,undefined \
 	    -fno-sanitize-recover=undefined $(filter %.c,$^) -lcmocka -o $@
@@ -94,11 +96,15 @@ $(B)/fuzz/secure: $(SECURE_FUZZ_SRC) $(HEADERS) tests/unit/ept/secure_world.h \
 fuzz-virtio: $(B)/fuzz/virtio
 	$(Q)$(call run_fuzz,virtio,-max_len=512)
 
+fuzz-console: $(B)/fuzz/console
+	$(Q)$(call run_fuzz,console,-max_len=512)
+
 fuzz-net: $(B)/fuzz/net
 	$(Q)$(call run_fuzz,net,-max_len=512)
 
-$(B)/fuzz/virtio $(B)/fuzz/net: $(B)/fuzz/%: tests/fuzz/fuzz_%.c $(VIRTIO_SRC) $(HEADERS) \
-    $(wildcard tests/unit/dev/virt*.h) tests/unit/dev/net_world.h tests/unit/support.h | deps-fuzz
+$(B)/fuzz/virtio $(B)/fuzz/console $(B)/fuzz/net: $(B)/fuzz/%: tests/fuzz/fuzz_%.c \
+    $(VIRTIO_SRC) $(HEADERS) $(wildcard tests/unit/dev/virt*.h) tests/unit/dev/net_world.h \
+    tests/fuzz/fuzz_pci.h tests/unit/support.h | deps-fuzz
 	@mkdir -p $(@D)
 	$(Q)$(CLANG) $(FUZZ_FLAGS) -fsanitize=fuzzer,address,undefined \
 	    -fno-sanitize-recover=undefined $(filter %.c,$^) -lcmocka -o $@

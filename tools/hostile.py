@@ -11,14 +11,13 @@ SMP= CPU= MACHINE= CMDLINE= PER_BOOT=          fix these instead of choosing the
 
 import collections
 import os
-import sys
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 from harness import session
 from harness.campaign import BUDGET_MS, PER_BOOT, STEPS, Campaign, Failure, endings, judge
-from harness.errors import HarnessError, Status
+from harness.errors import run_tool
 
 env = os.environ.get
 
@@ -147,10 +146,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main())
-    except HarnessError as error:
-        print(f"hostile: {error}", file=sys.stderr)
-        sys.exit(Status.NOT_STARTED)
-    except KeyboardInterrupt:
-        sys.exit(Status.INTERRUPTED)
+    run_tool("hostile", main)

@@ -1,28 +1,30 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: MIT
-"""Starts Linux in a VM, with its console in this terminal: `make linux`, or `make tdx`.
+"""Starts Linux in a VM, with its console in this terminal: `make linux`, `make tdx`, `make debian`.
 
-With the argument `tdx` the VM is a TDX guest (a TD). The environment contains the options. KERNEL
-and INITRD are files, by default Debian's cloud kernel and a small initrd with busybox. DISK names
-files that become disks, /dev/vda and so on; those that end in `:ro` can only be read. CMDLINE is
-the kernel's command line. VCPUS is the number of vCPUs, MEM the VM's RAM in MiB, and VMS the number
-of such VMs. ESCAPE is the letter of the escape key: ^A x ends the machine, ^A 2 turns to the second
-VM, ^A ? lists them, and ^A ^A sends ^A. WORDS are further words for the VM (docs/ABI.md).
-MACHINE=nested runs the hypervisor in QEMU, nested by the KVM of a Linux in the emulator; it takes
-minutes. The logs go to build/run/NAME/, by default build/run/linux/ or build/run/tdx/. The end of
-standard input ends the shell, and thus the VM.
+With the argument `tdx` the VM is a TDX guest (a TD); with `debian`, it runs the whole Debian that
+tools/debian/image.sh has made for RELEASE. The environment contains the options. KERNEL and INITRD
+are files, by default Debian's cloud kernel and a small initrd with busybox, or those of the whole
+Debian. DISK names files that become disks, /dev/vda and so on, behind that of the whole Debian;
+those that end in `:ro` can only be read. CMDLINE is the kernel's command line. VCPUS is the number
+of vCPUs, MEM the VM's RAM in MiB, and VMS the number of such VMs. ESCAPE is the letter of the
+escape key: ^A x ends the machine, ^A 2 turns to the second VM, ^A ? lists them, and ^A ^A sends ^A.
+PCI=1 gives the VM a PCI bus with a console, hvc0, and a source of random numbers. WORDS are further
+words for the VM (docs/ABI.md). MACHINE=nested runs the hypervisor in QEMU, nested by the KVM of a
+Linux in the emulator; it takes minutes. The logs go to build/run/NAME/, by default build/run/linux/
+and so on. The end of standard input ends the shell, and thus the VM; a whole Debian goes on with a
+login prompt.
 """
 
 import dataclasses
 import os
 import pathlib
-import signal
 import sys
 import time
 
-from harness import debian, session, terminal
+from harness import bochs, debian, session, terminal
 from harness.boot import Boot, Guest
-from harness.errors import HarnessError, Status
+from harness.errors import HarnessError, Status, run_tool
 
 # What to do when the hypervisor refuses something, by the name on its EXIT line. The hypervisor's
 # own message precedes the hint.
@@ -35,8 +37,16 @@ HINTS = {
     "module-bad-kernel": "KERNEL= takes a bzImage or a vmlinux for x86-64",
     "module-truncated": "the file of KERNEL= is not complete; copy or build it again",
 }
+WHAT_TO_EXPECT = """\
+debian: in the emulator, the login prompt comes after some minutes. Log in as root, without a
+password. `poweroff` ends the VM; what it wrote to its disk is lost then. ^A x ends it at once."""
+LOOK_EVERY = 3.0  # seconds; the emulator says its machine's time once a second
 METHODS = {"bochs": "optrom", "nested": "kernel"}  # how each machine starts the hypervisor
 STOPPED = "stopped"  # by the escape key and x
+MAKERS = {"linux": debian.guests, "tdx": debian.tdx_guests, "debian": debian.system_guests}
+CMDLINES = {
+    "linux": debian.CMDLINE, "tdx": debian.TDX_CMDLINE, "debian": debian.SYSTEM_CMDLINE,
+}  # fmt: skip
 
 
 def number(name: str, default: int) -> int:
@@ -86,7 +96,13 @@ def machine(kind: str, vms: int, vcpus: int, mem: int) -> Boot:
     }
     options = {name: value for name, value in given.items() if value}
     words = ("live", *os.environ.get("WORDS", "").split())
-    make = debian.tdx_guests if kind == "tdx" else debian.guests
+    if os.environ.get("PCI") == "1":
+        words += ("pci", "rng", "console=virtio")
+        usual = CMDLINES[kind]
+        options.setdefault("cmdline", usual.replace("ttyS0", "ttyS0 console=hvc0", 1))
+    make = MAKERS[kind]
+    if kind == "debian":
+        options["system"] = debian.SYSTEMS / os.environ.get("RELEASE", "bookworm")
     guests: tuple[Guest, ...] = ()
     for i in range(1, vms + 1):
         name = kind if i == 1 else f"{kind}{i}"
@@ -106,34 +122,42 @@ def machine(kind: str, vms: int, vcpus: int, mem: int) -> Boot:
 
 
 class Progress:
-    """Says how long the emulator has been working; nothing while it rests, because then the guest
-    waits for something."""
+    """Says how long the emulator has been working, and how far the machine has come in its own
+    time. It says nothing while the guest waits for something: the emulator then rests, and the
+    machine's time keeps up with the computer's. On a busy computer, an emulator that works gets
+    hardly any CPU time, either, but its machine falls behind."""
 
-    def __init__(self, process) -> None:
-        self.process = process
+    def __init__(self, boot: Boot, process) -> None:
+        self.boot, self.process = boot, process
         self.begin = self.looked = time.monotonic()
-        self.used = 0.0
+        self.used = self.passed = 0.0
         self.works = True
 
     def text(self) -> str:
         now, used = time.monotonic(), session.cpu_time(self.process.pid)
-        if now - self.looked >= 1:
-            self.works = used - self.used >= 0.2 * (now - self.looked)
-            self.looked, self.used = now, used
+        passed, interval = bochs.machine_time(self.boot), now - self.looked
+        if interval >= LOOK_EVERY:
+            keeps_up = passed - self.passed >= 0.5 * interval
+            self.works = used - self.used >= 0.2 * interval or not keeps_up
+            self.looked, self.used, self.passed = now, used, passed
         if not self.works:
             return ""
-        return f"[{now - self.begin:.0f} s, of which the emulator has computed for {used:.0f} s]"
+        return (f"[{now - self.begin:.0f} s, of which the emulator has computed for {used:.0f} s; "
+                f"{passed:.0f} s have passed in the machine]")  # fmt: skip
 
 
 def main() -> int:
-    kind = "tdx" if "tdx" in sys.argv[1:] else "linux"
-    vms, vcpus, mem = number("VMS", 1), number("VCPUS", 1), number("MEM", debian.MEM)
-    plan = machine(kind, vms, vcpus, mem)
+    (kind,) = sys.argv[1:] or ["linux"]
+    whole = kind == "debian"
+    vms, vcpus = number("VMS", 1), number("VCPUS", 2 if whole else 1)
+    plan = machine(kind, vms, vcpus, number("MEM", debian.SYSTEM_MEM if whole else debian.MEM))
+    if whole:
+        print(WHAT_TO_EXPECT, file=sys.stderr)
     with terminal.listen() as server:
         boot = dataclasses.replace(plan, serial_port=server.getsockname()[1])
         with session.started(session.prepare(boot), boot) as process:
             status, name = terminal.talk(server, lambda: process.poll() is None,
-                                         Progress(process).text)  # fmt: skip
+                                         Progress(boot, process).text)  # fmt: skip
     if status == Status.DIED:
         print(f"linux: the emulator ended; its logs are in {boot.folder}/", file=sys.stderr)
     if name in HINTS:
@@ -142,11 +166,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
-    try:
-        sys.exit(main())
-    except HarnessError as error:
-        print(f"linux: {error}", file=sys.stderr)
-        sys.exit(Status.NOT_STARTED)
-    except KeyboardInterrupt:
-        sys.exit(Status.INTERRUPTED)
+    run_tool("linux", main)

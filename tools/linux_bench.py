@@ -18,13 +18,12 @@ import os
 import pathlib
 import re
 import subprocess
-import sys
 
 import bench
 import start
 from harness import bochs, debian, linux, session
 from harness.boot import BUILD, Boot, Guest
-from harness.errors import HarnessError, Status
+from harness.errors import HarnessError, Status, run_tool
 
 VERSION = "2.7"  # of Bochs
 STOPS = 1_000_000  # more than a boot has
@@ -228,8 +227,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main())
-    except HarnessError as error:
-        print(f"bench-linux: {error}", file=sys.stderr)
-        sys.exit(Status.NOT_STARTED)
+    run_tool("bench-linux", main)

@@ -17,7 +17,7 @@ import sys
 
 from harness import debian, session
 from harness.boot import BUILD, ROOT, Boot
-from harness.errors import HarnessError, Status
+from harness.errors import HarnessError, Status, run_tool
 
 TIMEOUT = 3000.0  # seconds of the emulator's CPU time
 
@@ -72,10 +72,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main())
-    except HarnessError as error:
-        print(f"linux: {error}", file=sys.stderr)
-        sys.exit(Status.NOT_STARTED)
-    except KeyboardInterrupt:
-        sys.exit(Status.INTERRUPTED)
+    run_tool("linux", main)

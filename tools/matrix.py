@@ -15,13 +15,11 @@ counts the instructions since power-on, which include the firmware's and the hyp
 """
 
 import os
-import signal
 import subprocess
-import sys
 
 from harness import debian, session
 from harness.boot import BUILD, ROOT, Boot
-from harness.errors import HarnessError, Status
+from harness.errors import HarnessError, Status, run_tool
 
 # The release and metapackage that name a kernel.
 KERNELS = {
@@ -33,6 +31,9 @@ KERNELS = {
 ENTRIES = {"bzimage": ("vmlinuz", ()), "pvh": ("vmlinux", ("entry=pvh",)),
            "64": ("vmlinux", ("entry=64",))}  # fmt: skip
 METHODS = {"bochs": "optrom", "nested": "kernel"}
+# The most that a boot may take in the machine's own time, in seconds: three times what the slowest
+# kernel takes, which decompresses itself for two minutes.
+MACHINE_TIME = 360
 # Further parameters of the kernel. QEMU hides from its guests that the TSC is invariant, so that
 # they could be moved to another computer, and Linux then prefers the PM timer.
 WORDS = {"bochs": "", "nested": " wanted_clock=acpi_pm"}
@@ -54,7 +55,9 @@ def fetch(kernel: str) -> str:
     if not folder.is_dir():
         if env("NO_DEPS"):
             raise HarnessError(f"{folder} is not there, and NO_DEPS forbids to download it")
-        subprocess.run([ROOT / "tools/linux/fetch.sh", folder, *KERNELS[kernel]], check=True)
+        command = [ROOT / "tools/linux/fetch.sh", folder, *KERNELS[kernel]]
+        if subprocess.run(command, check=False).returncode:
+            raise HarnessError(f"{kernel}: the kernel cannot be downloaded")
     return (folder / "package").read_text().split("Version: ")[1].strip()
 
 
@@ -68,7 +71,7 @@ def boot(kernel: str, entry: str, vcpus: int, machine: str) -> session.Run:
         name=f"matrix/{machine}{env('BOCHS', '')}-{kernel}-{entry}-{vcpus}", machine=machine,
         method=METHODS[machine], guests=guests, mem=debian.machine_memory(debian.MEM, guests),
         smp=1 if nested else vcpus, ips=0 if nested else debian.IPS,
-        timeout=float(env("TIMEOUT") or 900),
+        machine_time=0 if nested else MACHINE_TIME, timeout=float(env("TIMEOUT") or 900),
     ))  # fmt: skip
 
 
@@ -108,11 +111,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
-    try:
-        sys.exit(main())
-    except (HarnessError, subprocess.CalledProcessError) as error:
-        print(f"linux-matrix: {error}", file=sys.stderr)
-        sys.exit(Status.NOT_STARTED)
-    except KeyboardInterrupt:
-        sys.exit(Status.INTERRUPTED)
+    run_tool("linux-matrix", main)

@@ -13,8 +13,8 @@ TSAN_SRC   := $(filter $(PURE) tests/%,$(TSAN_SRC))
 SECURE_SRC := $(wildcard ept/secure*.c) lib/host_tlb.c tests/unit/support.c \
               tests/unit/ept/test_secure_threads.c
 
-PCI_SRC := $(addprefix dev/,pci.c pci_host.c pci_interrupts.c) mmio/bus.c mmio/bus_change.c \
-           lib/host_tlb.c tests/unit/support.c
+PCI_SRC := $(addprefix dev/,pci.c pci_function.c pci_host.c pci_interrupts.c) mmio/bus.c \
+           mmio/bus_change.c lib/host_tlb.c tests/unit/support.c
 
 .PHONY: tsan model
 # The MMU, the secure side, a disk of several vCPUs, the switch, and the PCI bus.
@@ -24,7 +24,7 @@ tsan: $(addprefix $(B)/tsan/,threads mirror secure disk switch pci) ## what CPUs
 $(B)/tsan/threads: $(TSAN_SRC)
 $(B)/tsan/mirror: $(TSAN_SRC:%/test_mmu_threads.c=%/test_mmu_mirror_threads.c)
 $(B)/tsan/secure: $(SECURE_SRC)
-# A lock orders all changes of the bus, and nobody looks anything up there: its fences do not matter.
+# A lock orders all changes of the bus, and nobody looks anything up: its fences do not matter.
 $(B)/tsan/pci: TSAN_FLAGS += -Wno-tsan
 $(B)/tsan/pci: $(PCI_SRC) tests/unit/dev/test_pci_threads.c
 $(B)/tsan/switch: dev/switch.c lib/host_tlb.c tests/unit/support.c \
@@ -33,11 +33,11 @@ $(B)/tsan/%: $(HEADERS) $(wildcard tests/unit/*.h tests/unit/*/*.h)
 	@mkdir -p $(@D)
 	$(Q)$(HOSTCC) $(TSAN_FLAGS) -fsanitize=thread $(filter %.c,$^) -lcmocka -lpthread -o $@
 
-# vm/disk.c and vm/dma.c are part of the test. ThreadSanitizer does not know fences, but those of a
-# queue order accesses to guest memory, which are atomic.
+# vm/virtio_unit.c and vm/dma.c are part of the test. ThreadSanitizer does not know fences, but
+# those of a queue order accesses to guest memory, which are atomic.
 TSAN_DISK := $(addprefix dev/,virtio.c virtio_blk.c virtio_mmio.c virtq.c locked.c ioapic.c) \
              lib/host_tlb.c tests/unit/support.c tests/unit/vm/test_disk_threads.c
-$(B)/tsan/disk: $(TSAN_DISK) vm/disk.c vm/dma.c $(HEADERS) tests/unit/support.h
+$(B)/tsan/disk: $(TSAN_DISK) vm/virtio_unit.c vm/dma.c $(HEADERS) tests/unit/support.h
 	@mkdir -p $(@D)
 	$(Q)$(HOSTCC) $(TSAN_FLAGS) -Wno-tsan -fsanitize=thread $(TSAN_DISK) -lcmocka -lpthread -o $@
 

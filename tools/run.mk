@@ -2,6 +2,8 @@
 # Running and testing the image. Included by the Makefile, after the guest programs.
 
 PYTHON := /usr/bin/python3
+# The release of Debian whose packages are used: this computer's.
+RELEASE = $(shell . /etc/os-release && echo $$VERSION_CODENAME)
 
 # ---- make run ---------------------------------------------------------------------------------
 # The guests: `[name=]path[:word,word...[:args]] ...`. A program NAME gets the words
@@ -61,6 +63,16 @@ linux linux-files: all $(LINUX_FILES) $(NESTED)
 linux: | deps-run ## Debian's Linux in a VM, with its shell in this terminal
 	$(Q)$(PYTHON) tools/linux.py
 
+# A whole Debian, by default of this computer's release.
+.PHONY: debian
+debian: export RELEASE := $(RELEASE)
+debian: all $(B)/optrom.bin $(B)/debian/$(RELEASE)/root.img | deps-run
+debian: ## a whole Debian with systemd in a VM, with its login in this terminal; RELEASE=, VCPUS=
+	$(Q)$(PYTHON) tools/linux.py debian
+
+$(B)/debian/%/root.img:
+	$(Q)tools/debian/image.sh $(@D) $*
+
 # The kernel of Debian 13 in a TD, on any Debian: that of Debian 12 cannot be a TDX guest.
 TDX_KERNEL := $(B)/linux/kernels/trixie-cloud
 TDX_FILES  := $(if $(KERNEL),,$(TDX_KERNEL)) \
@@ -105,7 +117,6 @@ $(B)/linux/busybox:
 
 # Programs that test a machine, in a VM with Linux on four vCPUs: stress-ng of this Debian with its
 # libraries, and the kernel's own tests, built from Debian's source of this kernel.
-RELEASE = $(shell . /etc/os-release && echo $$VERSION_CODENAME)
 .PHONY: linux-stress linux-selftests
 linux-stress linux-selftests: all $(B)/kvm/kernel $(INITRD_FILES) $(B)/optrom.bin
 linux-stress: $(B)/linux/stress-ng/command
@@ -124,6 +135,12 @@ tdx-stress: | deps-run ## stress-ng --verify in a TDX guest; options as for linu
 	$(Q)$(PYTHON) tools/linux_programs.py tdx stress $(B)/linux/stress-ng
 tdx-selftests: | deps-run ## the kernel's selftests of x86 and of tdx-guest in a TDX guest
 	$(Q)$(PYTHON) tools/linux_programs.py tdx selftests $(B)/linux/selftests-tdx
+
+# Kernels that nobody here wrote, which the user has built or unpacked: docs/FOREIGN.md.
+.PHONY: foreign
+foreign: all $(B)/optrom.bin
+foreign: | deps-run ## others' kernels: XV6=DIR MACH=FILE XEN=FILE LK=DIR TBOOT=FILE
+	$(Q)$(PYTHON) tools/foreign.py
 
 # Intel's compliance tests of a TDX guest, from a checkout of LKVS with a module built against the
 # headers of KERNEL.

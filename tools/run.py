@@ -8,12 +8,11 @@ SMP, MEM, GUESTS, GUEST_ARGS, TIMEOUT, NAME. `tools/run.py --help` says what eac
 
 import argparse
 import os
-import signal
 import sys
 
 from harness import host, session
 from harness.boot import MACHINES, METHODS, Boot, parse_guests
-from harness.errors import HarnessError, Status
+from harness.errors import Status, run_tool
 
 COMPLAINTS_SHOWN = 8
 
@@ -72,13 +71,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    # Treat SIGTERM like ^C, so that the emulator does not outlive this process.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
-    try:
-        sys.exit(main())
-    except HarnessError as error:
-        print(f"run: {error}", file=sys.stderr)
-        sys.exit(Status.NOT_STARTED)
-    except KeyboardInterrupt:
-        print("run: interrupted", file=sys.stderr)
-        sys.exit(Status.INTERRUPTED)
+    run_tool("run", main)

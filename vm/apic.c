@@ -6,6 +6,7 @@
 #include "vm/clock.h"
 #include "vm/exits.h"
 #include "vm/ipi.h"
+#include "vm/legacy.h"
 #include "vm/vm.h"
 
 static uint64_t apic_now(void *context)
@@ -47,6 +48,11 @@ static void apic_reachable(void *context)
         ioapic_send_again(&vm->ioapic);
 }
 
+static void apic_lint0(void *context)
+{
+    vcpu_look_at_pic(context);
+}
+
 static const struct lapic_host apic_host = {
     .now = apic_now,
     .interrupt = apic_interrupt,
@@ -55,6 +61,7 @@ static const struct lapic_host apic_host = {
     .send = apic_send,
     .end_level = apic_end_level,
     .reachable = apic_reachable,
+    .lint0 = apic_lint0,
 };
 
 /* All vCPUs of a VM share one MMIO page on the bus. An access goes to the APIC of the vCPU that
@@ -84,4 +91,6 @@ const struct bus_ops apic_window_ops = {
 void interrupts_setup(struct vcpu *vcpu)
 {
     lapic_init(&vcpu->lapic, vcpu->index, &apic_host, vcpu);
+    if (vcpu->vm->words.legacy && !vcpu->index)
+        legacy_wire(&vcpu->lapic);
 }

@@ -62,6 +62,7 @@ void vcpu_delay(struct vcpu *vcpu, const struct event *event, uint64_t ticks)
 {
     uint64_t now = rdtsc();
     vcpu->delayed = *event;
-    vcpu->delayed_until = ticks < ~now ? now + ticks : ~0ull;
+    vcpu->inject_at = ticks < ~now ? now + ticks : ~0ull;
+    vcpu_set_delayed(vcpu);
     clock_arm(vcpu, now);
 }

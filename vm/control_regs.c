@@ -136,10 +136,11 @@ static enum control_effect mov_to_control_reg(struct vcpu *vcpu, const struct co
     }
 }
 
-/* A TD sees CR4.MCE as 1 all the time. */
+/* A TD sees CR4.MCE as 1 all the time, and a guest with `legacy` can set it. */
 static uint64_t cr4_offered(const struct vcpu *vcpu)
 {
-    return features_cr4() | (unlikely(vcpu->td) ? TDX_CR4_FIXED : 0);
+    return features_cr4() | (unlikely(vcpu->td) ? TDX_CR4_FIXED : 0) |
+           (unlikely(vcpu->vm->words.legacy) ? CR4_MCE : 0);
 }
 
 static struct control_rules rules_of(struct vcpu *vcpu)

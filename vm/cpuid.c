@@ -10,6 +10,10 @@
 #include "lib/log.h"
 #include "vmx/vmcs.h"
 
+#define CPUID_MCE  (1u << 7)
+#define CPUID_MTRR (1u << 12)
+#define CPUID_MCA  (1u << 14)
+
 void cpuid_init(void)
 {
     const struct feature_host host = {.cpuid = cpuid,
@@ -28,7 +32,10 @@ static struct cpuid cpuid_of_vm(const void *context, uint32_t leaf, uint32_t sub
                                       .tsc_hz = tsc_khz() * 1000,
                                       .shared = (uint32_t)vm->words.shared,
                                       .execute_only = (uint32_t)vm->words.execute_only};
-    return features_cpuid(&common, leaf, subleaf);
+    struct cpuid r = features_cpuid(&common, leaf, subleaf);
+    if (leaf == 1 && vm->words.legacy)
+        r.edx |= CPUID_MCE | CPUID_MTRR | CPUID_MCA; /* vm/legacy_msr.h */
+    return r;
 }
 
 void cpuid_setup(struct vm *vm)
@@ -65,7 +72,7 @@ static ALWAYS_INLINE void cpuid_answer(struct vcpu *vcpu, const struct cpuid *r)
     vmx_skip(&vcpu->vmx, REASON_CPUID);
 }
 
-/* The answer of a subleaf behind the last one of the leaf whose first entry this is: zeros, except
+/* The answer of a subleaf after the last one of the leaf whose first entry this is: zeros, except
  * that the topology returns the number that was asked for and the vCPU's ID, as its last level
  * does. */
 static ALWAYS_INLINE void cpuid_answer_no_subleaf(struct vcpu *vcpu,

@@ -45,7 +45,7 @@ struct cpuid_entry {
 struct cpuid_table {
     struct cpuid_entry entries[CPUID_ENTRIES]; /* by leaf, then by subleaf; first, leaf 0 */
     unsigned count;
-    unsigned left_out;   /* number of entries that did not fit: the leaves and subleaves behind the
+    unsigned left_out;   /* number of entries that did not fit: the leaves and subleaves after the
                           * last ones that did are not there */
     unsigned highest;    /* index of the first entry of the highest basic leaf */
     uint8_t places[256]; /* index of a leaf's first entry, or 0 */

@@ -21,6 +21,14 @@ static unsigned chosen;     /* number of the VM that somebody at the console has
 static uint8_t escape = INPUT_KEY_NONE;
 static bool escaped; /* the last byte was the escape key */
 
+/* What has been typed of a size, as numbers: none, or the columns, or also the rows. */
+static struct {
+    unsigned numbers;
+    uint16_t number[2];
+} typed;
+
+static uint32_t window; /* columns, and in the higher half rows; read without the lock */
+
 static void input_set_due(uint64_t due)
 {
     __atomic_store_n(&input_due, due, __ATOMIC_RELAXED);
@@ -88,6 +96,12 @@ int input_take(void *ring)
     return byte;
 }
 
+bool input_waits(const struct input *input)
+{
+    return __atomic_load_n(&input->taken, __ATOMIC_RELAXED) !=
+           __atomic_load_n(&input->put, __ATOMIC_ACQUIRE);
+}
+
 static bool input_has_room(const struct input *input)
 {
     return input->put - __atomic_load_n(&input->taken, __ATOMIC_ACQUIRE) < INPUT_RING;
@@ -124,7 +138,8 @@ static void input_list(void)
 {
     transcript_line(
         transcript_console(),
-        "# console: after ^%c, 1 to 9 or n turns to a VM, x ends the machine, ^%c is ^%c",
+        "# console: after ^%c, 1 to 9 or n turns to a VM, x ends the machine, w80x24 and Return "
+        "says how large the window is, ^%c is ^%c",
         escape + '@', escape + '@', escape + '@');
     for (const struct input *input = first; input; input = input->next)
         transcript_line(transcript_console(), "# console: VM %u %s%s", input->number, input->name,
@@ -137,6 +152,46 @@ static void input_choose(struct input *input)
     transcript_show(input->number);
 }
 
+struct input_window input_window(void)
+{
+    uint32_t now = __atomic_load_n(&window, __ATOMIC_RELAXED);
+    return (struct input_window){(uint16_t)now, (uint16_t)(now >> 16)};
+}
+
+static void input_resize(uint16_t columns, uint16_t rows)
+{
+    __atomic_store_n(&window, columns | (uint32_t)rows << 16, __ATOMIC_RELAXED);
+    for (const struct input *input = first; input; input = input->next)
+        input->ready(input->context);
+}
+
+static void input_begin_size(void)
+{
+    typed.numbers = 1;
+    typed.number[0] = 0;
+}
+
+/* Takes a byte of the window's size, `80x24` and Return. Anything else ends the command. */
+static void input_take_size(uint8_t byte)
+{
+    uint16_t *number = &typed.number[typed.numbers - 1];
+    bool whole = typed.numbers == 2 && typed.number[0] && typed.number[1];
+    if (byte >= '0' && byte <= '9' && *number < 1000) {
+        *number = (uint16_t)(*number * 10 + (byte - '0'));
+        return;
+    }
+    if (byte == 'x' && typed.numbers == 1) {
+        typed.number[typed.numbers++] = 0;
+        return;
+    }
+    typed.numbers = 0;
+    if (whole && (byte == '\r' || byte == '\n'))
+        input_resize(typed.number[0], typed.number[1]);
+    else
+        transcript_line(transcript_console(),
+                        "# console: w takes the size of the window, as in w80x24, and Return");
+}
+
 /* Obeys the key that follows the escape key. */
 static void input_command(uint8_t key)
 {
@@ -145,6 +200,8 @@ static void input_command(uint8_t key)
         machine_exit(EXIT_STOPPED);
     else if (key == 'n')
         input_choose(input_focus()->next ? input_focus()->next : first);
+    else if (key == 'w')
+        input_begin_size();
     else if (key >= '1' && key <= '9' && numbered)
         input_choose(numbered);
     else
@@ -154,6 +211,10 @@ static void input_command(uint8_t key)
 /* Returns true if the byte was a part of a command. */
 static bool input_escapes(uint8_t byte)
 {
+    if (typed.numbers) {
+        input_take_size(byte);
+        return true;
+    }
     bool was_escaped = escaped;
     escaped = !escaped && byte == escape && escape != INPUT_KEY_NONE;
     if (was_escaped && byte != escape)

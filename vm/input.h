@@ -6,16 +6,20 @@
  *   1 to 9   gives the VM with this number the focus
  *   n        gives it to the next VM
  *   x        ends the machine
+ *   wCxR     and Return: the window has C columns and R rows; both are numbers up to 9999
  *   the key  is passed to the VM
  *
  * Any other key lists the VMs that take input. The VM with the focus also has the console: its
  * transcript becomes the current one (vm/transcript.h). While nobody has chosen a VM, the focus is
  * on the VM with the lowest number, and so it is after the VM with the focus has ended.
  *
- * Each attached VM has a ring of bytes, from which its UART reads. While the ring is full, bytes
- * stay in the port, but only while the VM reads: if a VM has neither taken a ring's worth of bytes
- * nor emptied the ring for a second, further bytes for it are dropped. So the escape key always
- * works, and a VM that reads slowly loses nothing.
+ * The size of the window is for all VMs, because they share it. A terminal that knows its size can
+ * tell it in this way, and so can a person at one that does not.
+ *
+ * Each attached VM has a ring of bytes, from which its UART or virtio console reads. While the
+ * ring is full, bytes stay in the port, but only while the VM reads: if a VM has neither taken a
+ * ring's worth of bytes nor emptied the ring for a second, further bytes for it are dropped. So
+ * the escape key always works, and a VM that reads slowly loses nothing.
  *
  * The port is polled every 10 ms, and every millisecond while bytes arrive; it is not polled while
  * no VM is attached. The pCPU that first looks at its clock after a poll is due polls the port; a
@@ -36,7 +40,7 @@
 struct input {
     uint8_t bytes[INPUT_RING];
     uint32_t put, taken; /* counts of bytes; input_poll() writes `put`, input_take() `taken` */
-    void (*ready)(void *context); /* called when the ring has got bytes; NULL: not attached */
+    void (*ready)(void *context); /* see input_attach(); NULL: not attached */
     void *context;
     unsigned number; /* of the VM */
     const char *name;
@@ -53,7 +57,8 @@ extern uint64_t input_due;
 void input_set_escape(uint8_t key);
 
 /* Attaches the input of the VM `number`. From then on `ready` is called, on any CPU and with the
- * multiplexer's lock held, when the ring has got bytes. `name` is not copied. */
+ * multiplexer's lock held, when the ring has got bytes or the window has got another size. `name`
+ * is not copied. */
 void input_attach(struct input *input, unsigned number, const char *name,
                   void (*ready)(void *context), void *context);
 
@@ -64,6 +69,15 @@ void input_detach(struct input *input);
 /* Removes a byte from the ring of a `struct input` and returns it, or returns -1 if the ring is
  * empty. The caller serialises the calls for one ring. */
 int input_take(void *input);
+
+/* Returns true if there are bytes in the ring of an attached input. */
+bool input_waits(const struct input *input);
+
+/* The size of the window, or zeros while nobody has told it. */
+struct input_window {
+    uint16_t columns, rows;
+};
+struct input_window input_window(void);
 
 /* Polls the port if a poll is due at the TSC value `now`. Any CPU may call this. Does not return if
  * the machine is to end. */

@@ -148,10 +148,11 @@ void io_string(struct vcpu *vcpu, uint64_t qualification)
 {
     static const uint64_t masks[] = {0xffff, 0xffffffff, ~0ull, ~0ull};
     if (!(vmx.msrs.basic & BASIC_INS_OUTS_INFO)) {
-        vcpu_end(vcpu, VM_ENDED_UNSUPPORTED_INSTRUCTION,
-                 "INS or OUTS at RIP %#lx: this CPU does not say which segment and address size it "
-                 "has (IA32_VMX_BASIC bit 54); on this CPU, a guest has to use IN and OUT",
-                 cpu_reg(&vcpu->vmx.regs, REG_RIP));
+        vcpu_end(
+            vcpu, VM_ENDED_UNSUPPORTED_INSTRUCTION,
+            "INS or OUTS at RIP %#lx: this CPU does not report which segment and address size it "
+            "has (IA32_VMX_BASIC bit 54); on this CPU, a guest has to use IN and OUT",
+            cpu_reg(&vcpu->vmx.regs, REG_RIP));
         return;
     }
     uint64_t info = vmx_exit_info(&vcpu->vmx.exit);

@@ -77,6 +77,17 @@ static void ipi_post_rare(struct vcpu *to)
     ipi_alert(to);
 }
 
+static void ipi_post_legacy(struct vcpu *to, uint32_t bits)
+{
+    __atomic_fetch_or(&to->mailbox.pic, bits, __ATOMIC_SEQ_CST);
+    ipi_post_rare(to);
+}
+
+void ipi_send_legacy(struct vm *vm, uint32_t bits)
+{
+    ipi_post_legacy(vm->vcpus[0], bits);
+}
+
 /* Level-triggered vectors have a set of their own, because the same vector can be sent
  * edge-triggered before the receiver has taken it. */
 static void ipi_post_level(struct vcpu *to, uint8_t vector)
@@ -104,7 +115,9 @@ bool ipi_send_from_device(void *context, const struct lapic_message *message, bo
         struct vcpu *to = vm->vcpus[i];
         if (!lapic_addressed(&to->lapic, message) || !lapic_accepts(&to->lapic))
             continue;
-        if (level && message->mode <= LAPIC_LOWEST)
+        if (message->mode == LAPIC_EXTINT)
+            ipi_post_legacy(to, MAIL_EXTINT);
+        else if (level && message->mode <= LAPIC_LOWEST)
             ipi_post_level(to, message->vector);
         else
             ipi_post(to, message);
@@ -125,6 +138,15 @@ static bool ipi_tell_of_frames(struct vcpu *to)
     return startup_is_active(&to->mailbox.startup);
 }
 
+/* Sets *message to the message that the network device will send for the frames. Returns false if
+ * it will send none. */
+static bool frames_message(const struct vm *vm, struct lapic_message *message)
+{
+    const struct virtio *device = vm->net ? &vm->net->device.virtio : NULL;
+    return device && device->would_send ? device->would_send(device, 0, message)
+                                        : ioapic_message(&vm->ioapic, LINE_NET, message);
+}
+
 /* The vCPU that gets the device's interrupt is told, because it has to leave its guest in any case.
  * If there is none, the first active vCPU is told, and if no vCPU is active, the first one that
  * starts looks. */
@@ -132,7 +154,7 @@ void ipi_send_frames(void *context)
 {
     struct vm *vm = context;
     struct lapic_message message;
-    bool told = false, interrupts = ioapic_message(&vm->ioapic, LINE_NET, &message);
+    bool told = false, interrupts = frames_message(vm, &message);
     for (unsigned i = 0; interrupts && i < vm->vcpu_count && !told; i++)
         told = startup_is_active(&vm->vcpus[i]->mailbox.startup) &&
                lapic_addressed(&vm->vcpus[i]->lapic, &message) && ipi_tell_of_frames(vm->vcpus[i]);
@@ -162,6 +184,7 @@ static NOINLINE void ipi_receive_rare(struct vcpu *vcpu)
     for (unsigned i = 0; i < ARRAY_SIZE(mail->levels); i++)
         for (uint64_t set = mailbox_take(&mail->levels[i]); set; set &= set - 1)
             lapic_accept_level(&vcpu->lapic, (uint8_t)(64 * i + (unsigned)__builtin_ctzll(set)));
+    vcpu_receive_legacy(vcpu, __atomic_exchange_n(&mail->pic, 0, __ATOMIC_SEQ_CST));
 }
 
 /* The vCPU leaves its pCPU for an INIT. Its chores are the VM's, so another vCPU does them, and the
@@ -222,8 +245,9 @@ void ipi_start(struct vcpu *vcpu)
     vcpu->unfinished = false;
     init_state(&vcpu->vmx.regs, &vcpu->extra, cpuid_signature(), (uint8_t)vector, vmwrite);
     vcpu->vmx.pending = (struct event_pending){0};
-    vcpu->external.valid = false;
-    vcpu->delayed_until = TIME_NEVER;
+    vcpu->external.valid = vcpu->from_pic = vcpu->extint = false;
+    vcpu->inject_at = TIME_NEVER;
+    vcpu_set_delayed(vcpu);
     lapic_reset(&vcpu->lapic);
     vcpu->mmio.breakpoints = (struct breakpoints){0};
     cpuid_update(vcpu);

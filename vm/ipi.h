@@ -18,17 +18,21 @@ struct vm;
 /* Sends the message of the sender's ICR to all other vCPUs that it addresses. */
 void ipi_send(struct vcpu *from, const struct lapic_message *message);
 
-/* Sends a fixed or lowest-priority message of an I/O APIC to the vCPUs of a `struct vm` that it
- * addresses. If `level` is set, their APICs will broadcast the EOI. Any CPU may call this. Returns
- * true if at least one vCPU accepts the message. */
+/* Sends a fixed, lowest-priority or ExtINT message of an I/O APIC to the vCPUs of a `struct vm`
+ * that it addresses. If `level` is set, their APICs will broadcast the EOI. Any CPU may call this.
+ * Returns true if at least one vCPU accepts the message. */
 bool ipi_send_from_device(void *vm, const struct lapic_message *message, bool level);
 
 /* Makes one of the VM's vCPUs do the VM's pending work (chores, see vmx/attention.h): the first one
  * that receives the offer, also if it sleeps. Any CPU may call this. */
 void ipi_offer_chores(struct vm *vm);
 
-/* Tells a vCPU of a `struct vm` that frames wait for the VM's network device. Any CPU may call this
- * while the VM exists. */
+/* Tells the VM's first vCPU that the output of the 8259 has changed, or when the PIT's rises next,
+ * with MAIL_ bits that say more, or 0. Any CPU may call this. */
+void ipi_send_legacy(struct vm *vm, uint32_t bits);
+
+/* Tells a vCPU of a `struct vm` that frames wait for the VM's network device, or bytes for its
+ * console. Any CPU may call this while the VM exists. */
 void ipi_send_frames(void *vm);
 
 /* Takes the messages from the mailbox of the vCPU that runs on this pCPU. If an INIT is among them,

@@ -4,6 +4,7 @@
  *
  *   0x0000_0000  640 KiB   RAM
  *   0x000a_0000  128 KiB   hole: a PC's video memory; reads all ones
+ *     0x000b_8000  32 KiB    text of a VGA adapter, with `legacy`: RAM, or a device with `vga`
  *   0x000c_0000  256 KiB   a PC's BIOS area: RAM that the memory map reserves
  *     0x000e_0000  4 KiB     ACPI tables (launch/firmware.h)
  *   0x0010_0000  …         RAM, up to 3 GiB in all
@@ -15,6 +16,8 @@
  *     0xfe00_1000  4 KiB     test device B
  *     0xfe20_0000  4 KiB     virtio-mmio registers, for each disk (vm/disk.h), with `pc`
  *     0xfe20_8000  4 KiB     virtio-mmio registers of the network device, with `net`
+ *     0xfe20_9000  4 KiB     … of the console, with `console=virtio`
+ *     0xfe20_a000  4 KiB     … of the entropy device, with `rng`
  *     0xfec0_0000  4 KiB     I/O APIC, with `pc`
  *     0xfee0_0000  4 KiB     local APIC, in xAPIC mode
  *     0xffff_0000  64 KiB    boot shim of a TD, with `tdx` (guest/shim/interface.h)
@@ -34,6 +37,7 @@
 #define GUEST_BIOS       0xc0000ull
 #define GUEST_RESET      0xffff0ull /* F000:FFF0, a PC's reset vector in real mode */
 #define GUEST_FIRMWARE   0xe0000ull /* in the BIOS area, where guests look for the RSDP */
+#define GUEST_MP         0xf0000ull /* in the BIOS area, with `legacy` (launch/bios.h) */
 #define GUEST_MIDDLE     0x100000ull
 #define GUEST_MIDDLE_END 0xc0000000ull
 #define GUEST_HIGH       0x100000000ull
@@ -43,6 +47,8 @@
 #define GUEST_BARS_SIZE  0x1bf00000ull
 #define GUEST_VIRTIO     0xfe200000ull
 #define GUEST_VIRTIO_NET 0xfe208000ull
+#define GUEST_VIRTIO_HVC 0xfe209000ull
+#define GUEST_VIRTIO_RNG 0xfe20a000ull
 #define GUEST_IOAPIC     0xfec00000ull
 #define GUEST_LAPIC      0xfee00000ull
 #define GUEST_SHIM       0xffff0000ull /* up to 4 GiB, where the vCPUs of a TD start */
@@ -58,10 +64,16 @@
 #define GUEST_RAM_PIECES 3
 
 /* Pins of the I/O APIC. The first 16 have the numbers of a PC's IRQs. */
-#define LINE_UART   4
-#define LINE_NET    10
-#define LINE_VIRTIO 16 /* of the first disk */
-#define LINE_PCI    16 /* of the first PCI device; they share 8 pins */
+#define LINE_PIC      0 /* the output of the 8259s, with `legacy` */
+#define LINE_KEYBOARD 1 /* with `legacy`, as the mouse's */
+#define LINE_PIT      2 /* IRQ 0 of the PIT, with `legacy` */
+#define LINE_UART     4
+#define LINE_RNG      9
+#define LINE_NET      10
+#define LINE_HVC      11
+#define LINE_MOUSE    12
+#define LINE_VIRTIO   16 /* of the first disk */
+#define LINE_PCI      16 /* of the first PCI device; they share 8 pins */
 
 #define VCPUS_MAX 16u /* limited by the firmware page and by the #VE slot */
 
@@ -69,6 +81,7 @@
  * HC_SLOT_ADD. */
 #define GUEST_RAM_SLOT      0x2000
 #define GUEST_FIRMWARE_SLOT 0x2008
+#define GUEST_VGA_SLOT      0x200c /* with `legacy`, without `vga` */
 #define GUEST_VE_SLOT       0x2010
 #define GUEST_SHIM_SLOT     0x2018 /* in a TD */
 

@@ -16,7 +16,8 @@
 #define MSR_BIOS_SIGN_ID  0x8b
 #define MSR_DEBUGCTL      0x1d9
 #define MSR_TSC_DEADLINE  0x6e0
-#define APIC_BASE_BSP     BIT(8)       /* bootstrap processor */
+#define APIC_BASE_BSP     BIT(8) /* bootstrap processor */
+#define APIC_BASE_PAGE    BITS(51, 12)
 #define APIC_BASE_MODE    BITS(11, 10) /* can be changed; the other bits are fixed */
 #define MISC_ENABLE_GUEST BIT(0)       /* fast strings */
 
@@ -49,6 +50,7 @@ void msr_setup(struct vcpu *vcpu)
             pass_msr(vcpu, f->msrs[j]);
     }
     vmwrite(VMCS_TSC_OFFSET, 0);
+    legacy_msrs_init(&vcpu->legacy_msrs, vmx.maxphyaddr);
 }
 
 /* ---- The TSC --------------------------------------------------------------------------------- */
@@ -121,7 +123,11 @@ static COLD void msr_refuse_read(struct vcpu *vcpu, uint32_t msr)
 /* An MSR that exists refuses some values. */
 static COLD void msr_refuse_write(struct vcpu *vcpu, uint32_t msr, uint64_t value)
 {
-    access_refuse(vcpu, "WRMSR of %#lx to MSR %#x", value, msr);
+    if (msr == MSR_APIC_BASE && (value ^ apic_base(vcpu)) & APIC_BASE_PAGE)
+        access_refuse(vcpu, "WRMSR of %#lx to MSR %#x, whose page cannot be moved from %#llx,",
+                      value, msr, GUEST_LAPIC);
+    else
+        access_refuse(vcpu, "WRMSR of %#lx to MSR %#x", value, msr);
 }
 
 static void finish_rdmsr(struct vcpu *vcpu, uint64_t value)
@@ -150,6 +156,7 @@ static ALWAYS_INLINE bool msr_get_quickly(struct vcpu *vcpu, uint32_t msr, uint6
 bool msr_read(struct vcpu *vcpu, uint32_t msr, uint64_t *value)
 {
     return msr_get_quickly(vcpu, msr, value) || lapic_msr_read(&vcpu->lapic, msr, value) ||
+           (vcpu->vm->words.legacy && legacy_msr_read(&vcpu->legacy_msrs, msr, value)) ||
            fixed_value(msr, value);
 }
 
@@ -166,6 +173,8 @@ static ALWAYS_INLINE bool msr_set(struct vcpu *vcpu, uint32_t msr, uint64_t valu
         return lapic_msr_write(&vcpu->lapic, msr, value) ||
                (msr == MSR_APIC_BASE && set_apic_base(vcpu, value)) ||
                (msr == MSR_EFER && vcpu_set_efer(vcpu, value)) ||
+               (vcpu->vm->words.legacy &&
+                legacy_msr_write(&vcpu->legacy_msrs, vmx.maxphyaddr, msr, value)) ||
                (fixed_value(msr, &fixed) && value == fixed);
     return true;
 }

@@ -1,14 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 #include "vm/net.h"
 
-#include "arch/x86/unprivileged.h"
 #include "lib/string.h"
-#include "vm/dma.h"
 #include "vm/ipi.h"
-#include "vm/pcpu.h"
 #include "vm/vm.h"
-
-#define REST 4 /* time without receiving after a piece, in units of the piece's time */
 
 static struct net_switch net_switch;
 
@@ -23,23 +18,9 @@ static void set_mac(uint8_t mac[MAC_SIZE], unsigned number)
 void net_connect(struct net *net, struct vm *vm)
 {
     struct virtio_net *device = &net->device;
-    device->virtio.dma = vm_dma(vm);
-    device->virtio.busy = pcpu_has_chores;
+    unit_connect(&net->unit, vm, &device->virtio);
     device->port.owner = &net_switch;
     device->port.wake = ipi_send_frames;
     device->port.context = vm;
     set_mac(device->port.mac, vm->number);
-    net->mmio.virtio = &device->virtio;
-}
-
-void net_receive(struct vcpu *vcpu)
-{
-    struct net *net = vcpu->vm->net;
-    uint64_t start = rdtsc();
-    spin_lock(&net->locked.lock);
-    bool more = virtio_net_receive(&net->device);
-    spin_unlock(&net->locked.lock);
-    uint64_t end = rdtsc();
-    vcpu->frames_from = end + REST * (end - start);
-    vcpu->frames_at = more ? vcpu->frames_from : TIME_NEVER;
 }

@@ -164,8 +164,7 @@ void pcpus_start(void)
     for (unsigned i = 1; i < cpu_count; i++) {
         cpu_give_work(i, pcpu_start);
         if (!cpu_wait_work(i, START_MS))
-            log_error("CPU %u does not come back from entering VMX operation; it runs no guests",
-                      i);
+            log_error("CPU %u does not return from entering VMX operation; it runs no guests", i);
     }
     if (cpu_count > 1)
         log_info("cpus: %u of %u run guests", pcpus_count(), cpu_count);

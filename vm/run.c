@@ -10,6 +10,7 @@
 #include "vm/exits.h"
 #include "vm/input.h"
 #include "vm/ipi.h"
+#include "vm/legacy_timer.h"
 #include "vm/pcpu.h"
 #include "vm/sched.h"
 #include "vm/sleep.h"
@@ -25,12 +26,15 @@
 #define LOOK_AT_CLOCK (ATTENTION_TIMER | ATTENTION_KICK | ATTENTION_MAIL)
 #define LEAVE_PCPU    (ATTENTION_ENDED | ATTENTION_STOP | ATTENTION_HALTED | ATTENTION_SHUTDOWN)
 
-static void deliver_delayed(struct vcpu *vcpu, uint64_t now)
+static COLD void deliver_delayed(struct vcpu *vcpu, uint64_t now)
 {
-    if (now >= vcpu->delayed_until) {
-        vcpu->delayed_until = TIME_NEVER;
+    if (now >= vcpu->inject_at) {
+        vcpu->inject_at = TIME_NEVER;
         vcpu_pend(vcpu, &vcpu->delayed);
     }
+    if (now >= vcpu->pit_at)
+        legacy_timer_look(vcpu);
+    vcpu_set_delayed(vcpu);
 }
 
 static const char *what_it_does(struct vcpu *vcpu)
@@ -103,10 +107,11 @@ static void look_at_clock(struct vcpu *vcpu, uint64_t now)
     attention_clear(&vcpu->vmx.attention, ATTENTION_TIMER | ATTENTION_KICK);
     ipi_receive(vcpu);
     if (unlikely(now >= vcpu->frames_at)) {
-        net_receive(vcpu);
-        ipi_receive(vcpu); /* the interrupt of the network device */
+        units_receive(vcpu);
+        ipi_receive(vcpu); /* the interrupts of the devices */
     }
-    deliver_delayed(vcpu, now);
+    if (unlikely(now >= vcpu->delayed_until))
+        deliver_delayed(vcpu, now);
     lapic_tick(&vcpu->lapic);
     recover_large_pages(vcpu, now);
     if (unlikely(now >= READ_ONCE(input_due)))
@@ -215,7 +220,7 @@ static bool run_piece(struct vcpu *vcpu)
         hypercall_go_on(vcpu);
         more = vcpu->unfinished || mmu_has_chores(mmu);
     } else {
-        more = mmu_do_chore(mmu) || devices_go_on(vcpu->vm);
+        more = mmu_do_chore(mmu) || units_go_on(vcpu->vm);
     }
     if (!more)
         attention_clear(requests, ATTENTION_CHORES);

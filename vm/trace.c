@@ -93,11 +93,11 @@ void trace_report(const struct vm *vm)
     }
     if (reader.left)
         transcript_line(vm->console.transcript,
-                        "# %s: %lu of these are missing: events of other VMs took their place",
+                        "# %s: %lu of these are missing: events of other VMs have overwritten them",
                         vm->name, reader.left);
     if (!vm_passed(vm) && !wanted)
         transcript_line(vm->console.transcript,
-                        "# %s: with trace=all on the command line its last events would stand here",
+                        "# %s: trace=all on the command line would print its last events here",
                         vm->name);
     if (vm->chose_trace)
         trace_forget(vm->number);

@@ -186,7 +186,7 @@ void triple_fault_end(struct vcpu *vcpu)
         fault_step_text(&chain.steps[0], first, sizeof(first));
     vcpu_end(vcpu, VM_ENDED_TRIPLE_FAULT, "triple fault at RIP %#lx: %s%s; %s", state.rip,
              chain.count ? "it began with "
-                         : "what began it is not known, because it did not "
+                         : "its cause is not known, because it did not "
                            "happen again",
              chain.count ? first : "", text);
 }

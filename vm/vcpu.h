@@ -17,6 +17,7 @@
 #include "vm/cpuid_table.h"
 #include "vm/features.h"
 #include "vm/ghci.h"
+#include "vm/legacy_msr.h"
 #include "vm/pass.h"
 #include "vm/sched.h"
 #include "vmx/errors.h"
@@ -40,12 +41,20 @@ struct known_port {
 } __attribute__((aligned(64)));
 #define KNOWN_PORTS 16 /* indexed by the low bits of the port, the direction and the size */
 
+/* What the VM's 8259 has sent (vm/legacy.h): its output, which is LINT0 of the first vCPU, has
+ * risen; or the I/O APIC has passed it on by a message with the delivery mode ExtINT. */
+#define MAIL_LINT0  0x1u
+#define MAIL_EXTINT 0x2u
+
 /* What other vCPUs of the VM have sent and this one has not taken yet (vm/ipi.c). */
 struct mailbox {
     uint64_t vectors[4];
     uint64_t levels[4]; /* vectors that are level-triggered */
-    uint32_t rare;    /* not 0 if `levels` or `frames` may not be empty, or the VM offers chores */
-    uint32_t frames;  /* not 0: frames wait for the VM, for net_receive() */
+    /* Not 0 if `levels` or one of the next two may not be empty, if the VM offers chores, or if the
+     * 8259 or the PIT has changed. */
+    uint32_t rare;
+    uint32_t frames;  /* not 0: frames or typed bytes wait for the VM, for units_receive() */
+    uint32_t pic;     /* MAIL_ bits */
     uint32_t startup; /* INIT, start-up IPI and NMI; vm/startup.h */
     uint32_t pcpu;    /* pCPU number + 1 while running, else 0 */
 };
@@ -72,18 +81,23 @@ struct vcpu {
     bool unfinished; /* the last hypercall has to continue, before the guest does, from: */
     struct mmu_change change;
     struct mmu_walk walk;
-    uint64_t tsc_offset; /* the guest's TSC less the host's */
-    uint64_t tsc_adjust; /* IA32_TSC_ADJUST */
+    uint64_t tsc_offset;            /* the guest's TSC less the host's */
+    uint64_t tsc_adjust;            /* IA32_TSC_ADJUST */
+    struct legacy_msrs legacy_msrs; /* with legacy */
 
-    uint64_t budget_left;   /* TSC ticks; valid while no pCPU runs the vCPU */
-    uint64_t budget_end;    /* TSC; valid while a pCPU runs the vCPU */
-    uint64_t slice_end;     /* TSC: the end of the time slice; TIME_NEVER: no vCPU waits */
-    uint64_t next_event;    /* TSC: the first deadline (vm/clock.h) */
-    uint32_t exits_left;    /* exits until the clock is read */
-    struct event external;  /* an interrupt that does not come through the APIC */
-    struct event delayed;   /* HC_INJECT: becomes pending at `delayed_until` */
-    uint64_t delayed_until; /* TSC; TIME_NEVER: there is no such event */
-    uint64_t frames_at;     /* TSC: when the vCPU receives frames; TIME_NEVER: none wait for it */
+    uint64_t budget_left;  /* TSC ticks; valid while no pCPU runs the vCPU */
+    uint64_t budget_end;   /* TSC; valid while a pCPU runs the vCPU */
+    uint64_t slice_end;    /* TSC: the end of the time slice; TIME_NEVER: no vCPU waits */
+    uint64_t next_event;   /* TSC: the first deadline (vm/clock.h) */
+    uint32_t exits_left;   /* exits until the clock is read */
+    struct event external; /* an interrupt that does not come through the APIC */
+    bool from_pic;        /* it comes from the VM's 8259, which knows its vector when it is taken */
+    bool extint;          /* a message with the delivery mode ExtINT asks for it */
+    struct event delayed; /* HC_INJECT: becomes pending at `inject_at` */
+    uint64_t inject_at;   /* TSC; TIME_NEVER: there is no such event */
+    uint64_t pit_at;      /* TSC: when the PIT's output rises (vm/legacy_timer.h), or TIME_NEVER */
+    uint64_t delayed_until; /* TSC: the earlier one of these two */
+    uint64_t frames_at;     /* TSC: when the vCPU receives frames or typed bytes, or TIME_NEVER */
     uint64_t frames_from;   /* TSC: not before this time */
 
     uint64_t exits[REASON_COUNT];
@@ -118,6 +132,19 @@ void vcpu_nmi(struct vcpu *vcpu);
 
 /* Called when the interrupt that the local APIC would deliver may have changed. */
 void vcpu_update_interrupt(struct vcpu *vcpu);
+
+/* Handles mail of the VM's 8259, with MAIL_ bits. Does nothing if the VM has none. */
+void vcpu_receive_legacy(struct vcpu *vcpu, uint32_t bits);
+
+/* Makes the interrupt of the 8259 pending, or removes it, by what its output and LINT0 say. Does
+ * nothing if the VM has no 8259, or while another external interrupt is pending. */
+void vcpu_look_at_pic(struct vcpu *vcpu);
+
+/* Called after `inject_at` or `pit_at` has changed. */
+static inline void vcpu_set_delayed(struct vcpu *vcpu)
+{
+    vcpu->delayed_until = vcpu->pit_at < vcpu->inject_at ? vcpu->pit_at : vcpu->inject_at;
+}
 
 /* Returns the TSC value at which the vCPU's next event is due, which is the delayed event, the APIC
  * timer's, or the arrival of frames, or TIME_NEVER. */

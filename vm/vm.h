@@ -9,7 +9,9 @@
 #pragma once
 
 #include "dev/ioapic.h"
+#include "dev/i8042.h"
 #include "dev/locked.h"
+#include "dev/pic.h"
 #include "dev/pci_test.h"
 #include "dev/pit.h"
 #include "dev/pm_timer.h"
@@ -17,15 +19,18 @@
 #include "dev/rtc.h"
 #include "dev/testdev.h"
 #include "dev/uart.h"
+#include "dev/vga.h"
 #include "lib/compiler.h"
 #include "mmio/bus.h"
 #include "mmu/mmu.h"
 #include "vm/console.h"
 #include "vm/cpuid_table.h"
 #include "vm/disk.h"
+#include "vm/hvc.h"
 #include "vm/input.h"
 #include "vm/layout.h"
 #include "vm/net.h"
+#include "vm/rng.h"
 #include "vm/test_devices.h"
 #include "vm/vcpu.h"
 
@@ -95,14 +100,24 @@ enum measure {
     MEASURE_ON,
 };
 
+/* The device to which goes what a person types for the VM. */
+enum console_word {
+    CONSOLE_UART,
+    CONSOLE_VIRTIO,
+};
+
 /* The words of a module's string. */
 struct vm_words {
     uint64_t testctl;
-    uint64_t pc;    /* a PC's devices: an I/O APIC, and what raises its lines */
-    uint64_t pci;   /* a PCI bus, with which it has the word pc, too */
-    uint64_t net;   /* a network device */
-    uint64_t reset; /* enum reset_action */
-    uint64_t live;  /* its console is shown as it comes */
+    uint64_t pc;      /* a PC's devices: an I/O APIC, and what raises its lines */
+    uint64_t legacy;  /* … and what PCs had before ACPI: 8259, 8254, 8042, VGA; implies `pc` */
+    uint64_t vga;     /* what is written to the VGA's text memory is shown; implies `legacy` */
+    uint64_t pci;     /* a PCI bus, with which it has the word pc, too */
+    uint64_t net;     /* a network device */
+    uint64_t rng;     /* an entropy device */
+    uint64_t reset;   /* enum reset_action */
+    uint64_t live;    /* its console is shown as it comes */
+    uint64_t console; /* enum console_word */
     uint64_t memory;
     uint64_t budget;               /* ms, up to BUDGET_MAX_MS */
     uint64_t expect;               /* enum vm_ending, less one; or EXPECT_ANY */
@@ -129,6 +144,8 @@ enum locked_name {
     LOCKED_RTC,
     LOCKED_PIT,
     LOCKED_RESET,
+    LOCKED_VGA,
+    LOCKED_VGA_TEXT,
     LOCKED_DEVICES,
 };
 
@@ -153,6 +170,9 @@ struct vm {
     struct rtc rtc; /* these with pc */
     struct pm_timer pm_timer;
     struct pit pit;
+    struct pic pic; /* with legacy */
+    struct i8042 i8042;
+    struct vga vga;
     struct power power;
     struct pci_host pci; /* these with pci */
     struct pci_test pci_test[PCI_TEST_FUNCTIONS];
@@ -160,10 +180,14 @@ struct vm {
     /* These too. Of a VM that starts anew, the disks from `disk_count` on are those of before. */
     struct disk *disks[DISKS];
     unsigned disk_count;
-    unsigned device_turn; /* counts pieces of the devices' work, which take turns */
-    struct net *net;      /* with net, else NULL */
-    struct td *td;        /* its state as a TD, else NULL */
-    struct vcpu vcpu;     /* the first vCPU */
+    struct net *net;                         /* with net, else NULL */
+    struct hvc hvc;                          /* with console=virtio */
+    struct rng rng;                          /* with rng */
+    struct virtio_unit *units[VIRTIO_UNITS]; /* of all these that the VM has */
+    unsigned unit_count;
+    unsigned unit_turn; /* counts pieces of the devices' work, which take turns */
+    struct td *td;      /* its state as a TD, else NULL */
+    struct vcpu vcpu;   /* the first vCPU */
     struct vcpu *vcpus[VCPUS_MAX];
     unsigned vcpu_count;
     unsigned active; /* vCPUs that do not wait for a start-up IPI */

@@ -48,6 +48,6 @@ unsigned entry_check_log(const struct entry_check_input *input)
     unsigned count = entry_check(input, entry_log_finding, NULL);
     if (!count)
         log_error("entry check: every rule that can be checked from the VMCS holds; look at the "
-                  "MSR-load area and the page behind the VMCS link pointer");
+                  "MSR-load area and the page to which the VMCS link pointer points");
     return count;
 }

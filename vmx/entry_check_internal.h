@@ -57,7 +57,7 @@ void entry_must_be_1(struct entry_checker *c, uint32_t field, uint64_t mask, con
 /* Checks that the field is a canonical address. */
 void entry_canonical(struct entry_checker *c, uint32_t field, const char *rule);
 /* Checks an address whose bits from the linear-address width up must be equal, which is one bit
- * fewer than in a canonical address: RIP may point behind the last instruction of the lower
+ * fewer than in a canonical address: RIP may point beyond the last instruction of the lower
  * half. */
 void entry_next_to_canonical(struct entry_checker *c, uint32_t field, const char *rule);
 

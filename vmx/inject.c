@@ -25,8 +25,8 @@ void vmx_requeue_event(struct vmx_vcpu *vcpu)
 
 /* Removes the event that the entry delivers from the pending ones. An interrupted delivery or an
  * exception comes first and leaves the others pending; if there were both, the delivered event
- * stands for both. */
-static void event_consume(struct vmx_vcpu *vcpu, const struct event *delivered)
+ * stands for both. The vector of an interrupt is final after this. */
+static void event_consume(struct vmx_vcpu *vcpu, struct event *delivered)
 {
     struct event_pending *p = &vcpu->pending;
     if (p->requeue.valid || p->exception.valid)
@@ -34,7 +34,7 @@ static void event_consume(struct vmx_vcpu *vcpu, const struct event *delivered)
     else if (delivered->type == EVENT_NMI)
         p->nmis--;
     else
-        vmx_interrupt_taken(vcpu);
+        delivered->vector = vmx_interrupt_taken(vcpu);
 }
 
 /* Does the next entry deliver a debug trap for a single step or a breakpoint? An entry that injects
@@ -63,11 +63,11 @@ bool vmx_deliver_event(struct vmx_vcpu *vcpu)
     if (plan.interruptibility != state.interruptibility)
         vmwrite(VMCS_GUEST_INTERRUPTIBILITY, plan.interruptibility);
     if (plan.inject.valid) {
+        event_consume(vcpu, &plan.inject);
         vmwrite(VMCS_ENTRY_INTERRUPTION_INFO, event_encode(&plan.inject));
         if (plan.inject.has_error)
             vmwrite(VMCS_ENTRY_ERROR_CODE, plan.inject.error_code);
         vmwrite(VMCS_ENTRY_INSTRUCTION_LENGTH, plan.inject.length);
-        event_consume(vcpu, &plan.inject);
     }
     bool windows = plan.nmi_window || p->interrupt;
     if (windows || vcpu->windows) {

@@ -172,9 +172,10 @@ static inline bool vmx_deliver(struct vmx_vcpu *vcpu)
     return vmx_deliver_event(vcpu);
 }
 
-/* Called when an entry delivers pending.vector: removes the interrupt from its source, and makes
- * the next one pending if there is one. Supplied by vm/interrupts.c. */
-void vmx_interrupt_taken(struct vmx_vcpu *vcpu);
+/* Called when an entry delivers the pending interrupt: removes it from its source, makes the next
+ * one pending if there is one, and returns the vector, which is pending.vector unless the source
+ * decides only now (an 8259). Supplied by vm/interrupts.c. */
+uint8_t vmx_interrupt_taken(struct vmx_vcpu *vcpu);
 
 /* Raises an exception in the guest, which the next entry delivers, with RF set in its frame if it
  * is a fault. For #PF, the caller also sets CR2. */

@@ -94,7 +94,7 @@ static bool ap_leave_out(const struct cpu *cpu, const char *why)
 static bool ap_start_one(struct cpu *cpu, hpa_t page)
 {
     static const char *const stages[] = {
-        [AP_STAGE_WOKEN] = "gives no sign of life after INIT and two start-up IPIs",
+        [AP_STAGE_WOKEN] = "does not respond after INIT and two start-up IPIs",
         [AP_STAGE_FLAT] = "left real mode but did not reach 64-bit mode",
         [AP_STAGE_LONG] = "reached 64-bit mode but did not load the final page tables",
         [AP_STAGE_C] = "loaded the final page tables but not its descriptor tables",

@@ -216,7 +216,7 @@ uint64_t tsc_decide(const struct tsc_sources *sources, char *message, size_t siz
     else
         text_append(&text,
                     "%lu kHz are assumed, so that no wait is too short: no clock counts, and the "
-                    "CPU does not say",
+                    "CPU does not report its rate",
                     khz);
     for (unsigned i = 0; i < TSC_SOURCES; i++)
         if (i != best && sources->khz[i] && rates_agree(sources->khz[i], khz))

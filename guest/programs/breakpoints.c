@@ -20,7 +20,7 @@
 #define ROUNDS          6 /* the first ones are violations and walks, the last ones replays */
 #define ELEMENTS        200
 
-/* Each instruction accesses the address in RDI. The label behind it is where it ends. */
+/* Each instruction accesses the address in RDI. The label after it is where it ends. */
 #define PLACE(name, instruction)                                              \
     __asm__(".text\n" #name ": " instruction "\n" #name "_next: nop\nret\n"); \
     extern uint8_t name[], name##_next[];
@@ -81,7 +81,7 @@ static bool saves_rf(void)
     return counter(COUNTER_POISON_TICKS) != 0;
 }
 
-/* A breakpoint on the instruction is hit once in each round. A breakpoint behind it is hit once in
+/* A breakpoint on the instruction is hit once in each round. A breakpoint after it is hit once in
  * each round as well, because RF is clear there. */
 static void once_each(const void *place, const void *next, uint64_t address)
 {

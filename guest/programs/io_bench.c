@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The cost of what a kernel does all the time with its devices, from the first instruction for it
- * to the last: a frame sent by the network device and one that is answered by another VM, a read of
- * the virtio disk, a character of the console, and a tick of the timer, each with its interrupt:
- * `make bench-io`.
+ * to the last: a frame sent by the network device, one that is answered by another VM, and one that
+ * is received; a read of the virtio disk, a character of the console, and a tick of the timer, with
+ * their interrupts: `make bench-io`.
  *
  * With the argument `beside`, the VM measures nothing, and answers each frame. Otherwise it is
  * halted, so that it takes no time on the CPU that both VMs share.
@@ -38,6 +38,29 @@ static void io_row(const char *name, const char *exits_name, step_t prepare, ste
     run(0);
     uint64_t after = counter(COUNTER_EXITS);
     print("BENCH %s %lu exits\n", exits_name, after - before - (before - asking));
+}
+
+/* ---- The timer's interrupt ------------------------------------------------------------------- */
+
+static volatile unsigned expirations;
+
+static void timer_interrupt(struct frame *frame)
+{
+    (void)frame;
+    expirations++;
+    apic_write(APIC_REG_EOI, 0);
+}
+
+static void start_timer(void)
+{
+    apic_write(APIC_REG_SVR, 0x1ff);
+    apic_write(APIC_REG_TIMER, LVT_DEADLINE | VECTOR_TIMER);
+    set_handler(VECTOR_TIMER, timer_interrupt);
+}
+
+static void stop_timer(void)
+{
+    apic_write(APIC_REG_TIMER, LVT_MASKED);
 }
 
 /* ---- The network ---------------------------------------------------------------------------- */
@@ -98,6 +121,44 @@ static void run_round_trip(uint64_t at)
     net_return(answer);
 }
 
+#define TIME_TO_ANSWER 200000u /* ticks in which the other VM has answered */
+
+/* The device has no buffer, so that the answer waits at the switch. This VM sleeps until then. */
+static void prepare_receive(uint64_t at)
+{
+    unsigned before = expirations;
+    (void)at;
+    net_send(net_packet(peer, QUESTION));
+    wrmsr(MSR_TSC_DEADLINE, rdtsc() + TIME_TO_ANSWER);
+    while (expirations == before)
+        __asm__ volatile("sti; hlt; cli" : : : "memory");
+    EXPECT(!net_received());
+}
+
+/* The device gets one buffer, and has put the frame into it when the notification returns. */
+static void run_receive(uint64_t at)
+{
+    (void)at;
+    net_return(answer);
+    net_notify(RECEIVE);
+    answer = net_received();
+}
+
+static void receive(void)
+{
+    for (unsigned i = 0; i < NET_BUFFERS; i++) {
+        net_send(net_packet(peer, QUESTION));
+        answer = net_wait();
+    }
+    net_refuse_interrupts();
+    start_timer();
+    unsigned before = net_interrupts;
+    io_row("net_receive", "net_receive_exits", prepare_receive, run_receive, nothing);
+    EXPECT_EQ(net_interrupts, before);
+    EXPECT_EQ(answer->number, QUESTION);
+    stop_timer();
+}
+
 static void network(void)
 {
     meet();
@@ -108,6 +169,7 @@ static void network(void)
     io_row("net_round_trip", "net_round_trip_exits", prepare_question, run_round_trip, nothing);
     EXPECT_EQ(net_interrupts, SAMPLES + 1);
     EXPECT_EQ(answer->number, QUESTION);
+    receive();
 }
 
 /* What the end of the other VM costs is in no row. */
@@ -241,15 +303,6 @@ static void console(void)
 
 #define WAIT 3000u /* ticks until the timer expires: more than it takes to arm it */
 
-static volatile unsigned expirations;
-
-static void timer_interrupt(struct frame *frame)
-{
-    (void)frame;
-    expirations++;
-    apic_write(APIC_REG_EOI, 0);
-}
-
 /* Arms the timer, and waits for its interrupt. */
 static void run_tick(uint64_t at)
 {
@@ -275,26 +328,25 @@ static void idle_tick(uint64_t at)
 static void tick(void)
 {
     uint64_t least = UINT64_MAX;
-    apic_write(APIC_REG_SVR, 0x1ff);
-    apic_write(APIC_REG_TIMER, LVT_DEADLINE | VECTOR_TIMER);
-    set_handler(VECTOR_TIMER, timer_interrupt);
+    start_timer();
     for (unsigned i = 0; i < SAMPLES; i++) {
         uint64_t start = rdtsc();
         wrmsr(MSR_TSC_DEADLINE, start + BIT(28));
         uint64_t cost = rdtsc() - start;
         least = cost < least ? cost : least;
     }
+    unsigned before = expirations;
     uint32_t gross = measure(nothing, run_tick, 0, 1, SAMPLES);
     uint32_t empty = measure(nothing, idle_tick, 0, 1, SAMPLES);
-    EXPECT_EQ(expirations, SAMPLES);
+    EXPECT_EQ(expirations - before, SAMPLES);
     EXPECT(gross > empty);
     print_row("timer_tick", gross - empty + (uint32_t)least, 1);
     uint64_t asking = counter(COUNTER_EXITS);
-    uint64_t before = counter(COUNTER_EXITS);
+    uint64_t exits = counter(COUNTER_EXITS);
     run_tick(0);
     uint64_t after = counter(COUNTER_EXITS);
-    print("BENCH timer_tick_exits %lu exits\n", after - before - (before - asking));
-    apic_write(APIC_REG_TIMER, LVT_MASKED);
+    print("BENCH timer_tick_exits %lu exits\n", after - exits - (exits - asking));
+    stop_timer();
 }
 
 void guest_main(void)

@@ -11,7 +11,7 @@
 #define AREA      0xd0000000ull
 #define PAGES     1024ull
 #define HOLE      0xd8000000ull
-#define STACK     TEST_VA /* two pages; the frame ends behind the first word of the second */
+#define STACK     TEST_VA /* two pages; the frame ends after the first 8 bytes of the second */
 #define FRAME     (STACK + RT_PAGE - 32)
 #define EXITS_PML COUNTER_EXIT(62)
 

@@ -162,7 +162,7 @@ static void harvest_page(void)
     EXPECT_EQ(hc_slot_delete(SLOT), 0);
 }
 
-#define STRAY (BASE + 2 * 4096 * RT_PAGE) /* a slot of one page, behind all others */
+#define STRAY (BASE + 2 * 4096 * RT_PAGE) /* a slot of one page, above all others */
 
 /* The fault before is in another slot, so that the slot it has found is of no use. */
 static void drop_after_stray(uint64_t gpa)

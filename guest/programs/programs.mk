@@ -64,6 +64,7 @@ GUEST_WORDS_cpus                        := testctl,vcpus=3
 GUEST_WORDS_watchpoints                 := testctl,budget=60000
 GUEST_WORDS_init                        := testctl,vcpus=2,budget=60000
 GUEST_WORDS_pc                          := testctl,pc,vcpus=2
+GUEST_WORDS_legacy                      := legacy,vcpus=2
 GUEST_WORDS_pci                         := testctl,pci,vcpus=3
 GUEST_WORDS_poweroff                    := pc
 GUEST_WORDS_echo                        := pc,live,budget=3600000

@@ -9,7 +9,7 @@
 
 #define SLOT   8u /* the first slot */
 #define BASE   0x100000000ull
-#define STRAY  (BASE + 0x40000000) /* the address of a slot behind all others */
+#define STRAY  (BASE + 0x40000000) /* the address of a slot above all others */
 #define DEVICE ((uint64_t)TESTDEV_A_BASE)
 #define MIB    0x100000ull
 #define ROUNDS 2u

@@ -8,7 +8,7 @@
  */
 #include "guest/programs/rt/peers.h"
 
-#define AREA 192u /* bytes of the page that belong to one CPU, behind the entries that are walked */
+#define AREA 192u /* bytes of the page that belong to one CPU, after the entries that are walked */
 
 /* The page table of one 2 MiB region. Entry N maps a page for CPU N; the other entries hold
  * data. */

@@ -183,7 +183,7 @@ static void to_16_bit_tasks(void)
     }
 }
 
-/* After its IRET, the second task continues behind the IRET. */
+/* After its IRET, the second task continues after the IRET. */
 static void it_goes_on_where_it_was(void)
 {
     prepare(other_iret);
@@ -256,7 +256,7 @@ static void trap_bit(void)
     EXPECT_EQ(second.count, 0);
 }
 
-/* The single-step trap comes after the first instruction behind the switch back, not after the
+/* The single-step trap comes after the first instruction after the switch back, not after the
  * switch. */
 static void single_step(void)
 {

@@ -65,7 +65,7 @@ static void shadow_over_vmcall(void)
     note("arrived", seen.count);
 }
 
-/* Injects `event` with a delay and halts; it must arrive behind the HLT, not early, and once. */
+/* Injects `event` with a delay and halts; it must arrive after the HLT, not early, and once. */
 static void wakes(uint64_t event, unsigned vector, const uint8_t *place, const uint8_t *at)
 {
     look_for(vector, 0);
@@ -196,7 +196,7 @@ static void rf_of_faults(void)
     wrmsr(0x12345, 0);
     EXPECT_EQ(order_count, 1);
     EXPECT(order_flags[0] & BIT(16));
-    /* IRET to a CPUID with RF and TF; RF must be gone in the frame of the trap behind it. */
+    /* IRET to a CPUID with RF and TF; RF must be gone in the frame of the trap after it. */
     __asm__ volatile("mov %%rsp, %%rax; mov %%ss, %%ecx; push %%rcx; push %%rax\n"
                      "pushf; orq $0x10100, (%%rsp); mov %%cs, %%ecx; push %%rcx\n"
                      "lea 1f(%%rip), %%rcx; push %%rcx; iretq\n"

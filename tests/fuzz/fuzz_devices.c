@@ -267,7 +267,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     uart_connect(&uart, &(struct line){set_line, &ioapic, PIN}, source, &waiting);
     rtc_init(&rtc, clock_now, 32 << 20);
     power = (struct power){.off = end, .reset = end, .context = &power};
-    pit = (struct pit){.tsc = tsc_now, .tsc_hz = 1 + (uint64_t)take(4) * 1000};
+    pit_init(&pit, tsc_now, 1 + (uint64_t)take(4) * 1000);
     pm_timer = (struct pm_timer){.tsc = tsc_now, .tsc_hz = 1 + (uint64_t)take(4) * 1000};
     while (next < end_of_input) {
         uint8_t what = (uint8_t)take(1);

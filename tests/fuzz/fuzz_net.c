@@ -112,7 +112,7 @@ static void step(void)
         (void)virtio_go_on(&hostile->net.virtio);
         break;
     case 9:
-        (void)virtio_net_receive(&hostile->net);
+        (void)virtio_receive(&hostile->net.virtio);
         break;
     default:
         net_notify(hostile, queue);
@@ -131,7 +131,7 @@ static void check(void)
     net_notify(hostile, RECEIVE);
     net_notify(hostile, TRANSMIT);
     assert_false(virtio_go_on(&hostile->net.virtio));
-    assert_false(virtio_net_receive(&hostile->net));
+    assert_false(virtio_receive(&hostile->net.virtio));
     assert_false(switch_waits(&hostile->net.port));
     assert_int_equal(hostile->accesses, before);
 }
@@ -144,12 +144,12 @@ static void the_others_talk(void)
         net_describe(s, RECEIVE, i, BUFFER(RECEIVE, i), 1530, VRING_DESC_F_WRITE, 0);
         net_make_available(s, RECEIVE, i);
     }
-    while (virtio_net_receive(&s->net))
+    while (virtio_receive(&s->net.virtio))
         assert_true(s->net.virtio.work < VIRTIO_PIECE + FRAME_MAX + 2048 + VIRTIO_DESCRIPTOR);
     uint16_t before = net_used(s, RECEIVE)->idx;
     assert_true(before <= PORT_FRAMES);
     others_send(2, 1);
-    assert_false(virtio_net_receive(&s->net));
+    assert_false(virtio_receive(&s->net.virtio));
     assert_int_equal(net_used(s, RECEIVE)->idx, before + 1);
     assert_int_equal(net_used(s, RECEIVE)->ring[before].len, HEADER + 60);
 }

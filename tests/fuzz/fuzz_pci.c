@@ -4,7 +4,7 @@
  * interrupts of the devices, in any order. After each step, every register, every message and every
  * line is as a model says, and the functions answer where the model says, and nowhere else.
  */
-#include "tests/unit/dev/pci_world.h"
+#include "tests/unit/dev/pci_steps.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

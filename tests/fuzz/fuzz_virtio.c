@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A virtio disk whose driver is libFuzzer. An input is a sequence of steps: register accesses,
- * values and descriptors in the rings, chains made available, notifications. After each step, the
- * line agrees with the interrupt status, the disk has not allocated more memory than it may, and a
- * device that needs a reset has done nothing. After a notification, the guest's RAM is equal to
- * that of a model, and the queue is broken only if the model's queue is. After the last step, the
- * image is unchanged, the disk has the contents of the model, and nothing is left allocated.
+ * A virtio disk whose driver is libFuzzer, by either transport. An input is a sequence of steps:
+ * register accesses, values and descriptors in the rings, chains made available, notifications.
+ * After each step, the line agrees with the interrupt status, the disk has not allocated more
+ * memory than it may, and a device that needs a reset has done nothing. After a notification, the
+ * guest's RAM is equal to that of a model, and the queue is broken only if the model's queue is.
+ * After the last step, the image is unchanged, the disk has the contents of the model, and nothing
+ * is left allocated.
  */
 #include "tests/unit/dev/virtio_world.h"
 
@@ -23,6 +24,8 @@ static uint32_t take(unsigned bytes)
         word = word << 8 | (next < end_of_input ? *next++ : 0);
     return word;
 }
+
+#include "tests/fuzz/fuzz_pci.h"
 
 /* Returns an address that has a meaning, perhaps with a small number added, or any address. */
 static uint64_t take_address(void)
@@ -54,6 +57,10 @@ static void put_descriptor(void)
 
 static void access_register(void)
 {
+    if (by_pci) {
+        fuzz_pci();
+        return;
+    }
     uint32_t offset = take(1) * 4, value = take(1);
     set_reg(offset % VIRTIO_MMIO_SIZE, value & 0x80 ? take(4) : value);
     (void)virtio_mmio_ops.read(&mmio, NULL, offset % (VIRTIO_MMIO_SIZE - 8), 8);
@@ -95,7 +102,7 @@ static void step(void)
 
 static void check(void)
 {
-    assert_int_equal(line_level, disk.virtio.interrupts != 0);
+    assert_int_equal(line_level, line_expected());
     assert_true(support_pages_in_use() <= virtio_blk_pages(IMAGE_SIZE, !disk.tables));
     assert_true(disk.virtio.work < VIRTIO_PIECE + 0x10000 + 2048 + 18 * VIRTIO_DESCRIPTOR);
     if (!needs_reset())
@@ -112,6 +119,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     end_of_input = data + size;
     support_reset();
     uint32_t what = take(1);
+    by_pci = take(1) & 1;
     make_disk(what & 1);
     memcpy(original, image, IMAGE_SIZE);
     model_reset();

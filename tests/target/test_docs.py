@@ -12,9 +12,10 @@ DOCS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 # These commands run the tests that include this test.
 OURSELVES = {"make test", "make check", "make target"}
 # The first command downloads a kernel and rewrites the documents. What the others do,
-# test_linux_cost.py and test_tdx_linux.py do in less time, with the kernel of one Debian.
+# test_linux_cost.py, test_tdx_linux.py and test_debian.py do in less time, or in parts.
 UNTRIED = {
     "make bench", "make bench-linux", "make bench-tdx", "make tdx", "make tdx VCPUS=2",
+    "make debian", "make debian VCPUS=2",
     "make tdx KERNEL=build/linux/kernels/sid-cloud/vmlinuz",
 }  # fmt: skip
 # These commands fail on purpose.

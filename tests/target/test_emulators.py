@@ -61,7 +61,7 @@ def test_a_release_that_has_moved_on_is_noticed(monkeypatch, tmp_path: pathlib.P
 
 
 def test_what_is_no_bochs_says_so(tmp_path: pathlib.Path) -> None:
-    with pytest.raises(HarnessError, match=r"/echo does not say which Bochs it is, but: --help"):
+    with pytest.raises(HarnessError, match=r"/echo does not print its version, but: --help"):
         emulator._ask(["/bin/echo"], tmp_path)
 
 

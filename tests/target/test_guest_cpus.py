@@ -79,7 +79,8 @@ def test_tables_of_a_pc(boot, tmp_path: pathlib.Path) -> None:
                      "Start Bus Number : 00", "End Bus Number : 00"):  # fmt: skip
         assert expected in mcfg, mcfg
     dsdt = disassembled(tmp_path, pci, "DSDT")
-    for pattern in (r'EisaId \("PNP0A08"\)', r"DWordMemory \(ResourceProducer, PosDecode, MinFixed,",
+    for pattern in (r'EisaId \("PNP0A08"\)',
+                    r"DWordMemory \(ResourceProducer, PosDecode, MinFixed,",
                     r"0xE0100000, +// Range Min.*?0xFBFFFFFF, +// Range Max",
                     r"Method \(_OSC, 4,", r'EisaId \("PNP0C02"\).*?0xE0000000'):  # fmt: skip
         assert re.search(pattern, dsdt, re.S), pattern

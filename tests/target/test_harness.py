@@ -119,19 +119,47 @@ def test_run_streams_and_returns_the_status() -> None:
     assert "the logs are in" in done.stderr
 
 
+STOPPED = (r"after memory beyond the file is clear; the machine had come to ([\d.]+) s of its own "
+           r"time \(([\d,]+) million instructions of each CPU\), with CPU 0 at 0x[0-9a-f]+; its "
+           r"last output is ([\d.]+) s of CPU time old$")  # fmt: skip
+
+
 def test_a_hang_is_a_timeout(bootinfo) -> None:
     result = bootinfo(cmdline="hang", timeout=2)
     assert result.status == Status.TIMED_OUT
-    found = re.search(
-        r"^no EXIT line after (?:20 s, and less than )?2 s of CPU time, after memory beyond the "
-        r"file is clear; the machine had come to ([\d.]+) s of its own time \(([\d,]+) million "
-        r"instructions of each CPU\), with CPU 0 at 0x[0-9a-f]+; its last output is ([\d.]+) s of "
-        r"CPU time old$",
-        result.reason,
-    )
+    found = re.search(r"^no EXIT line after (?:20 s, and less than )?2 s of CPU time, " + STOPPED,
+                      result.reason)  # fmt: skip
     assert found, result.reason
     assert float(found[1]) > 0.5 and 0 < float(found[3]) <= 2.5, result.reason
     assert int(found[2].replace(",", "")) == pytest.approx(float(found[1]) * bochs.IPS / 1e6, abs=1)
+
+
+@pytest.mark.parametrize("ips", [0, 20_000_000])
+def test_a_machine_has_no_more_than_its_own_time(bootinfo, ips: int) -> None:
+    """However long that takes. A guest that ends before is not stopped."""
+    result = bootinfo(cmdline="hang", machine_time=1.5, ips=ips)
+    assert result.status == Status.TIMED_OUT
+    found = re.search(r"^no EXIT line after 1\.5 s of the machine's own time, " + STOPPED,
+                      result.reason)  # fmt: skip
+    assert found and float(found[1]) == 1.5, result.reason
+    assert int(found[2]) == 1.5 * (ips or bochs.IPS) / 1e6, result.reason
+    assert bootinfo(machine_time=1.5, ips=ips).status == Status.OK
+
+
+def test_a_machine_s_own_time_is_read_from_the_emulator(tmp_path, monkeypatch) -> None:
+    """It is the product of the last two numbers, in units of ips."""
+    monkeypatch.setattr("harness.boot.BUILD", tmp_path)
+    boot = Boot(name="x", ips=50_000_000, serial_port=1)
+    boot.folder.mkdir(parents=True)
+    said = boot.folder / "emulator.txt"
+    for text, seconds in (
+        ("Bochs x86 Emulator 2.7\n", 0),
+        ("IPS: 60000000\taverage = 60000000\t\t(1s)\n", 1.2),
+        ("IPS: 60000000\taverage = 60000000\t\t(1s)\n" * 9
+         + "IPS: 40000000\taverage = 50000000\t\t(11s)\nIPS: 4", 11),
+    ):  # fmt: skip
+        said.write_text(text)
+        assert bochs.machine_time(boot) == pytest.approx(seconds)
 
 
 def test_a_death_without_exit_line_is_noticed(bootinfo) -> None:

@@ -9,6 +9,7 @@ import struct
 import subprocess
 import time
 
+import linux
 import pytest
 from conftest import CODES, ROOT, hello, need_made
 from harness import debian
@@ -21,18 +22,36 @@ def kernel() -> None:
     need_made("linux-files")
 
 
+# How long a boot may take: in the machine's own time, so that it does not depend on what else the
+# computer does, and much longer in CPU time.
+TIME = {"ips": debian.IPS, "machine_time": 90, "timeout": 900}
+
+
 def start(boot, vcpus: int, cmdline: str = "", **fields):
     guests = debian.checked(vcpus, f"{debian.CMDLINE} {cmdline}", **fields)
     return boot(guests=guests, mem=debian.machine_memory(debian.MEM, guests), smp=vcpus,
-                ips=debian.IPS, timeout=180)  # fmt: skip
+                **TIME)  # fmt: skip
 
 
-@pytest.mark.parametrize("vcpus", [1, 2])
-def test_the_cloud_kernel(boot, vcpus: int) -> None:
-    result = start(boot, vcpus)
+def test_the_cloud_kernel(boot) -> None:
+    result = start(boot, 1)
     assert result.status == 0, result
     assert len(result.output.cases) >= 8, result
     assert result.has("ACPI sleep state|reboot: Power down"), result
+
+
+def test_the_cloud_kernel_with_pci(boot, tmp_path) -> None:
+    """Two vCPUs, and each virtio device is a PCI function."""
+    disk = tmp_path / "disk"
+    disk.write_bytes(b"first sector".ljust(0x20000))
+    words = ("pci", "net", "rng", "console=virtio")
+    guests = debian.checked(2, f"{debian.CMDLINE} devices=pci", words=words)
+    guests += (Guest(disk, ("disk",), "", "+linux-disk"),)
+    result = boot(guests=guests, mem=debian.machine_memory(debian.MEM, guests), smp=2,
+                  ips=debian.IPS, timeout=180)  # fmt: skip
+    assert result.status == 0, result
+    assert len(result.output.cases) >= 15, result
+    assert result.has("^    this is hvc0, which the VM's console shows$"), result
 
 
 def test_two_vms_with_a_network(boot) -> None:
@@ -41,8 +60,7 @@ def test_two_vms_with_a_network(boot) -> None:
     for side in (1, 2):
         line = f"{debian.CMDLINE} net side={side}"
         guests += debian.guests(cmdline=line, mem=96, words=("net",), name=f"side{side}")
-    result = boot(guests=guests, mem=debian.machine_memory(2 * 96, guests), smp=2, ips=debian.IPS,
-                  timeout=300)  # fmt: skip
+    result = boot(guests=guests, mem=debian.machine_memory(2 * 96, guests), smp=2, **TIME)
     assert result.status == 0, result
     assert sum(case.leaf for case in result.output.cases) == 12, result
 
@@ -52,8 +70,7 @@ def test_a_triple_fault_of_linux(boot) -> None:
     without an IDT: the report says what a kernel that crashes so early could not."""
     cmdline = f"{debian.CMDLINE} rdinit=/nonexistent root=/dev/none panic=-1 reboot=t"
     guests = debian.guests(cmdline=cmdline, words=("expect=triple-fault",))
-    result = boot(guests=guests, mem=debian.machine_memory(debian.MEM, guests), ips=debian.IPS,
-                  timeout=180)  # fmt: skip
+    result = boot(guests=guests, mem=debian.machine_memory(debian.MEM, guests), **TIME)
     assert result.status == 0, result
     began = r"it began with #BP; the IDT's limit, 0, excludes the gate for vector 3 \(#BP\)$"
     assert result.has(rf"^# linux: triple fault at RIP 0xffffffff\w+: {began}"), result
@@ -70,8 +87,7 @@ def test_a_reboot(boot) -> None:
     words = tuple("budget=20000" if word.startswith("budget=") else word
                   for word in guests[0].words)  # fmt: skip
     guests = (dataclasses.replace(guests[0], words=words), *guests[1:])
-    result = boot(guests=guests, mem=debian.machine_memory(96, guests), ips=debian.IPS,
-                  timeout=180)  # fmt: skip
+    result = boot(guests=guests, mem=debian.machine_memory(96, guests), **TIME)
     assert result.status == 0, result
     assert result.has(r"^# linux: reset, by port 0xcf9; it starts again"), result
     assert result.has(r"^ok 1 linux # ended=budget exits=\d+ resets=\d+"), result
@@ -126,6 +142,25 @@ def test_what_the_checks_complain_of(line: str) -> None:
     assert (found.stdout != "") == LOGGED[line]
 
 
+def test_the_progress_of_a_machine(monkeypatch) -> None:
+    """Seconds by the clock, of CPU time, and in the machine, and what the line then is."""
+    wall, used, passed = 0.0, 0.0, 0.0
+    monkeypatch.setattr("time.monotonic", lambda: wall)
+    monkeypatch.setattr("harness.session.cpu_time", lambda pid: used)
+    monkeypatch.setattr("harness.bochs.machine_time", lambda boot: passed)
+    progress = linux.Progress(None, subprocess.Popen(["true"]))
+    for wall, used, passed, text in (
+        (1, 1, 1, "[1 s, of which the emulator has computed for 1 s; 1 s have passed in the mac"),
+        (10, 9, 4, "[10 s, of which the emulator has computed for 9 s; 4 s have passed"),
+        (20, 9.5, 4.2, "[20 s, of which the emulator has computed for 10 s; 4 s"),  # a busy one
+        (30, 19, 14, "[30 s,"),  # an idle one
+        (33, 19.1, 17, ""),  # the guest waits
+        (34, 20.1, 17, ""),  # that it works is not known yet
+        (36, 22, 18, "[36 s,"),
+    ):  # fmt: skip
+        assert progress.text().startswith(text) and bool(text) == bool(progress.text())
+
+
 class Typist:
     """Somebody at the terminal of `make linux`, or of another target, who waits for a text before
     the next is typed."""
@@ -163,9 +198,9 @@ class Typist:
 
 
 def test_somebody_at_the_console() -> None:
-    """The prompt is shown without a newline. Keys reach the guest, also ^C and the answer to the
-    escape sequences by which `resize` asks the terminal for its size."""
-    with Typist(NAME="linux-console") as person:
+    """On hvc0, the prompt is shown without a newline. Keys reach the guest, also ^C and the answer
+    to the escape sequences by which `resize` asks the terminal for its size; ^A w tells it too."""
+    with Typist(NAME="linux-console", PCI="1") as person:
         person.wait_for(b"/ # ")
         person.type(b"echo result-$((6 * 7))\n")
         person.wait_for(b"result-42")
@@ -173,6 +208,11 @@ def test_somebody_at_the_console() -> None:
         person.type(b"echo sleeping; sleep 100000\n")
         person.wait_for(b"\nsleeping")
         person.type(b"\x03")
+        person.wait_for(b"/ # ")
+        person.type(b"tty\n")
+        person.wait_for(b"\n/dev/hvc0")
+        person.type(b"\x01w80x25\rsleep 1; stty size\n")
+        person.wait_for(b"\n25 80\r")
         person.wait_for(b"/ # ")
         person.type(b"resize && stty size\n")
         person.wait_for(b"\x1b[999;999H\x1b[6n")

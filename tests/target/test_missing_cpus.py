@@ -4,7 +4,7 @@
 import pytest
 from conftest import hello
 
-SILENT = "gives no sign of life after INIT and two start-up IPIs; it is left out$"
+SILENT = "does not respond after INIT and two start-up IPIs; it is left out$"
 
 
 def boot_with(boot, listed: tuple[int, ...], smp: int = 2, cmdline: str = ""):

@@ -58,8 +58,8 @@ def test_tds_beside_each_other(boot) -> None:
 
 
 def test_a_reset_starts_the_td_anew(boot) -> None:
-    """Its memory is not accepted, and nothing of the last life is in it; the CPUs that were woken
-    wait for the mailbox again."""
+    """After a reset, the memory of the TD is unaccepted and has no old contents, and the CPUs that
+    were woken wait for the mailbox again."""
     guest = td("vcpus=2", "measure=0", "mem=8M", "reset=again", args="reset", name="r")
     result = boot(smp=2, guests=(guest,), cmdline="nx_huge=off")
     assert result.status == 0, result

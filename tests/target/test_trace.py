@@ -81,7 +81,7 @@ def test_a_vm_that_dies_shows_its_last_events(boot) -> None:
 def test_a_failure_says_how_to_see_more(boot) -> None:
     result = boot(guests=(Guest(HELLO, ("testctl", "expect=halted")),))
     assert result.exit == CODES.FAILED, result
-    assert result.has(r"with trace=all on the command line")
+    assert result.has(r"trace=all on the command line would print")
     assert result.has(r"# hello: .*pf_taken=\d+"), "its counters"
 
 

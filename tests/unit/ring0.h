@@ -17,7 +17,7 @@
 
 /* Supplied by the test. `rip` may be changed: there the CPU goes on. */
 static void ring0_step(uint64_t *rip);  /* before each instruction, while single steps are on */
-static void ring0_halts(uint64_t *rip); /* at HLT or CLI, with `rip` behind it */
+static void ring0_halts(uint64_t *rip); /* at HLT or CLI, with `rip` after it */
 static void ring0_wrmsr(uint32_t msr, uint64_t value);
 static uint64_t ring0_rdmsr(uint32_t msr);
 

@@ -2,6 +2,7 @@
 """Bochs: its configuration file and command. Comments explain the settings that matter."""
 
 import dataclasses
+import os
 import pathlib
 import re
 import signal
@@ -25,6 +26,11 @@ MSRS = "0x017 0 0x00000000 0x00000000 0x00000000 0x00000000 0x00000000 0x0000000
 # answer the commands given there.
 STOP = re.compile(r"^Next at t=(\d+)\n\(\d\) \[\w+\] \w+:(\w+)(.*?)(?=^Next at t=|\Z)", re.M | re.S)
 
+# What it prints when the machine has used up its time.
+TIME_IS_UP = "Caught time breakpoint"
+# What `print_timestamps` prints each second: the ticks per second so far, and the seconds.
+TICKS = re.compile(r"^IPS: \d+\taverage = (\d+)\t+\((\d+)s\)$", re.M)
+
 STOPPING = 3.0  # seconds in which a machine that is to stop has to say where it is
 
 # What the debugger prints at each VM exit after `vmexitbp`.
@@ -46,8 +52,10 @@ def prepare(boot: Boot) -> list[str]:
     (boot.folder / "msrs.def").write_text(MSRS)
     (boot.folder / "bochsrc").write_text("\n".join(_settings(boot, bochs)) + "\n")
     # `c` continues after the debugger's greeting, `q` ends it once the image has written 'D' to
-    # port 0x8900. When exits are counted, every one of them stops and needs a `c` of its own.
-    steps = list(boot.debugger)
+    # port 0x8900, or the machine's time is up. When exits are counted, every one of them stops and
+    # needs a `c` of its own.
+    steps = [f"sb {int(boot.machine_time * _ips(boot))}"] if boot.machine_time else []
+    steps += boot.debugger
     steps += ["vmexitbp"] + ["c"] * boot.count_exits if boot.count_exits else []
     begin = [step for i in range(boot.smp) for step in (f"set $cpu = {i}", "trace on")]
     end = [step for i in range(boot.smp) for step in (f"set $cpu = {i}", "trace off")]
@@ -55,6 +63,11 @@ def prepare(boot: Boot) -> list[str]:
     (boot.folder / "debugger").write_text("\n".join([*steps, "c", "q"]) + "\n")
     preload = ["env", f"LD_PRELOAD={boot.preload}"] if boot.preload else []
     return [*preload, *bochs.command, "-q", "-f", "bochsrc", "-rc", "debugger"]
+
+
+def _ips(boot: Boot) -> int:
+    """The ticks in a second of the machine's own time."""
+    return boot.ips or IPS
 
 
 def _spared(guest: Guest) -> Guest:
@@ -72,7 +85,7 @@ def _settings(boot: Boot, bochs: emulator.Emulator) -> list[str]:
         "config_interface: textconfig",
         "plugin_ctrl: speaker=0, parallel=0, gameport=0",
         f"memory: guest={boot.mem}, host={min(boot.mem, 2048)}",
-        f"cpu: model={boot.cpu or DEFAULT_CPU}, count={boot.smp}, ips={boot.ips or IPS}, "
+        f"cpu: model={boot.cpu or DEFAULT_CPU}, count={boot.smp}, ips={_ips(boot)}, "
         # Linux reads a few MSRs that Bochs lacks, before it could take a #GP.
         f"reset_on_triple_fault=0, ignore_bad_msrs={int(bool(boot.initrd))}, msrs=msrs.def",
         _firmware(boot, bochs),
@@ -80,6 +93,7 @@ def _settings(boot: Boot, bochs: emulator.Emulator) -> list[str]:
         _clock(boot),
         *_medium(boot),
         _serial(boot),
+        f"print_timestamps: enabled={int(bool(boot.serial_port))}",
         f"magic_break: enabled={int(bool(boot.marks or boot.magic))}",
         "log: bochs.log",
         "panic: action=fatal",
@@ -138,22 +152,39 @@ def stops(folder: pathlib.Path) -> list[Stop]:
     return [Stop(int(m[1]), int(m[2], 16), m[3]) for m in STOP.finditer(text)][1:]
 
 
+def machine_time(boot: Boot) -> float:
+    """How far a machine that is connected to a terminal has come, in seconds of its own time. The
+    emulator says it once a second."""
+    with (boot.folder / "emulator.txt").open("rb") as file:
+        file.seek(max(0, file.seek(0, os.SEEK_END) - 200))
+        found = TICKS.findall(file.read().decode(errors="replace"))
+    return int(found[-1][0]) * int(found[-1][1]) / _ips(boot) if found else 0.0
+
+
+def time_is_up(boot: Boot) -> bool:
+    """Whether a machine that has ended had used up its time."""
+    return bool(boot.machine_time) and TIME_IS_UP in (boot.folder / "emulator.txt").read_text()
+
+
 def stopped_at(boot: Boot, process: subprocess.Popen[bytes]) -> str:
     """Stops a machine that has run for too long, and says how far it has come, in its own time.
-    The debugger takes SIGINT as ^C, and prints where it is; the command after `c` ends it."""
-    path = boot.folder / "emulator.txt"
-    before = path.stat().st_size
-    process.send_signal(signal.SIGINT)
+    The debugger takes SIGINT as ^C, and prints where it is; the command after `c` ends it. It has
+    stopped already if the machine's time was up."""
+    before = 0
+    if process.poll() is None:
+        before = (boot.folder / "emulator.txt").stat().st_size
+        process.send_signal(signal.SIGINT)
     deadline = time.monotonic() + STOPPING
     while time.monotonic() < deadline:
-        with path.open("rb") as file:
+        with (boot.folder / "emulator.txt").open("rb") as file:
             file.seek(before)
-            stop = STOP.search(file.read().decode(errors="replace"))
-        if stop:
-            ticks = int(stop[1])
-            return (f"the machine had come to {ticks / (boot.ips or IPS):.1f} s of its own time "
+            stopped = list(STOP.finditer(file.read().decode(errors="replace")))
+        # The first stop of all is at power-on.
+        if stopped[before == 0 :]:
+            ticks = int(stopped[-1][1])
+            return (f"the machine had come to {ticks / _ips(boot):.1f} s of its own time "
                     f"({ticks // 1_000_000:,} million instructions of each CPU), with CPU 0 at "
-                    f"0x{int(stop[2], 16):x}")  # fmt: skip
+                    f"0x{int(stopped[-1][2], 16):x}")  # fmt: skip
         if process.poll() is not None:
             break
         time.sleep(0.02)

@@ -55,6 +55,9 @@ class Boot:
     smp: int = 1
     mem: int = 256  # MiB
     timeout: float = 60  # seconds of the emulator's CPU time
+    # Bochs: a time-out in seconds of the machine's own time, which are instructions, so that a
+    # guest gets as far with it on every computer. 0: there is none.
+    machine_time: float = 0
     image: pathlib.Path = BUILD / "eptvisor.elf"
     image32: pathlib.Path = BUILD / "eptvisor32.elf"  # for the method `kernel`
     # Bochs: IA32_FEATURE_CONTROL as the image finds it. None: as Bochs' BIOS leaves it, 5 (locked,
@@ -113,6 +116,10 @@ class Boot:
                                "goes from one guest to another, and kicks are NMIs")  # fmt: skip
         if not bochs and (self.feature_control is not None or self.count_exits or self.marks):
             raise HarnessError("only Bochs sets IA32_FEATURE_CONTROL, counts exits or traces")
+        if self.machine_time and (self.machine.startswith("qemu") or self.debugger or self.marks
+                                  or self.count_exits):  # fmt: skip
+            raise HarnessError("a machine's time is limited by Bochs' debugger, which then must "
+                               "not stop for anything else")  # fmt: skip
         if self.monitor and not self.machine.startswith("qemu"):
             raise HarnessError("only QEMU has a monitor that takes commands: MACHINE=qemu-tcg")
         if self.machine_words and not self.machine.startswith("qemu"):

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
-"""Describes Linux as a guest: Debian's cloud kernel with a small initrd, as for `make linux`, or
-as a TDX guest, as for `make tdx`."""
+"""Describes Linux as a guest: Debian's cloud kernel with a small initrd, as for `make linux`, the
+same as a TDX guest, as for `make tdx`, or a whole Debian, as for `make debian`."""
 
 import pathlib
 
@@ -13,8 +13,9 @@ VMLINUX = BUILD / "linux/vmlinux"  # the same kernel, extracted
 BUSYBOX = BUILD / "linux/busybox"
 TSC = BUILD / "linux/tsc"
 INITRD = BUILD / "linux/initrd"
-MODULES = ("virtio_ring", "virtio", "virtio_mmio", "virtio_blk", "failover", "net_failover",
-           "virtio_net")  # fmt: skip
+MODULES = ("virtio_ring", "virtio", "virtio_mmio", "virtio_pci_legacy_dev",
+           "virtio_pci_modern_dev", "virtio_pci", "virtio_blk", "failover", "net_failover",
+           "virtio_net", "virtio_console", "rng-core", "virtio-rng")  # fmt: skip
 IPS = 50_000_000  # high, so that there are few timer interrupts per instruction
 MEM = 256  # MiB of the VM
 # These initcalls take most of the time of a boot, and do not depend on the machine.
@@ -37,6 +38,11 @@ TDX_INITRD = BUILD / "linux/initrd-tdx"
 TDX_WORDS = "nx_huge=off"
 TDX_MODULES = ("configfs", "tsm", "tsm_report", "tdx-guest")
 TDREPORT = BUILD / "linux/tdreport"
+
+# A whole Debian, which tools/debian/image.sh makes; RELEASE is the folder's name.
+SYSTEMS = BUILD / "debian"
+SYSTEM_CMDLINE = f"{CMDLINE} systemd.show_status=1 root=/dev/vda rw"
+SYSTEM_MEM = 512  # MiB
 
 
 def modules(kernel: pathlib.Path, names: tuple[str, ...]) -> dict[str, pathlib.Path]:
@@ -97,6 +103,24 @@ def checked(vcpus: int, cmdline: str = CMDLINE, **fields) -> tuple[Guest, Guest]
     return guests(cmdline=f"{cmdline} check cpus={vcpus}", vcpus=vcpus, **fields)
 
 
+def system_guests(
+    system: pathlib.Path,
+    kernel: pathlib.Path | None = None,
+    initrd: pathlib.Path | None = None,
+    cmdline: str = SYSTEM_CMDLINE,
+    name: str = "debian",
+    **fields,
+) -> tuple[Guest, ...]:
+    """Returns the modules of one VM with a whole Debian from the folder `system`. Its first disk,
+    /dev/vda, has the root file system. The other fields are those of guests()."""
+    disk = system / "root.img"
+    if not disk.is_file():
+        raise HarnessError(f"{disk} is not there; `make debian` makes it")
+    made = guests(kernel or system / "vmlinuz", initrd or system / "initrd.img", cmdline,
+                  name=name, **fields)  # fmt: skip
+    return (*made, Guest(disk, ("disk",), "", f"+{name}-root"))
+
+
 def tdx_guests(
     kernel: pathlib.Path = TDX_KERNEL,
     initrd: pathlib.Path | None = None,
@@ -119,7 +143,9 @@ def shared_memory(mem: int) -> int:
 
 def machine_memory(mem: int, files: tuple[Guest, ...]) -> int:
     """Returns the MiB of RAM of a machine that has room for the VMs, which have `mem` MiB in all,
-    and for the modules."""
+    for the modules, and for what the VMs may write to their disks, all of which stays in memory."""
     tds = sum(guest.words.count("tdx") for guest in files)
-    room = mem + sum(guest.path.stat().st_size for guest in files) // (1 << 20) + 64
+    written = sum(guest.path.stat().st_size for guest in files if "disk" in guest.words)
+    room = mem + 64
+    room += (sum(guest.path.stat().st_size for guest in files) + written * 513 // 512) // (1 << 20)
     return room + (shared_memory(mem) + (tds - 1) * shared_memory(0) if tds else 0)

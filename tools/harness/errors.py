@@ -5,6 +5,10 @@ Statuses below 100 are the image's own (lib/exit_codes.h); these are the harness
 """
 
 import enum
+import signal
+import sys
+from collections.abc import Callable
+from typing import NoReturn
 
 
 class Status(enum.IntEnum):
@@ -18,3 +22,18 @@ class Status(enum.IntEnum):
 
 class HarnessError(Exception):
     """A message for the user: what cannot be done, and what to do."""
+
+
+def run_tool(name: str, main: Callable[[], int]) -> NoReturn:
+    """Runs the main function of a tool, which returns its exit status, and ends the process. `name`
+    is the target of the Makefile that runs the tool; messages begin with it."""
+    # SIGTERM has the effect of ^C, so that no emulator outlives the tool.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        sys.exit(main())
+    except HarnessError as error:
+        print(f"{name}: {error}", file=sys.stderr)
+        sys.exit(Status.NOT_STARTED)
+    except KeyboardInterrupt:
+        print(f"{name}: interrupted", file=sys.stderr)
+        sys.exit(Status.INTERRUPTED)

@@ -26,7 +26,7 @@ MONITOR_TIMEOUT = 10.0
 # emulator that sleeps, or gets hardly any CPU time, is ended after this many times as long by the
 # clock.
 CLOCK = 10
-TOO_LONG = ("timeout", "stuck")
+TOO_LONG = ("timeout", "stuck", "late")
 # The signals by which a faulty emulator ends itself; somebody who kills it sends other ones.
 CRASHES = (signal.SIGSEGV, signal.SIGBUS, signal.SIGABRT, signal.SIGILL, signal.SIGFPE)
 
@@ -125,6 +125,8 @@ def _run(boot: Boot, show: Callable[[str], None]) -> Run:
     begin = time.monotonic()
     with started(command, boot) as process:
         ended = _wait(process, console, boot.timeout)
+        if ended == "died" and bochs.time_is_up(boot):
+            ended = "late"
         reached = _reached(boot, process, console) if ended in TOO_LONG else ""
         if ended == "exit" and boot.monitor:
             _ask_monitor(process, boot.monitor)
@@ -171,7 +173,7 @@ def _ask_monitor(process: subprocess.Popen[bytes], commands: tuple[str, ...]) ->
 def _reached(boot: Boot, process: subprocess.Popen[bytes], console: Console) -> str:
     """How far a run that took too long has come. A guest that works, but more slowly than the
     time-out expects, has printed something lately; one that hangs has not."""
-    silent = cpu_time(process.pid) - console.last
+    silent = console.now - console.last
     said = f"its last output is {silent:.1f} s of CPU time old" if console.offset else ""
     where = "" if boot.machine.startswith("qemu") else bochs.stopped_at(boot, process)
     return "".join(f"; {text}" for text in (where, said) if text)
@@ -184,6 +186,8 @@ def _judge(
         long = f"{boot.timeout:g} s of CPU time"
         if ended == "stuck":
             long = f"{CLOCK * boot.timeout:g} s, and less than {long}"
+        if ended == "late":
+            long = f"{boot.machine_time:g} s of the machine's own time"
         return Status.TIMED_OUT, f"no EXIT line after {long}, {output.last_test}{reached}"
     if ended == "died":
         how = f"signal {-code}" if code < 0 else f"status {code}"

@@ -7,7 +7,8 @@
 # is missing is built into this kernel, or the kernel does not have it yet.
 set -e
 for module in irqbypass kvm kvm-intel \
-    virtio_ring virtio virtio_mmio virtio_blk failover net_failover virtio_net \
+    virtio_ring virtio virtio_mmio virtio_pci_legacy_dev virtio_pci_modern_dev virtio_pci \
+    virtio_blk failover net_failover virtio_net virtio_console rng-core virtio-rng \
     configfs tsm tsm_report tdx-guest; do
     file=$(find "$1" -name "$module.ko*" | head -1)
     case $file in

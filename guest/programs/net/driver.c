@@ -99,6 +99,11 @@ void net_take_interrupts(void)
     queues[RECEIVE].available.flags = 0;
 }
 
+void net_refuse_interrupts(void)
+{
+    queues[RECEIVE].available.flags = NO_INTERRUPT;
+}
+
 struct packet *net_packet(unsigned to, uint32_t number)
 {
     static unsigned next;

@@ -24,6 +24,7 @@ void net_start(void);
 
 /* Enables the local APIC, and asks for an interrupt for each frame that is received. */
 void net_take_interrupts(void);
+void net_refuse_interrupts(void);
 extern volatile unsigned net_interrupts; /* that were taken */
 
 /* Returns the next packet to send, addressed to VM `to`, or to all if this is 0. It is one that was

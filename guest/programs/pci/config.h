@@ -49,7 +49,8 @@ uint32_t hot_read(uint64_t address);
 /* Moves BAR 0 from its place to another one and back, and expects it in one place at a time. */
 void move_to(uint32_t to);
 
-/* ---- Interrupts of the test device ------------------------------------------------------------ */
+/* ---- Interrupts of the test device ------------------------------------------------------------
+ * */
 
 #define VECTOR 0x61u /* of MSI-X vector 0; the others follow */
 
@@ -59,8 +60,8 @@ extern volatile unsigned taken[CPUS_MAX][PCI_TEST_VECTORS];
 extern volatile unsigned keep_line;
 void take(struct frame *frame);
 
-/* Lets interrupts in for a while. take_count() returns how many of a vector this CPU has taken since
- * the last call. */
+/* Lets interrupts in for a while. take_count() returns how many of a vector this CPU has taken
+ * since the last call. */
 void let_in(void);
 unsigned take_count(unsigned vector);
 
@@ -69,7 +70,8 @@ void set_vector(unsigned vector, uint32_t destination, bool masked);
 uint32_t pending(void);
 void raise(unsigned vector);
 
-/* ---- Tests with several CPUs (pci/harm.c), of which the first three run ------------------------ */
+/* ---- Tests with several CPUs (pci/harm.c), of which the first three run ------------------------
+ * */
 
 void storm(void);
 void harm(void);

@@ -19,7 +19,7 @@
 #define VMCALL_ALIGN   0x8000000000000002ull
 #define VMCALL_UNKNOWN 0x8000000000000003ull
 
-#define PAGE  0xa00000ull /* of RAM, behind the program */
+#define PAGE  0xa00000ull /* of RAM, after the program */
 #define LARGE 0xc00000ull
 
 #define SHARED       BIT(39)

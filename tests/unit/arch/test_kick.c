@@ -80,7 +80,7 @@ static void ring0_halts(uint64_t *rip)
     if (!is_idle(*rip))
         longjmp(stopped, 1);
     idle.halts++;
-    if (!idle.came) { /* what has been waited for: RIP is behind HLT then */
+    if (!idle.came) { /* what has been waited for: RIP is after HLT then */
         nmi(rip);
     } else if (idle.writes) {
         fail_msg("the kick before step %u is lost: it halts with the word set", idle.at);

@@ -226,8 +226,8 @@ static void one_that_stops_halfway_is_left_out(void **state)
         uint32_t stage;
         const char *why;
     } rows[] = {
-        {0, 0, "gives no sign of life after INIT and two start-up IPIs"},
-        {3, AP_STAGE_READY, "gives no sign of life after INIT and two start-up IPIs"},
+        {0, 0, "does not respond after INIT and two start-up IPIs"},
+        {3, AP_STAGE_READY, "does not respond after INIT and two start-up IPIs"},
         {1, AP_STAGE_FLAT, "left real mode but did not reach 64-bit mode"},
         {1, AP_STAGE_LONG, "reached 64-bit mode but did not load the final page tables"},
         {2, AP_STAGE_C, "loaded the final page tables but not its descriptor tables"},

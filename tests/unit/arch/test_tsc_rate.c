@@ -253,7 +253,8 @@ static const struct {
     {{{0}, {"is too slow to be true", STILL, STILL}},
      4000000,
      "4000000 kHz are assumed, so that no wait is too short: no clock counts, and the CPU does not "
-     "say; the HPET is too slow to be true; the PM timer stands still; the PIT stands still"},
+     "report its rate; the HPET is too slow to be true; the PM timer stands still; the PIT stands "
+     "still"},
 };
 
 static void decisions_and_doubts(void **state)

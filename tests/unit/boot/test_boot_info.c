@@ -31,7 +31,7 @@ static void begin(void)
     used = 8;
 }
 
-/* Appends a tag with `size` bytes behind its header; returns where those are. */
+/* Appends a tag with `size` bytes after its header, and returns their address. */
 static char *tag(uint32_t type, uint32_t size)
 {
     uint32_t header[2] = {type, size + 8};

@@ -274,7 +274,7 @@ static inline bool has_frame(unsigned at)
 
 static inline bool receive(unsigned at)
 {
-    return virtio_net_receive(&station[at].net);
+    return virtio_receive(&station[at].net.virtio);
 }
 
 /* ---- For tests whose drivers have all started ------------------------------------------------ */

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The PCI bus: the registers of a configuration space by both mechanisms, where BARs are decoded,
- * MSI-X and INTA#, one by one and in random sequences compared with a model.
+ * and random sequences, with interrupts, compared with a model.
  */
-#include "tests/unit/dev/pci_world.h"
+#include "tests/unit/dev/pci_steps.h"
 
 #include "lib/errno.h"
 
@@ -15,29 +15,6 @@ static uint32_t take(unsigned bytes)
     z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9ull;
     z = (z ^ z >> 27) * 0x94d049bb133111ebull;
     return (uint32_t)((z ^ z >> 31) >> (64 - 8 * bytes));
-}
-
-static int setup(void **state)
-{
-    (void)state;
-    world_init(0);
-    return 0;
-}
-
-#define AT(function, offset) ((uint64_t)shapes[function].devfn << 12 | (offset))
-#define COMMAND              0x04u
-#define MEMORY               2u
-#define MASTER               4u
-#define NO_INTX              0x400u
-
-static uint64_t config(uint64_t at, unsigned size)
-{
-    return pci_ecam_ops.read(&host, NULL, at, size);
-}
-
-static void set_config(uint64_t at, unsigned size, uint64_t value)
-{
-    pci_ecam_ops.write(&host, NULL, at, size, value);
 }
 
 static uint64_t port(uint64_t offset, unsigned size)
@@ -199,12 +176,6 @@ static void capabilities(void **state)
 
 /* ---- BARs ------------------------------------------------------------------------------------ */
 
-static void enable(unsigned f)
-{
-    set_config(AT(f, COMMAND), 2, MEMORY | MASTER);
-    models[f].command = MEMORY | MASTER;
-}
-
 static void sizing(void **state)
 {
     (void)state;
@@ -340,158 +311,6 @@ static void refusals(void **state)
     assert_int_equal(bars, PCI_REGIONS + 1);
 }
 
-/* ---- Interrupts ------------------------------------------------------------------------------ */
-
-static void table(unsigned f, uint64_t offset, unsigned size, uint64_t value)
-{
-    bus_write(&bus, NULL, models[f].bar[shapes[f].msix] + offset, size, value);
-}
-
-/* The addresses and data of messages, and what they mean. */
-static void messages(void **state)
-{
-    (void)state;
-    static const struct {
-        uint64_t address;
-        uint32_t data;
-        bool sent, level;
-        struct lapic_message message;
-    } rows[] = {
-        {0xfee00000, 0x31, true, false, {.mode = 0, .vector = 0x31}},
-        {0xfee0f000, 0x4031, true, false, {.mode = 0, .vector = 0x31, .destination = 15}},
-        {0xfee03004, 0x31, true, false, {.vector = 0x31, .destination = 3}}, /* not logical */
-        {0xfee03008, 0x131, true, false, {.mode = 1, .vector = 0x31, .destination = 3}},
-        {0xfee0300c, 0x131, true, false, {1, 0x31, true, false, 3}},
-        {0xfeeff000, 0xfe, true, false, {0, 0xfe, false, true, 0xff}},
-        {0xfeeff00c, 0xfe, true, false, {0, 0xfe, true, false, 0xff}},
-        {0xfee01000, 0xc022, true, true, {.vector = 0x22, .destination = 1}},
-        {0xfee01000, 0x8022, false, true, {0}}, /* the line falls */
-        {0xfee01000, 0x400, true, false, {.mode = 4, .destination = 1}},
-        {0xfee01000, 0x200, false, false, {0}}, /* SMI */
-        {0xfee01000, 0x300, false, false, {0}},
-        {0xfee01000, 0x500, false, false, {0}}, /* INIT */
-        {0xfee01000, 0x600, false, false, {0}},
-        {0xfee01000, 0x700, false, false, {0}}, /* ExtINT */
-        {0xfed00000, 0x31, false, false, {0}},
-        {0xfef00000, 0x31, false, false, {0}},
-        {0, 0x31, false, false, {0}},
-        {0x1fee00000, 0x31, false, false, {0}},
-        {BIT(63) | 0xfee00000, 0x31, false, false, {0}},
-    };
-    enable(0);
-    set_config(AT(0, 0x42), 2, 0x8000);
-    for (unsigned i = 0; i < ARRAY_SIZE(rows); i++) {
-        struct lapic_message message;
-        const unsigned vector = i % 4;
-        table(0, 16 * vector, 8, rows[i].address);
-        table(0, 16 * vector + 8, 8, rows[i].data);
-        sends = 0;
-        assert_int_equal(pci_msix_message(&functions[0], vector, &message), rows[i].sent);
-        pci_msix_raise(&functions[0], vector);
-        assert_int_equal(functions[0].pending, 0);
-        assert_int_equal(sends, rows[i].sent);
-        if (!rows[i].sent)
-            continue;
-        assert_memory_equal(&last_message, &message, sizeof(message));
-        assert_int_equal(last_message.mode, rows[i].message.mode);
-        assert_int_equal(last_message.vector, rows[i].message.vector);
-        assert_int_equal(last_message.logical, rows[i].message.logical);
-        assert_int_equal(last_message.all, rows[i].message.all);
-        assert_int_equal(last_message.destination, rows[i].message.destination);
-        assert_int_equal(last_level, rows[i].level);
-    }
-    assert_non_null(strstr(support_log(), "pci 0:1.0 (probe): vector 0 sends 0x8022 to 0xfee01000, "
-                                          "which is no interrupt message; it is dropped"));
-}
-
-/* Each thing that prevents a message, alone: the vector stays pending until it ends. */
-static void what_prevents_a_message(void **state)
-{
-    (void)state;
-    static const struct {
-        uint64_t at;
-        unsigned size;
-        uint64_t prevents, permits;
-    } rows[] = {{0x42, 2, 0, 0x8000},
-                {0x42, 2, 0xc000, 0x8000},
-                {0x42, 2, 0x4000, 0x8000},
-                {COMMAND, 2, MEMORY, MEMORY | MASTER}};
-    struct lapic_message message;
-    enable(2);
-    const uint64_t at = AT(2, 0);
-    set_config(at + 0x42, 2, 0x8000);
-    for (unsigned vector = 0; vector < PCI_VECTORS; vector++) {
-        table(2, 16 * vector, 8, 0xfee00000);
-        table(2, 16 * vector + 8, 8, 0x40 + vector);
-        for (unsigned i = 0; i <= ARRAY_SIZE(rows); i++) {
-            sends = 0;
-            if (i < ARRAY_SIZE(rows))
-                set_config(at + rows[i].at, rows[i].size, rows[i].prevents);
-            else
-                table(2, 16 * vector + 12, 4, ~0u);
-            pci_msix_raise(&functions[2], vector);
-            pci_msix_raise(&functions[2], vector);
-            assert_false(pci_msix_message(&functions[2], vector, &message));
-            assert_int_equal(sends, 0);
-            table(2, 0x800, 8, 0); /* the PBA is read-only */
-            assert_int_equal(bus_read(&bus, NULL, models[2].bar[5] + 0x800, 8), 1u << vector);
-            if (i < ARRAY_SIZE(rows))
-                set_config(at + rows[i].at, rows[i].size, rows[i].permits);
-            else
-                table(2, 16 * vector + 12, 4, 0);
-            assert_int_equal(sends, 1);
-            assert_int_equal(last_message.vector, 0x40 + vector);
-            assert_int_equal(functions[2].pending, 0);
-        }
-    }
-    pci_msix_raise(&functions[2], PCI_VECTORS);
-    pci_msix_raise(&functions[1], 0);
-    assert_int_equal(functions[1].pending | functions[2].pending, 0);
-}
-
-/* The table takes aligned accesses of 4 and 8 bytes. */
-static void accesses_to_the_table(void **state)
-{
-    (void)state;
-    enable(0);
-    const uint64_t at = models[0].bar[1];
-    for (uint64_t offset = 0; offset < 0x1000; offset += 4)
-        bus_write(&bus, NULL, at + offset, 4, ~0u);
-    assert_int_equal(bus_read(&bus, NULL, at, 8), 0xfffffffffffffffc);
-    assert_int_equal(bus_read(&bus, NULL, at + 0x38, 8), 0x1ffffffff);
-    assert_int_equal(bus_read(&bus, NULL, at + 0x40, 8), 0);
-    static const unsigned sizes[][2] = {{0, 1}, {0, 2}, {2, 4}, {4, 8}, {1, 1}};
-    for (unsigned i = 0; i < ARRAY_SIZE(sizes); i++) {
-        bus_write(&bus, NULL, at + sizes[i][0], sizes[i][1], 0);
-        assert_int_equal(bus_read(&bus, NULL, at + sizes[i][0], sizes[i][1]),
-                         BITS(8 * sizes[i][1] - 1, 0));
-    }
-    assert_int_equal(bus_read(&bus, NULL, at, 8), 0xfffffffffffffffc);
-}
-
-static void lines_are_shared(void **state)
-{
-    (void)state;
-    pci_intx(&functions[0], true);
-    pci_intx(&functions[1], true);
-    pci_intx(&functions[2], true); /* device 9 has the line of device 1 */
-    assert_true(lines[1]);
-    pci_intx(&functions[0], false);
-    set_config(AT(1, COMMAND), 2, NO_INTX);
-    assert_true(lines[1]);
-    set_config(AT(2, 0x42), 2, 0x8000);
-    assert_false(lines[1]);
-    set_config(AT(2, 0x42), 2, 0);
-    assert_true(lines[1]);
-    pci_intx(&functions[2], false);
-    assert_false(lines[1]);
-    set_config(AT(1, COMMAND), 2, 0);
-    assert_true(lines[1]);
-    assert_int_equal(config(AT(1, 6), 2), 8);
-    for (unsigned i = 0; i < PCI_LINES; i++)
-        assert_int_equal(lines[i], i == 1);
-}
-
 /* ---- Random sequences ------------------------------------------------------------------------ */
 
 static void random_sequences(void **state)
@@ -520,10 +339,6 @@ int main(void)
         cmocka_unit_test_setup(the_sequence, setup),
         cmocka_unit_test_setup(shared_addresses, setup),
         cmocka_unit_test_setup(refusals, setup),
-        cmocka_unit_test_setup(messages, setup),
-        cmocka_unit_test_setup(what_prevents_a_message, setup),
-        cmocka_unit_test_setup(accesses_to_the_table, setup),
-        cmocka_unit_test_setup(lines_are_shared, setup),
         cmocka_unit_test_setup(random_sequences, setup),
     };
     return cmocka_run_group_tests_name("pci", tests, NULL, NULL);

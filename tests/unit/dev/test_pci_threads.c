@@ -9,8 +9,7 @@
 
 #include <pthread.h>
 
-#define ROUNDS               3000u
-#define AT(function, offset) ((uint64_t)shapes[function].devfn << 12 | (offset))
+#define ROUNDS 3000u
 
 static _Thread_local uint64_t random_state;
 
@@ -18,11 +17,6 @@ static uint32_t take(unsigned bytes)
 {
     random_state = random_state * 6364136223846793005u + 1442695040888963407u;
     return (uint32_t)(random_state >> (64 - 8 * bytes));
-}
-
-static void set_config(uint64_t at, unsigned size, uint64_t value)
-{
-    pci_ecam_ops.write(&host, NULL, at, size, value);
 }
 
 static void *change(void *argument)

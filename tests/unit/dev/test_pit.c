@@ -53,8 +53,8 @@ static unsigned count(void)
 static int begin(void **state)
 {
     (void)state;
-    now = 12345678901234ull;
-    pit = (struct pit){.tsc = tsc, .tsc_hz = TSC_HZ};
+    now = 12345678ull * TSC_HZ; /* a tick begins */
+    pit_init(&pit, tsc, TSC_HZ);
     out(CONTROL, GATE);
     return 0;
 }
@@ -68,11 +68,12 @@ static const struct {
 } modes[] = {
     {0, 1000, 0, 1000, false},   {0, 1000, 1, 999, false},      {0, 1000, 999, 1, false},
     {0, 1000, 1000, 0, true},    {0, 1000, 1001, 0xffff, true}, {0, 0, 1, 0xffff, false},
-    {0, 0, 0xffff, 1, false},    {0, 0, 0x10000, 0, true},      {1, 1000, 1001, 0xffff, true},
+    {0, 0, 0xffff, 1, false},    {0, 0, 0x10000, 0, true},      {1, 1000, 1001, 0, true},
     {2, 1000, 1, 999, true},     {2, 1000, 1000, 1000, true},   {2, 1000, 2500, 500, true},
     {3, 1000, 1, 998, true},     {3, 1000, 499, 2, true},       {3, 1000, 500, 1000, false},
     {3, 1000, 1000, 1000, true}, {6, 1000, 2500, 500, true},    {7, 1000, 750, 500, false},
-    {4, 1000, 1000, 0, true},    {5, 1000, 1000, 0, true},
+    {4, 1000, 999, 1, true},     {4, 1000, 1000, 0, false},     {4, 1000, 1001, 0xffff, true},
+    {5, 1000, 1000, 0, true},    {2, 1000, 999, 1, false},
 };
 
 static void each_mode(void **state)

@@ -198,15 +198,18 @@ static void interrupts_by_index(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(identity, setup_disk, teardown_disk),
-        cmocka_unit_test_setup_teardown(accesses_of_other_sizes, setup_disk, teardown_disk),
         cmocka_unit_test_setup(features_must_suffice, setup_disk),
         cmocka_unit_test_setup_teardown(features_are_settled, setup_disk, teardown_disk),
         cmocka_unit_test_setup_teardown(reset, setup_disk, teardown_disk),
-        cmocka_unit_test_setup_teardown(a_queue_in_use_is_not_moved, setup_disk, teardown_disk),
         cmocka_unit_test_setup_teardown(nothing_before_driver_ok, setup_disk, teardown_disk),
-        cmocka_unit_test_setup_teardown(interrupts_by_flag, setup_disk, teardown_disk),
         cmocka_unit_test_setup_teardown(interrupts_by_index, setup_disk, teardown_disk),
     };
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    const struct CMUnitTest mmio_tests[] = {
+        cmocka_unit_test_setup_teardown(identity, setup_disk, teardown_disk),
+        cmocka_unit_test_setup_teardown(accesses_of_other_sizes, setup_disk, teardown_disk),
+        cmocka_unit_test_setup_teardown(a_queue_in_use_is_not_moved, setup_disk, teardown_disk),
+        cmocka_unit_test_setup_teardown(interrupts_by_flag, setup_disk, teardown_disk),
+    };
+    int failed = cmocka_run_group_tests(mmio_tests, NULL, NULL);
+    return failed + RUN_BY_BOTH_TRANSPORTS(tests);
 }

@@ -424,5 +424,5 @@ int main(void)
         cmocka_unit_test_setup_teardown(needs, setup, teardown),
         cmocka_unit_test_setup_teardown(beside_a_model, setup, teardown),
     };
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    return RUN_BY_BOTH_TRANSPORTS(tests);
 }

@@ -203,17 +203,39 @@ static const uint8_t net_bytes[] = {
     0x1a, 0x0a, 0x17, 0x86, 0x09, 0x00, 0x01, 0x00, 0x80, 0x20, 0xfe, 0x00, 0x02, 0x00,
     0x00, 0x89, 0x06, 0x00, 0x01, 0x01, 0x0a, 0x00, 0x00, 0x00, 0x79, 0x00};
 
-/* The most devices that a VM can have, of which the network device is the last one. */
-static void the_bytes_of_a_network_device(void **state)
+/* Sets `bytes` to those of the device VR0n, which lies n pages above the first disk. */
+static void bytes_of(uint8_t bytes[sizeof(net_bytes)], uint8_t n, uint8_t line)
+{
+    memcpy(bytes, net_bytes, sizeof(net_bytes));
+    bytes[7] = (uint8_t)(n < 10 ? '0' + n : 'A' + n - 10);
+    bytes[29] = n;
+    bytes[50] = (uint8_t)(n << 4);
+    bytes[sizeof(net_bytes) - 6] = line;
+}
+
+/* The most devices that a VM can have, of which these are the last ones. With PCI, none of them is
+ * described. */
+static void the_bytes_of_virtio_devices(void **state)
 {
     (void)state;
-    firmware_of(&(struct guest_image){.name = "g", .cpus = 1, .pc = true, .disks = 8, .net = true});
+    uint8_t want[3][sizeof(net_bytes)];
+    struct guest_image image = {
+        .name = "g", .cpus = 1, .pc = true, .disks = 8, .net = true, .hvc = true, .rng = true};
+    bytes_of(want[0], 8, 10);
+    bytes_of(want[1], 9, 11);
+    bytes_of(want[2], 10, 9);
+    assert_memory_equal(want[0], net_bytes, sizeof(net_bytes));
+    firmware_of(&image);
     uint64_t address = get(acpi_table("FACP"), 140, 8);
     const struct acpi_header *dsdt = acpi_table_at(HPA(address), "DSDT");
     assert_non_null(dsdt);
-    assert_true(dsdt->length > sizeof(*dsdt) + sizeof(net_bytes));
-    assert_memory_equal((const uint8_t *)dsdt + dsdt->length - sizeof(net_bytes), net_bytes,
-                        sizeof(net_bytes));
+    assert_true(dsdt->length > sizeof(*dsdt) + sizeof(want));
+    assert_memory_equal((const uint8_t *)dsdt + dsdt->length - sizeof(want), want, sizeof(want));
+    image.pci = true;
+    firmware_of(&image);
+    dsdt = acpi_table_at(HPA(get(acpi_table("FACP"), 140, 8)), "DSDT");
+    for (size_t at = 0; at + 8 <= dsdt->length; at++)
+        assert_memory_not_equal((const char *)dsdt + at, "LNRO0005", 8);
 }
 
 /* iasl 20200925 makes this of
@@ -343,7 +365,7 @@ int main(void)
         cmocka_unit_test(a_td_has_a_mailbox),
         cmocka_unit_test(the_bytes_of_a_madt),
         cmocka_unit_test(the_bytes_of_the_dsdt),
-        cmocka_unit_test(the_bytes_of_a_network_device),
+        cmocka_unit_test(the_bytes_of_virtio_devices),
         cmocka_unit_test(the_bytes_of_a_pci_bus),
         cmocka_unit_test(the_fields_of_the_fadt),
         cmocka_unit_test(the_memory_map),

@@ -149,7 +149,7 @@ bool native_init(void)
     return avx;
 }
 
-/* What stands at NATIVE_AFTER, and behind the instruction: the way back into 64-bit code. Returns
+/* The code at NATIVE_AFTER, and after the instruction, which returns to 64-bit code. Returns
  * its size. */
 static unsigned put_way_out(const struct native_mode *mode, uint64_t at)
 {

@@ -116,7 +116,7 @@ static void the_fast_path(void **state)
     assert_int_equal(world.vcpu.breakpoints_met, 0);
 }
 
-/* REP STOSB from inside the device's page to behind it: after each iteration; the one that is not
+/* REP STOSB from inside the device's page to beyond it: after each iteration; the one that is not
  * made here is not reported here. */
 static void repetitions(void **state)
 {

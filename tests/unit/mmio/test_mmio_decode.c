@@ -162,7 +162,7 @@ static void forms(void **state)
         assert_int_equal(insn.shift, e->shift);
         assert_int_equal(insn.disp, e->disp);
         assert_int_equal(insn.imm, e->imm);
-        /* Every shorter count is truncated; the bytes behind the instruction do not matter. */
+        /* Every shorter count is truncated; the bytes after the instruction do not matter. */
         for (unsigned count = 1; count < e->length; count++)
             assert_int_equal(decode(e->bytes, count, e->code, &insn), DECODE_TRUNCATED);
         assert_int_equal(decode(e->bytes, e->length, e->code, &insn), DECODE_OK);
@@ -205,7 +205,7 @@ static void refusals(void **state)
         {C64, DECODE_NO_MEMORY, {0x0f, 0x18, 0x08}},          /* prefetch touches nothing */
         {C32, DECODE_UNSUPPORTED, {0x63, 0x00}},              /* arpl */
         {C32, DECODE_UNSUPPORTED, {0x48, 0x89, 0x18}},        /* dec eax */
-        {C64, DECODE_UNSUPPORTED, {0x0f, 0x88}},              /* no 88 behind 0f */
+        {C64, DECODE_UNSUPPORTED, {0x0f, 0x88}},              /* no 88 after 0f */
         {C64, DECODE_UNSUPPORTED, {0xb6}},                    /* no b6 without */
         {C64, DECODE_UNSUPPORTED, {0xf3, 0x0f, 0xb8, 0x00}},  /* popcnt */
         {C64, DECODE_OK, {0x8c, 0x00}},                       /* mov from a segment register */

@@ -122,7 +122,7 @@ static void addresses(void **state)
     uint8_t rip[6] = {0x89, 0x1d};
     memcpy(rip + 2, &disp, 4);
     assert_int_equal(run(rip, 6, A + 0x10), MMIO_DONE);
-    /* the same with an immediate behind the displacement */
+    /* the access again, with an immediate after the displacement */
     uint8_t imm[10] = {0xc7, 0x05};
     disp = (uint32_t)(V + 0x14 - (WORLD_CODE + 10));
     memcpy(imm + 2, &disp, 4);

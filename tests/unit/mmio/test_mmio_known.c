@@ -197,7 +197,7 @@ static void write_protection(void **state)
     }
 }
 
-/* The bytes behind an instruction are others: at another RIP with the same place in the cache, or
+/* The bytes after an instruction differ: at another RIP with the same place in the cache, or
  * because the guest has changed them. The instruction is the decoded one, and a replay entry is
  * made of it. With another byte of its own it is another instruction. */
 static void bytes_behind_the_instruction(void **state)

@@ -83,7 +83,7 @@ static void against_zydis(void **state)
             fail_msg("row %u (%s) was never met", i, insn_rows[i].mnemonic);
 }
 
-/* The search needs them sorted; a row behind one that takes all of its inputs is dead. */
+/* The search needs them sorted; a row after one that takes all of its inputs is never used. */
 static void rows_are_sorted(void **state)
 {
     (void)state;

@@ -209,7 +209,7 @@ static void step_host(struct vm *vm, gfn_t gfn)
     }
 }
 
-/* The conversion stops at pages that are on the new side already, behind some that were not. */
+/* The conversion stops at pages that are on the new side already, after some that were not. */
 static uint64_t convertible(const struct slot_model *slot, uint64_t first, uint64_t pages,
                             bool shared)
 {

@@ -223,7 +223,7 @@ static void the_last_slot_is_another(void **state)
     add(3, 0x300000, 4, 0);
     assert_int_equal(fault(0x303000, ACCESS_WRITE), FAULT_FIXED);
     assert_int_equal(mmu_self(&mmu)->slot_hint, 2);
-    assert_int_equal(fault(0x304000, ACCESS_WRITE), FAULT_EMULATE); /* one frame behind it */
+    assert_int_equal(fault(0x304000, ACCESS_WRITE), FAULT_EMULATE); /* one frame after it */
     assert_int_equal(fault(0x2ff000, ACCESS_WRITE), FAULT_EMULATE);
     assert_int_equal(mmu_slot_delete(&mmu, 3), 0);
     assert_true(mmu.slots->slot[2].base.v == 0x300);

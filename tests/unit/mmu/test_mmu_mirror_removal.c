@@ -215,7 +215,7 @@ static void refused_when_a_large_page_is_split(void **state)
     }
 }
 
-/* The frames that could not leave stay private, and are never given back; those before and behind
+/* The frames that could not leave stay private, and are never given back; those before and after
  * them change sides. */
 static void refused_when_pages_are_removed(void **state)
 {

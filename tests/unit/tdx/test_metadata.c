@@ -162,8 +162,8 @@ static void fields_of_the_vmm(void **state)
         {METADATA_TD, 0x111000030000000a, true},  /* TSC_OFFSET */
         {METADATA_TD, 0x1110000300000080, true},  /* XBUFF_OFFSETS */
         {METADATA_TD, 0x1110000300000018, false}, /* nothing */
-        {METADATA_TD, 0x1310000300000006, false}, /* behind MRTD */
-        {METADATA_TD, 0x1310000300000058, false}, /* behind the RTMRs */
+        {METADATA_TD, 0x1310000300000006, false}, /* after MRTD */
+        {METADATA_TD, 0x1310000300000058, false}, /* after the RTMRs */
         {METADATA_TD, 0xa220000000000000, false}, /* of no class of a TD */
         {METADATA_VP, 0x0020000300000000, false}, /* L2 VMs */
         {METADATA_VP, 0xa020000300000050, false}, /* L2_CTLS */

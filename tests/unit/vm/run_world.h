@@ -326,6 +326,11 @@ void ipi_send_frames(void *v)
     (void)v;
 }
 
+void ipi_send_legacy(struct vm *v, uint32_t bits)
+{
+    (void)v, (void)bits;
+}
+
 void triple_fault_end(struct vcpu *v)
 {
     vm_end(v->vm, VM_ENDED_TRIPLE_FAULT, "explained");

@@ -1,20 +1,20 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A VM's disk on several CPUs at once, with vm/disk.c, the transport and an I/O APIC: two threads
- * are vCPUs that notify the same queue, one does the work that is left, one resets the device and
- * starts it again, and one handles interrupts at the I/O APIC. All of them write the rings, without
- * any order, as the CPUs of a guest can. Built with AddressSanitizer for `make unit` and with
- * ThreadSanitizer for `make tsan`.
+ * A VM's disk on several CPUs at once, with vm/virtio_unit.c, the transport and an I/O APIC: two
+ * threads are vCPUs that notify the same queue, one does the work that is left, one resets the
+ * device and starts it again, and one handles interrupts at the I/O APIC. All of them write the
+ * rings, without any order, as the CPUs of a guest can. Built with AddressSanitizer for `make
+ * unit` and with ThreadSanitizer for `make tsan`.
  *
- * Nothing is accessed without its lock. Afterwards the line is what the device says, a reset device
- * works, and all memory is freed.
+ * Nothing is accessed without its lock. Afterwards the line is what the device says, a reset
+ * device works, and all memory is freed.
  */
 #include "tests/unit/support.h"
 
 #define guest_read  disk_guest_read
 #define guest_write disk_guest_write
 
-#include "vm/disk.c"
+#include "vm/virtio_unit.c"
 #include "vm/dma.c"
 
 #undef guest_read
@@ -115,12 +115,12 @@ static void put(uint64_t offset, uint32_t value)
 
 static void set_reg(uint64_t offset, uint32_t value)
 {
-    disk.locked.ops.write(&disk.locked, NULL, offset, 4, value);
+    disk.unit.locked.ops.write(&disk.unit.locked, NULL, offset, 4, value);
 }
 
 static uint32_t reg(uint64_t offset)
 {
-    return (uint32_t)disk.locked.ops.read(&disk.locked, NULL, offset, 4);
+    return (uint32_t)disk.unit.locked.ops.read(&disk.unit.locked, NULL, offset, 4);
 }
 
 static void start_device(void)
@@ -197,7 +197,7 @@ static void *notifier(void *number)
 static void *worker(void *unused)
 {
     while (!__atomic_load_n(&stop, __ATOMIC_ACQUIRE))
-        if (!devices_go_on(&vm))
+        if (!units_go_on(&vm))
             cpu_relax();
     return unused;
 }
@@ -235,11 +235,11 @@ static void prepare(void)
     memset(ram, 0, sizeof(ram));
     ioapic_init(&vm.ioapic, send, &vm);
     unmask();
-    disk_connect(&disk, &vm);
+    unit_connect(&disk.unit, &vm, &disk.blk.virtio);
     disk.blk.virtio.line = (struct line){ioapic_set_line, &vm.ioapic, 16};
     assert_int_equal(virtio_blk_init(&disk.blk, image, sizeof(image), false, "threads"), 0);
-    locked_device_init(&disk.locked, &virtio_mmio_ops, &disk.mmio);
-    vm.disks[vm.disk_count++] = &disk;
+    locked_device_init(&disk.unit.locked, &virtio_mmio_ops, &disk.unit.mmio);
+    vm.units[vm.unit_count++] = &disk.unit;
     start_device();
 }
 
@@ -266,7 +266,7 @@ static void at_once(void **state)
     put(DATA, 0x12345678);
     put(HEADER + 64, 0xee);
     request(VIRTIO_BLK_T_OUT, 9, 512);
-    while (devices_go_on(&vm))
+    while (units_go_on(&vm))
         ;
     assert_int_equal(*word_at(USED) >> 16, QUEUE);
     assert_int_equal(*word_at(HEADER + 64) & 0xff, VIRTIO_BLK_S_OK);
@@ -274,7 +274,7 @@ static void at_once(void **state)
     put(DATA, 0);
     put(USED, (uint32_t)QUEUE << 16);
     request(VIRTIO_BLK_T_IN, 9, 512);
-    while (devices_go_on(&vm))
+    while (units_go_on(&vm))
         ;
     assert_int_equal(*word_at(DATA), 0x12345678);
     assert_int_equal(reg(VIRTIO_MMIO_STATUS), 0xf);

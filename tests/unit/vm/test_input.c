@@ -222,7 +222,9 @@ static const char *got(unsigned i)
     return text;
 }
 
-#define HELP "# console: after ^B, 1 to 9 or n turns to a VM, x ends the machine, ^B is ^B\n"
+#define HELP                                                                                 \
+    "# console: after ^B, 1 to 9 or n turns to a VM, x ends the machine, w80x24 and Return " \
+    "says how large the window is, ^B is ^B\n"
 
 static void commands(void **state)
 {
@@ -267,13 +269,47 @@ static void commands(void **state)
     assert_int_equal(status, EXIT_STOPPED << 8);
 }
 
+/* The size is for all VMs. What is no size changes nothing, and nothing of it is typed. */
+static void the_size_of_the_window(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *typed;
+        unsigned columns, rows; /* 0: refused */
+    } rows[] = {
+        {"80x24\r", 80, 24}, {"132x45\n", 132, 45}, {"1x9999\r", 1, 9999}, {"9999x1\r", 9999, 1},
+        {"007x008\r", 7, 8}, {"\r", 0, 0},          {"80\r", 0, 0},        {"80x\r", 0, 0},
+        {"x24\r", 0, 0},     {"0x24\r", 0, 0},      {"80x0\r", 0, 0},      {"80xx", 0, 0},
+        {"-", 0, 0},         {"80x24x", 0, 0},      {"80X", 0, 0},         {"10000", 0, 0},
+        {"80x10000", 0, 0},  {"80x24 ", 0, 0},      {"80" KEY, 0, 0},
+    };
+    input_set_escape(2);
+    for (unsigned i = 0; i < VMS; i++)
+        attach(i);
+    for (unsigned i = 0; i < ARRAY_SIZE(rows); i++) {
+        char text[64];
+        struct input_window before = input_window();
+        memset(calls, 0, sizeof(calls));
+        snprintf(text, sizeof(text), "a" KEY "w%sb", rows[i].typed);
+        assert_string_equal(type(text), rows[i].rows ? ""
+                                                     : "# console: w takes the size of the window, "
+                                                       "as in w80x24, and Return\n");
+        assert_string_equal(got(0), "ab");
+        struct input_window now = input_window();
+        assert_int_equal(now.columns, rows[i].rows ? rows[i].columns : before.columns);
+        assert_int_equal(now.rows, rows[i].rows ? rows[i].rows : before.rows);
+        for (unsigned vm = 1; vm < VMS; vm++)
+            assert_int_equal(calls[vm], rows[i].rows != 0);
+    }
+}
+
 /* Without an escape key every byte is the VM's. */
 static void no_escape_key(void **state)
 {
     (void)state;
     attach(0);
-    type("\x01x" KEY "x");
-    assert_string_equal(got(0), "\x01x" KEY "x");
+    type("\x01x" KEY "x" KEY "w80x24\r");
+    assert_string_equal(got(0), "\x01x" KEY "x" KEY "w80x24\r");
 }
 
 /* A VM that does not read cannot keep the escape key from being heard. */
@@ -367,6 +403,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(first_one_has_the_focus, setup, teardown),
         cmocka_unit_test_setup_teardown(attached_again, setup, teardown),
         cmocka_unit_test_setup_teardown(two_threads, setup, teardown),
+        cmocka_unit_test_setup_teardown(the_size_of_the_window, setup, teardown),
         cmocka_unit_test_setup_teardown(no_escape_key, setup, teardown),
         cmocka_unit_test_setup_teardown(commands, setup, teardown),
         cmocka_unit_test_setup_teardown(the_escape_key_is_always_heard, setup, teardown),

@@ -28,6 +28,11 @@
 static struct vm vm;
 static struct vcpu sender[SENDERS], target;
 
+/* The VM's network device if it is a PCI function, and what this sends. */
+static struct net net;
+static struct lapic_message pci_message;
+static bool pci_sends;
+
 /* The state of the receiving vCPU. Each start begins a life of its guest, which enables the APIC
  * some time later. */
 static struct {
@@ -73,126 +78,7 @@ static void world_nmi(unsigned self)
     (void)self;
 }
 
-/* ---- Functions that the tested files call ---------------------------------------------------- */
-
-bool lapic_addressed(const struct lapic *lapic, const struct lapic_message *message)
-{
-    return lapic == (message->destination == OF_SENDER ? &sender[0].lapic : &target.lapic);
-}
-
-/* Whether the vector was sent in this life, or in a later one that the vCPU has not begun yet. The
- * latter is no loss: the APIC will be disabled when that life begins, so the vector would have no
- * effect. */
-static bool was_sent(uint8_t vector, unsigned life)
-{
-    for (; life <= said.life; life++)
-        if (said.sent[vector][life])
-            return true;
-    return false;
-}
-
-/* Every fourth vector is level-triggered, and is sent by a device. */
-static bool is_level(uint8_t vector)
-{
-    return vector % 4 == 0;
-}
-
-bool lapic_accepts(const struct lapic *lapic)
-{
-    return lapic == &target.lapic && now.enabled;
-}
-
-static void accept_vector(const struct lapic *lapic, uint8_t vector)
-{
-    WORLD_CHECK(lapic == &target.lapic && now.runs, "a vector for nobody");
-    if (!now.enabled)
-        return;
-    WORLD_CHECK(!said.known || was_sent(vector, now.life), "vector %#x comes again in life %u",
-                vector, now.life);
-    said.due[vector] = false;
-    now.accepted++;
-}
-
-void lapic_accept(struct lapic *lapic, uint8_t vector)
-{
-    WORLD_CHECK(!is_level(vector), "vector %#x comes as edge-triggered", vector);
-    accept_vector(lapic, vector);
-}
-
-void lapic_accept_level(struct lapic *lapic, uint8_t vector)
-{
-    WORLD_CHECK(is_level(vector), "vector %#x comes as level-triggered", vector);
-    accept_vector(lapic, vector);
-}
-
-void vcpu_nmi(struct vcpu *vcpu)
-{
-    WORLD_CHECK(vcpu == &target && now.runs, "an NMI for nobody");
-    WORLD_CHECK(!said.known || said.nmi_sent[now.life], "an NMI was not sent in life %u", now.life);
-    if (said.life == now.life)
-        said.nmi_due = false;
-    now.nmis++;
-}
-
-void lapic_reset(struct lapic *lapic)
-{
-    WORLD_CHECK(lapic == &target.lapic, "another APIC is reset");
-    now.enabled = false;
-}
-
-void init_state(struct cpu_regs *cpu, struct extra_state *extra, uint32_t signature,
-                uint8_t start_vector, void (*write)(uint32_t field, uint64_t value))
-{
-    (void)cpu, (void)extra, (void)signature, (void)write;
-    now.life = start_vector;
-    now.starts++;
-}
-
-uint32_t cpuid_signature(void)
-{
-    return 0;
-}
-
-void cpuid_update(struct vcpu *vcpu)
-{
-    (void)vcpu;
-}
-
-void mmio_cache_clear_gva(struct mmio_cache *cache)
-{
-    (void)cache;
-}
-
-void tlb_invvpid(struct mmu *mmu, unsigned type, uint16_t vpid, gva_t address,
-                 enum invvpid_reason reason)
-{
-    (void)mmu, (void)type, (void)vpid, (void)address, (void)reason;
-}
-
-void sched_add(struct vcpu *vcpu)
-{
-    WORLD_CHECK(vcpu == &target && !now.queued && !now.runs, "in a queue twice");
-    now.queued = true;
-}
-
-static unsigned kick_of_other; /* kicks outside of the simulation */
-void pcpu_kick_vcpu(const struct vcpu *vcpu)
-{
-    if (!world_cpus) {
-        kick_of_other += vcpu != &target;
-        return;
-    }
-    if (vcpu != &target) {
-        WORLD_CHECK(vcpu->mailbox.frames, "a kick for nobody");
-        return;
-    }
-    now.kicked = now.runs; /* otherwise it checks when it runs */
-}
-
-void sleep_end(struct vcpu *vcpu)
-{
-    (void)vcpu;
-}
+#include "tests/unit/vm/ipi_world.h"
 
 /* ---- The vCPU that receives ------------------------------------------------------------------ */
 
@@ -443,7 +329,8 @@ static bool told(const struct vcpu *vcpu)
 
 #define TO_SENDER ((uint64_t)OF_SENDER << 56)
 
-/* Frames are for the vCPU that the device's interrupt goes to, if it is active. */
+/* Frames are for the vCPU that the device's interrupt goes to, if it is active. With PCI, this is
+ * what the function's message says. */
 static void frames_go_where_the_interrupt_goes(void **state)
 {
     (void)state;
@@ -451,12 +338,18 @@ static void frames_go_where_the_interrupt_goes(void **state)
         uint64_t entry;
         bool other_waits; /* for a start-up IPI */
         bool for_other;
+        bool pci, sends;
+        uint32_t destination;
     } rows[] = {
-        {TO_SENDER | 0x51, false, true},
-        {0x51, false, false},
-        {TO_SENDER | 0x51 | BIT(16), false, false}, /* masked */
-        {TO_SENDER | 0x51 | 4 << 8, false, false},  /* NMI, which is not sent */
-        {TO_SENDER | 0x51, true, false},
+        {.entry = TO_SENDER | 0x51, .for_other = true},
+        {.entry = 0x51},
+        {.entry = TO_SENDER | 0x51 | BIT(16)}, /* masked */
+        {.entry = TO_SENDER | 0x51 | 4 << 8},  /* NMI, which is not sent */
+        {.entry = TO_SENDER | 0x51, .other_waits = true},
+        {.entry = 0x51, .for_other = true, .pci = true, .sends = true, .destination = OF_SENDER},
+        {.entry = TO_SENDER | 0x51, .pci = true, .sends = true},
+        {.entry = TO_SENDER | 0x51, .pci = true, .destination = OF_SENDER},
+        {.other_waits = true, .pci = true, .sends = true, .destination = OF_SENDER},
     };
     struct vcpu *other = &sender[0];
     vm.vcpu_count = 2;
@@ -468,11 +361,19 @@ static void frames_go_where_the_interrupt_goes(void **state)
             other->mailbox.startup = 0;
         target.vmx.attention.word = other->vmx.attention.word = 0;
         vm.ioapic.entries[LINE_NET] = rows[i].entry;
+        net.device.virtio.would_send = rows[i].pci ? net_would_send : NULL;
+        vm.net = &net;
+        pci_sends = rows[i].sends;
+        pci_message.destination = rows[i].destination;
         ipi_send_frames(&vm);
         assert_int_equal(told(other), rows[i].for_other);
         assert_int_equal(told(&target), !rows[i].for_other);
     }
     vm.ioapic.entries[LINE_NET] = 0;
+    vm.net = NULL; /* it is the console that has input */
+    target.mailbox = other->mailbox = (struct mailbox){.startup = STARTUP_ACTIVE};
+    ipi_send_frames(&vm);
+    assert_true(told(&target));
 }
 
 static int teardown(void **state)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * How a VM has its network device (vm/net.c, vm/dma.c): its address, whose memory is accessed, and
- * the pace at which a vCPU receives: at most for a fifth of its time.
+ * How a VM has its network device (vm/net.c, vm/virtio_unit.c, vm/dma.c): its address, whose
+ * memory is accessed, and the pace at which a vCPU receives: at most for a fifth of its time.
  */
 #include "tests/unit/support.h"
 
@@ -11,7 +11,7 @@
 static uint64_t clock_now;
 #define rdtsc() (clock_now)
 
-#include "vm/disk.c"
+#include "vm/virtio_unit.c"
 #include "vm/dma.c"
 #include "vm/net.c"
 
@@ -74,7 +74,7 @@ int guest_write(struct mmu *mmu, gpa_t gpa, const void *buffer, size_t size)
 
 static void set_reg(unsigned n, uint64_t offset, uint32_t value)
 {
-    virtio_mmio_ops.write(&nets[n].mmio, NULL, offset, 4, value);
+    virtio_mmio_ops.write(&nets[n].unit.mmio, NULL, offset, 4, value);
 }
 
 /* Starts a queue with CHAINS chains of one segment each, which the device reads or writes. */
@@ -115,6 +115,7 @@ static int setup(void **state)
         vms[n].number = (uint16_t)(n ? 0x1234 : 1);
         vms[n].net = &nets[n];
         net_connect(&nets[n], &vms[n]);
+        vms[n].units[vms[n].unit_count++] = &nets[n].unit;
         assert_int_equal(virtio_net_init(&nets[n].device), 0);
         set_reg(n, VIRTIO_MMIO_STATUS, 3);
         set_reg(n, VIRTIO_MMIO_DRIVER_FEATURES_SEL, 1);
@@ -135,7 +136,7 @@ static int teardown(void **state)
     (void)state;
     for (unsigned n = 0; n < VMS; n++)
         virtio_net_destroy(&nets[n].device);
-    return nets[0].locked.lock.taken || nets[1].locked.lock.taken;
+    return nets[0].unit.locked.lock.taken || nets[1].unit.locked.lock.taken;
 }
 
 static void addresses(void **state)
@@ -158,7 +159,7 @@ static void whose_memory(void **state)
     set_reg(0, VIRTIO_MMIO_QUEUE_NOTIFY, TRANSMIT);
     assert_int_equal(chores, 1);
     assert_int_equal(used(0, TRANSMIT), 2);
-    while (devices_go_on(&vms[0]))
+    while (units_go_on(&vms[0]))
         ;
     assert_int_equal(used(0, TRANSMIT), CHAINS);
     assert_int_equal(woken, 1);
@@ -166,14 +167,13 @@ static void whose_memory(void **state)
     unsigned accesses = reads[0] + writes[0];
     struct vcpu *vcpu = &vms[1].vcpu;
     vcpu->vm = &vms[1];
-    net_receive(vcpu);
+    units_receive(vcpu);
     assert_int_equal(reads[0] + writes[0], accesses);
     assert_int_equal(used(1, RECEIVE), 3);
     assert_memory_equal(memory[1] + BUFFERS + 12, memory[0] + BUFFERS + 12, FRAME);
-    assert_false(devices_go_on(&vms[1]));
-    vms[1].net = NULL;
-    assert_false(devices_go_on(&vms[1]));
-    vms[1].net = &nets[1];
+    assert_false(units_go_on(&vms[1]));
+    vms[1].unit_count = 0;
+    assert_false(units_go_on(&vms[1]));
 }
 
 static void the_pace(void **state)
@@ -182,13 +182,13 @@ static void the_pace(void **state)
     struct vcpu *vcpu = &vms[1].vcpu;
     vcpu->vm = &vms[1];
     set_reg(0, VIRTIO_MMIO_QUEUE_NOTIFY, TRANSMIT);
-    while (devices_go_on(&vms[0]))
+    while (units_go_on(&vms[0]))
         ;
     uint64_t begin = clock_now, busy = 0;
     unsigned pieces = 0;
     do {
         uint64_t start = clock_now;
-        net_receive(vcpu);
+        units_receive(vcpu);
         assert_true(clock_now > start && clock_now - start < 100 * TICKS);
         busy += clock_now - start;
         assert_true(vcpu->frames_from == clock_now + 4 * (clock_now - start));

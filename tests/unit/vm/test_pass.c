@@ -94,7 +94,7 @@ static void prepare(uint64_t rflags, uint64_t interruptibility, uint64_t pending
     assert_int_equal(seen.opened, 1);
 }
 
-/* In the shadow of MOV SS, which lasts for one instruction; the NMI window is behind it. */
+/* In the shadow of MOV SS, which lasts for one instruction; the NMI window is after it. */
 static void an_instruction(void **state)
 {
     static const uint64_t shadows[] = {0, BLOCKING_BY_STI, BLOCKING_BY_MOV_SS};

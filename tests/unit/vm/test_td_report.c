@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What the leaves about reports need of a VM (vm/td_report.c): an operand is read and written on
- * the side that its address names, what the side refuses is a fault of that operand, all TDs of a
- * boot have one key, of which a message says how good it is, and what the VM's report says of a TD.
+ * The accesses of the report leaves to the VM (vm/td_report.c): an operand is accessed on the side
+ * that its address names, and an access that the side refuses is a fault of that operand. Also the
+ * key, which all TDs of a boot share and whose quality a message states, and the lines about a TD
+ * in the VM's report.
  */
 #include "tests/unit/support.h"
 

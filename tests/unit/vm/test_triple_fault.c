@@ -348,8 +348,8 @@ static void in_real_mode(void **state)
 }
 
 /* If nothing faults again, or the entries fail, the message does not claim to know. */
-#define UNKNOWN                                                                   \
-    "triple fault at RIP 0x1234: what began it is not known, because it did not " \
+#define UNKNOWN                                                               \
+    "triple fault at RIP 0x1234: its cause is not known, because it did not " \
     "happen again; look at the IDT, at the stack, and at the instruction at RIP"
 static void nothing_happens_again(void **state)
 {

@@ -61,6 +61,12 @@ uint32_t cpuid_signature(void)
     return SIGNATURE;
 }
 
+bool virtio_pci_message(const struct virtio_pci *pci, unsigned queue, struct lapic_message *message)
+{
+    (void)pci, (void)queue, (void)message;
+    return false; /* the VM has no network device */
+}
+
 void cpuid_update(struct vcpu *v)
 {
     seen.updates++;
@@ -107,6 +113,13 @@ void vmx_set_primary(uint64_t mask, bool on)
 {
     vmcs[VMCS_PRIMARY_CONTROLS] =
         on ? vmcs[VMCS_PRIMARY_CONTROLS] | mask : vmcs[VMCS_PRIMARY_CONTROLS] & ~mask;
+}
+
+void clock_arm(struct vcpu *v, uint64_t now);
+void clock_arm(struct vcpu *v, uint64_t now)
+{
+    (void)v, (void)now;
+    fail_msg("nothing has an 8259");
 }
 
 static uint64_t host_now(void *context)
@@ -315,7 +328,7 @@ static void check_requests(void)
                              ATTENTION_START | ATTENTION_ENDED),
                      0);
     assert_false(vcpu->external.valid);
-    assert_int_equal(vcpu_next_event(vcpu), TIME_NEVER);
+    assert_int_equal(vcpu_next_event(vcpu), vcpu->pit_at);
 }
 
 static void as_the_tables_say(void **state)

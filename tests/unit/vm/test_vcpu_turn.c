@@ -162,16 +162,17 @@ static void a_halted_vcpu_does_work(void **state)
     static const struct virtio_ops ops = {.name = "test disk", .queues = 1};
     static struct disk disks[2];
     turn(1);
-    vm.disk_count = 2;
+    vm.unit_count = 2;
     for (unsigned i = 0; i < 2; i++) {
         struct virtio *virtio = &disks[i].blk.virtio;
         *virtio = (struct virtio){.ops = &ops, .dma = {.read = no_chain}, .notified = 1};
         virtio->queues[0] = (struct virtq){.dma = &virtio->dma, .ready = true, .size = 4};
-        vm.disks[i] = &disks[i];
+        disks[i].unit.virtio = virtio;
+        vm.units[i] = &disks[i].unit;
     }
-    assert_true(devices_go_on(&vm));
+    assert_true(units_go_on(&vm));
     assert_int_equal(disks[0].blk.virtio.notified + disks[1].blk.virtio.notified, 1);
-    assert_false(devices_go_on(&vm));
+    assert_false(units_go_on(&vm));
     disks[0].blk.virtio.notified = disks[1].blk.virtio.notified = 1;
     vm.ending = VM_RUNNING;
     vcpu->vmx.attention.word = ATTENTION_HALTED | ATTENTION_CHORES;
@@ -181,7 +182,7 @@ static void a_halted_vcpu_does_work(void **state)
     assert_int_equal(entries, 0);
     assert_false(attention_requested(&vcpu->vmx.attention, ATTENTION_CHORES));
     assert_true(attention_requested(&vcpu->vmx.attention, ATTENTION_HALTED));
-    vm.disk_count = 0;
+    vm.unit_count = 0;
 }
 
 static void a_cpu_that_refuses(void **state)

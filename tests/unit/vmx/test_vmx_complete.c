@@ -37,10 +37,11 @@ struct vmx_machine vmx;
 
 static struct vmx_vcpu vcpu;
 
-void vmx_interrupt_taken(struct vmx_vcpu *v)
+uint8_t vmx_interrupt_taken(struct vmx_vcpu *v)
 {
     (void)v;
     fail_msg("no interrupt was pending");
+    return 0;
 }
 
 void vmx_set_primary(uint64_t mask, bool on)

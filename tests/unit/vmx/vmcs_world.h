@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * A VMCS for hosted tests: fields in an array, under the names by which the code under test reads
- * and writes them. That code is included as source behind this header. Include it in one file.
+ * and writes them. That code is included as source after this header. Include it in one file.
  */
 #pragma once
 
