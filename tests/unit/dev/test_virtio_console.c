@@ -113,7 +113,7 @@ static void a_long_chain(void **state)
     notify();
     unsigned pieces = 1;
     do {
-        assert_true(shown_count <= pieces * 512);
+        assert_true(shown_count <= pieces * 256);
         assert_int_equal(used()->idx, 0);
         pieces++;
     } while (virtio_go_on(&console.virtio) && shown_count < 20000);
@@ -216,7 +216,7 @@ static void much_is_typed(void **state)
     }
     unsigned pieces = 1;
     while (virtio_receive(&console.virtio)) {
-        assert_true((size_t)(typed - text) <= pieces * 512);
+        assert_true((size_t)(typed - text) <= pieces * 256);
         pieces++;
     }
     assert_int_equal(typed - text, 2000);

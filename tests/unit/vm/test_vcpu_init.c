@@ -61,12 +61,6 @@ uint32_t cpuid_signature(void)
     return SIGNATURE;
 }
 
-bool virtio_pci_message(const struct virtio_pci *pci, unsigned queue, struct lapic_message *message)
-{
-    (void)pci, (void)queue, (void)message;
-    return false; /* the VM has no network device */
-}
-
 void cpuid_update(struct vcpu *v)
 {
     seen.updates++;
