@@ -3,6 +3,7 @@
  * and EBX, sets up the hypervisor, runs the guests, and prints the last line. */
 #include "arch/x86/acpi.h"
 #include "arch/x86/cpu.h"
+#include "arch/x86/interrupts.h"
 #include "arch/x86/this_cpu.h"
 #include "arch/x86/memory.h"
 #include "arch/x86/mitigate.h"
@@ -65,6 +66,7 @@ static void setup_memory_mapping(void)
 
 static void machine_start(uint32_t magic, uint32_t address)
 {
+    interrupts_mask();
     serial_init();
     log_add_console(serial_write, NULL);
     descriptors_init(&cpus[0]);

@@ -31,9 +31,16 @@ static COLD void exit_unhandled(struct vcpu *vcpu)
              cpu_reg(&vcpu->vmx.regs, REG_RIP));
 }
 
+/* All interrupts of the machine are masked (arch/x86/interrupts.h). If one arrives nevertheless, its
+ * exit has acknowledged it; where the CPU lacks that control, it is delivered here. */
 static COLD void exit_host_interrupt(void)
 {
-    __asm__ volatile("sti; nop; cli"); /* the pending interrupt is delivered here */
+    static bool said;
+    if (!__atomic_exchange_n(&said, true, __ATOMIC_RELAXED))
+        log_warn("CPU %u: an interrupt of the machine has interrupted a guest, although all are "
+                 "masked; it is ignored, and so are further ones",
+                 this_cpu());
+    __asm__ volatile("sti; nop; cli");
 }
 
 static COLD void exit_exception_or_nmi(struct vcpu *vcpu)

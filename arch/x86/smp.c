@@ -5,6 +5,7 @@
 #include "arch/x86/apic.h"
 #include "arch/x86/unprivileged.h"
 #include "arch/x86/cpus.h"
+#include "arch/x86/interrupts.h"
 #include "arch/x86/kick.h"
 #include "arch/x86/madt.h"
 #include "arch/x86/paging.h"
@@ -39,6 +40,7 @@ static void ap_set_stage(uint32_t to)
 void ap_main(struct cpu *cpu)
 {
     ap_set_stage(AP_STAGE_C);
+    interrupts_mask();
     paging_init_cpu();
     descriptors_init(cpu);
     host_tlb_join((unsigned)cpu->number);

@@ -6,6 +6,7 @@
 #include "arch/x86/apic.h"
 #include "arch/x86/cpu.h"
 #include "arch/x86/cpus.h"
+#include "arch/x86/interrupts.h"
 #include "arch/x86/kick.h"
 #include "arch/x86/madt.h"
 #include "arch/x86/paging.h"
@@ -110,6 +111,10 @@ bool paging_map_data(const void *address, hpa_t pages, uint64_t size)
 uint64_t stack_top(const struct cpu *cpu, unsigned index)
 {
     return (uint64_t)&cpu->stacks[index + 1];
+}
+
+void interrupts_mask(void)
+{
 }
 
 void descriptors_init(struct cpu *cpu)
