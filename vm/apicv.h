@@ -7,9 +7,9 @@
  * The registers that the CPU owns are in the virtual-APIC page only (dev/lapic_page.h). What the
  * VMCS holds besides is derived from the page whenever something but the CPU has changed it.
  *
- * No host interrupt may be unmasked while a guest runs (arch/x86/interrupts.h). The hypervisor polls
- * its devices, and kicks by NMI. Some emulators would take such an interrupt for the pending virtual
- * one (docs/EMULATOR-GAPS.md).
+ * No host interrupt may be unmasked while a guest runs (arch/x86/interrupts.h). The hypervisor
+ * polls its devices, and kicks by NMI. Some emulators would take such an interrupt for the pending
+ * virtual one (docs/EMULATOR-GAPS.md).
  *
  * Called on the pCPU that runs the vCPU, with its VMCS current.
  */

@@ -31,8 +31,8 @@ static COLD void exit_unhandled(struct vcpu *vcpu)
              cpu_reg(&vcpu->vmx.regs, REG_RIP));
 }
 
-/* All interrupts of the machine are masked (arch/x86/interrupts.h). If one arrives nevertheless, its
- * exit has acknowledged it; where the CPU lacks that control, it is delivered here. */
+/* All interrupts of the machine are masked (arch/x86/interrupts.h). If one arrives nevertheless,
+ * its exit has acknowledged it; where the CPU lacks that control, it is delivered here. */
 static COLD void exit_host_interrupt(void)
 {
     static bool said;

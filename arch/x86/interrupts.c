@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A CPU gets interrupts in two ways. Those of the 8259s do not depend on the TPR, so they are masked
- * in the 8259s; a machine without them ignores the writes. All others come through the local APIC,
- * which holds them back because of the TPR: those of the I/O APIC and of its own timer, and MSIs.
+ * A CPU gets interrupts in two ways. Those of the 8259s do not depend on the TPR, so they are
+ * masked in the 8259s; a machine without them ignores the writes. All others come through the local
+ * APIC, which holds them back because of the TPR: those of the I/O APIC and of its own timer, and
+ * MSIs.
  */
 #include "arch/x86/interrupts.h"
 
