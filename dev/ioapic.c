@@ -11,9 +11,10 @@
 #define WINDOW_EOI   0x40
 
 /* Registers that the index selects. */
-#define REG_ID      0x00
-#define REG_VERSION 0x01
-#define REG_ENTRIES 0x10 /* two registers per entry: bits 31:0, then bits 63:32 */
+#define REG_ID          0x00
+#define REG_VERSION     0x01
+#define REG_ARBITRATION 0x02
+#define REG_ENTRIES     0x10 /* two registers per entry: bits 31:0, then bits 63:32 */
 
 #define ID_WRITABLE ((uint32_t)BITS(27, 24))
 
@@ -165,7 +166,7 @@ static uint64_t ioapic_read_entry(const struct ioapic *ioapic, unsigned pin)
 static uint32_t ioapic_read_data(const struct ioapic *ioapic)
 {
     unsigned number = ioapic->index - REG_ENTRIES;
-    if (ioapic->index == REG_ID)
+    if (ioapic->index == REG_ID || ioapic->index == REG_ARBITRATION)
         return ioapic->id;
     if (ioapic->index == REG_VERSION)
         return VERSION;

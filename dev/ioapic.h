@@ -10,6 +10,9 @@
  * that it accepted as level-triggered, or from the guest, which can write the vector to the EOI
  * register.
  *
+ * The arbitration register, which only older I/O APICs have (82093AA data sheet, section 3.2.3),
+ * reads as the ID: there is no bus to arbitrate for.
+ *
  * Lines carry logical levels, so the polarity bit is stored without effect. A message reaches the
  * local APICs immediately. If none of them accepts a level-triggered message, the delivery status
  * of its pin reads "send pending" until ioapic_send_again() has sent it; otherwise it reads "idle".

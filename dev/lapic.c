@@ -60,47 +60,53 @@ static const uint32_t lvt_writable[LAPIC_LVTS] = {
 
 /* ---- Sets of vectors, and priorities --------------------------------------------------------- */
 
-static int highest_vector(const uint64_t set[4])
+static ALWAYS_INLINE uint8_t ppr_in(const struct lapic *l, const uint32_t *page)
 {
-    for (int i = 3; i >= 0; i--)
-        if (set[i])
-            return 64 * i + 63 - __builtin_clzll(set[i]);
-    return -1;
+    int in_service = set_highest(l->isr, page, LAPIC_ISR);
+    uint8_t isr_class = in_service < 0 ? 0 : (uint8_t)in_service & 0xf0, tpr = lapic_tpr(l, page);
+    return (tpr & 0xf0) >= isr_class ? tpr : isr_class;
 }
 
-static uint8_t lapic_ppr(const struct lapic *l)
+static ALWAYS_INLINE int pending_in(const struct lapic *l, const uint32_t *page)
 {
-    int in_service = highest_vector(l->isr);
-    uint8_t isr_class = in_service < 0 ? 0 : (uint8_t)in_service & 0xf0;
-    return (l->tpr & 0xf0) >= isr_class ? l->tpr : isr_class;
+    int vector = set_highest(l->irr, page, LAPIC_IRR);
+    return vector >= 0 && vector >> 4 > ppr_in(l, page) >> 4 ? vector : -1;
 }
 
 int lapic_pending(const struct lapic *l)
 {
-    int vector = highest_vector(l->irr);
-    return vector >= 0 && vector >> 4 > lapic_ppr(l) >> 4 ? vector : -1;
+    return unlikely(l->page) ? pending_in(l, l->page) : pending_in(l, NULL);
 }
 
+/* While the APIC has a page, the CPU acknowledges interrupts itself. */
 uint8_t lapic_acknowledge(struct lapic *l)
 {
-    int vector = lapic_pending(l);
-    BUG_ON(vector < 0);
-    l->irr[vector / 64] &= ~BIT(vector % 64);
-    l->isr[vector / 64] |= BIT(vector % 64);
+    int vector = pending_in(l, NULL);
+    BUG_ON(vector < 0 || l->page);
+    set_remove(l->irr, NULL, LAPIC_IRR, (uint8_t)vector);
+    set_add(l->isr, NULL, LAPIC_ISR, (uint8_t)vector);
     if (vector == (uint8_t)lapic_lvt(l, LAPIC_LVT_TIMER))
         l->host->timer(l->context); /* the vector has left IRR, so the next expiry needs an exit */
     return (uint8_t)vector;
 }
 
-static void lapic_eoi(struct lapic *l)
+static ALWAYS_INLINE void eoi_in(struct lapic *l, uint32_t *page)
 {
-    int vector = highest_vector(l->isr);
+    int vector = set_highest(l->isr, page, LAPIC_ISR);
     if (vector >= 0) {
-        l->isr[vector / 64] &= ~BIT(vector % 64);
-        if (unlikely(l->tmr[vector / 64] & BIT(vector % 64)))
+        set_remove(l->isr, page, LAPIC_ISR, (uint8_t)vector);
+        if (unlikely(set_has(l->tmr, page, LAPIC_TMR, (uint8_t)vector)))
             l->host->end_level(l->context, (uint8_t)vector);
     }
     l->host->interrupt(l->context);
+}
+
+static void lapic_eoi(struct lapic *l)
+{
+    if (unlikely(l->page))
+        eoi_in(l, l->page);
+    else
+        eoi_in(l, NULL);
 }
 
 /* ---- Incoming interrupts and errors ---------------------------------------------------------- */
@@ -119,23 +125,29 @@ static void lapic_error(struct lapic *l, uint32_t bit)
         lapic_fire(l, LAPIC_LVT_ERROR);
 }
 
-/* Accepts a fixed interrupt. TMR records how each vector was accepted last, until the vector is
- * accepted again (SDM 3, 11.8.4). */
+/* TMR records how each vector was accepted last, until the vector is accepted again (SDM 3,
+ * 11.8.4). */
+static ALWAYS_INLINE void accept_in(struct lapic *l, uint32_t *page, uint8_t vector, bool level)
+{
+    if (level)
+        set_add(l->tmr, page, LAPIC_TMR, vector);
+    else if (unlikely(set_has(l->tmr, page, LAPIC_TMR, vector)))
+        set_remove(l->tmr, page, LAPIC_TMR, vector);
+    set_add(l->irr, page, LAPIC_IRR, vector);
+    l->host->interrupt(l->context);
+}
+
+/* Accepts a fixed interrupt. */
 static ALWAYS_INLINE void lapic_accept_as(struct lapic *l, uint8_t vector, bool level)
 {
-    uint64_t *tmr = &l->tmr[vector / 64], bit = BIT(vector % 64);
     if (!lapic_accepts(l))
         return;
-    if (vector < FIRST_LEGAL_VECTOR) {
+    if (vector < FIRST_LEGAL_VECTOR)
         lapic_error(l, ERROR_RECEIVE_VECTOR);
-        return;
-    }
-    if (level)
-        *tmr |= bit;
-    else if (unlikely(*tmr & bit))
-        *tmr &= ~bit;
-    l->irr[vector / 64] |= bit;
-    l->host->interrupt(l->context);
+    else if (unlikely(l->page))
+        accept_in(l, l->page, vector, level);
+    else
+        accept_in(l, NULL, vector, level);
 }
 
 void lapic_accept(struct lapic *l, uint8_t vector)
@@ -178,7 +190,7 @@ bool lapic_waits(const struct lapic *l, uint8_t vector)
 {
     if (vector < FIRST_LEGAL_VECTOR)
         return l->errors & ERROR_RECEIVE_VECTOR;
-    return l->irr[vector / 64] & BIT(vector % 64);
+    return set_has(l->irr, l->page, LAPIC_IRR, vector);
 }
 
 /* ---- Outgoing interrupts --------------------------------------------------------------------- */
@@ -272,6 +284,8 @@ void lapic_reset(struct lapic *l)
     memset(l->irr, 0, sizeof(l->irr));
     memset(l->isr, 0, sizeof(l->isr));
     memset(l->tmr, 0, sizeof(l->tmr));
+    if (l->page)
+        lapic_page_reset(l);
     l->timer_end = 0;
 }
 
@@ -311,9 +325,12 @@ bool lapic_set_mode(struct lapic *l, unsigned mode)
     return true;
 }
 
-static uint32_t vector_set_dword(const uint64_t set[4], unsigned index)
+/* One of the eight registers of a set. */
+static uint32_t set_register(const struct lapic *l, const uint64_t own[4], unsigned first,
+                             unsigned reg)
 {
-    return (uint32_t)(set[index / 2] >> (index % 2 * 32));
+    unsigned index = reg - first;
+    return (uint32_t)(set_word(own, l->page, first, index / 2) >> (index % 2 * 32));
 }
 
 uint32_t lapic_read(struct lapic *l, unsigned reg)
@@ -325,9 +342,9 @@ uint32_t lapic_read(struct lapic *l, unsigned reg)
     case LAPIC_VERSION:
         return VERSION;
     case LAPIC_TPR:
-        return l->tpr;
+        return lapic_tpr(l, l->page);
     case LAPIC_PPR:
-        return lapic_ppr(l);
+        return ppr_in(l, l->page);
     case LAPIC_EOI: /* write-only */
         return 0;
     case LAPIC_LDR:
@@ -337,11 +354,11 @@ uint32_t lapic_read(struct lapic *l, unsigned reg)
     case LAPIC_SVR:
         return l->svr;
     case LAPIC_ISR ... LAPIC_ISR + 7:
-        return vector_set_dword(l->isr, reg - LAPIC_ISR);
+        return set_register(l, l->isr, LAPIC_ISR, reg);
     case LAPIC_TMR ... LAPIC_TMR + 7:
-        return vector_set_dword(l->tmr, reg - LAPIC_TMR);
+        return set_register(l, l->tmr, LAPIC_TMR, reg);
     case LAPIC_IRR ... LAPIC_IRR + 7:
-        return vector_set_dword(l->irr, reg - LAPIC_IRR);
+        return set_register(l, l->irr, LAPIC_IRR, reg);
     case LAPIC_ESR:
         return l->esr;
     case LAPIC_ICR:
@@ -366,6 +383,8 @@ uint32_t lapic_read(struct lapic *l, unsigned reg)
 static void lapic_write_svr(struct lapic *l, uint32_t value)
 {
     l->svr = value & (SVR_ENABLE | SVR_FOCUS | SVR_RESET);
+    if (l->page) /* who carries out self-IPIs depends on SVR */
+        l->host->interrupt(l->context);
     if (l->svr & SVR_ENABLE) {
         lapic_reachable(l);
         return;
@@ -374,6 +393,14 @@ static void lapic_write_svr(struct lapic *l, uint32_t value)
         l->lvt[i] |= LVT_MASKED;
     l->host->timer(l->context);
     lapic_lint0_changed(l);
+}
+
+static void lapic_set_tpr(struct lapic *l, uint8_t value)
+{
+    if (l->page)
+        l->page[LAPIC_TPR * PAGE_REGISTER] = value;
+    else
+        l->tpr = value;
 }
 
 static void lapic_write_lvt(struct lapic *l, unsigned reg, uint32_t value)
@@ -402,7 +429,7 @@ void lapic_write(struct lapic *l, unsigned reg, uint32_t value)
     lapic_tick(l);
     switch (reg) {
     case LAPIC_TPR:
-        l->tpr = (uint8_t)value;
+        lapic_set_tpr(l, (uint8_t)value);
         l->host->interrupt(l->context);
         break;
     case LAPIC_EOI:

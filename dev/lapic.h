@@ -14,9 +14,10 @@
  *
  * Level-triggered interrupts come from an I/O APIC (dev/ioapic.h) only, and their EOI is passed on
  * to it. LINT0 is connected to an 8259's output in some VMs (vm/legacy.h). The LINT1, thermal and
- * performance entries store what is written and never fire.
- * Functions are called on the pCPU that runs the vCPU, unless their comment says otherwise;
- * vm/ipi.h keeps messages from other vCPUs until then.
+ * performance entries store what is written and never fire. Functions are called on the pCPU that
+ * runs the vCPU, unless their comment says otherwise; vm/ipi.h keeps messages from other vCPUs
+ * until then. While the CPU itself delivers the interrupts, it owns some of the registers
+ * (dev/lapic_page.h); all functions work in both states.
  */
 #pragma once
 
@@ -112,6 +113,7 @@ struct lapic {
     uint32_t esr;    /* the value that the guest reads */
     uint32_t errors; /* errors since the guest's last write to ESR */
     uint64_t irr[4], isr[4], tmr[4];
+    uint32_t *page;      /* not NULL: it holds TPR, IRR, ISR and TMR, and those above are unused */
     uint64_t timer_end;  /* TSC of the next expiry, 0 while the timer is stopped */
     uint32_t timer_unit; /* TSC ticks of the clock that the timer divides; not changed by an INIT */
 };

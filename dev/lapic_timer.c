@@ -4,6 +4,7 @@
  * one number: the TSC of the next expiry. Called by the register file and by vm/. Pure.
  */
 #include "dev/lapic_internal.h"
+#include "dev/lapic_page.h"
 
 #define LVT_PERIODIC BIT(17)
 #define LVT_DEADLINE BIT(18) /* together with LVT_PERIODIC: reserved, the timer does not run */
@@ -57,6 +58,13 @@ uint64_t lapic_deadline(const struct lapic *l)
     uint32_t entry = lapic_lvt(l, LAPIC_LVT_TIMER);
     bool heard = !(entry & LVT_MASKED) && !lapic_waits(l, (uint8_t)entry);
     return l->timer_end && heard ? l->timer_end : LAPIC_NEVER;
+}
+
+bool lapic_timer_waits(const struct lapic *l)
+{
+    uint32_t entry = lapic_lvt(l, LAPIC_LVT_TIMER);
+    return l->timer_end && !(entry & LVT_MASKED) && (uint8_t)entry >= FIRST_LEGAL_VECTOR &&
+           lapic_waits(l, (uint8_t)entry);
 }
 
 uint32_t lapic_current_count(const struct lapic *l)

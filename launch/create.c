@@ -9,6 +9,7 @@
 #include "guest/abi.h"
 #include "launch/boot_state.h"
 #include "launch/devices.h"
+#include "launch/kut.h"
 #include "launch/loader.h"
 #include "launch/modules.h"
 #include "launch/needs.h"
@@ -101,12 +102,13 @@ static int vcpu_create(struct vcpu *vcpu, struct vm *vm, const struct options *o
         error = extra_state_init(&vcpu->extra);
     if (!error)
         error = pml_setup(vcpu);
+    if (!error)
+        error = interrupts_setup(vcpu);
     if (error)
         return error;
     mmio_vcpu_init(&vcpu->mmio, &vcpu->vmx.regs, &vm->mmu, &vm->mmio_bus, &limits,
                    (enum gva_cache)vm->words.gva_cache);
     msr_setup(vcpu);
-    interrupts_setup(vcpu);
     control_registers_setup(vcpu);
     boot_state_set(vcpu, start);
     cpuid_update(vcpu);
@@ -126,6 +128,7 @@ static enum exit_code vm_promise_memory(struct vm *vm, uint64_t disk_pages, bool
                                  .limit = unlimited ? 0 : w->limit,
                                  .disks = disk_pages,
                                  .net = w->net ? devices_net_pages() : 0,
+                                 .kut = w->kut ? kut_pages() : 0,
                                  .vcpus = (unsigned)w->vcpus,
                                  .pcpus = pcpus_count(),
                                  .vcpu_size = sizeof(struct vcpu),
@@ -146,7 +149,7 @@ static enum exit_code vm_promise_memory(struct vm *vm, uint64_t disk_pages, bool
             "memory",
             vm->name, vm_needs_sum(&needs) << 2, needs.ram << 2, needs.tables << 2,
             needs.disks << 2,
-            (needs.slots + needs.vcpus + needs.report + needs.net + needs.td) << 2,
+            (needs.slots + needs.vcpus + needs.report + needs.net + needs.kut + needs.td) << 2,
             needs.limit << 2, memory_unpromised() << 2);
     return EXIT_NO_MEMORY;
 }

@@ -6,6 +6,7 @@
 #include "arch/x86/unprivileged.h"
 #include "arch/x86/wall_clock.h"
 #include "guest/abi.h"
+#include "launch/kut.h"
 #include "lib/bits.h"
 #include "lib/errno.h"
 #include "lib/log.h"
@@ -88,8 +89,7 @@ static void pci_init(struct vm *vm)
     pci_host_init(&vm->pci, &wiring);
 }
 
-/* The line of a device. Those of a PC's IRQs lead to the 8259s as well, if there are any. */
-static struct line device_line(struct vm *vm, unsigned number)
+struct line device_line(struct vm *vm, unsigned number)
 {
     return vm->words.legacy && number < PIC_IRQS
                ? (struct line){legacy_set_line, vm, number}
@@ -211,6 +211,11 @@ int devices_add(struct vm *vm)
     /* The keyboard controller's data port lies between those of the PIT. */
     if (*legacy && bus_add_over(ports, 1, PORT_KEYBOARD_DATA, 1, &i8042_data_ops, &vm->i8042))
         return -EEXIST;
+    if (vm->words.kut) {
+        int error = kut_add(vm);
+        if (error)
+            return error;
+    }
     return *pci && *tests ? pci_test_add(vm->pci_test, &vm->pci) : 0;
 }
 
@@ -240,6 +245,7 @@ void devices_start(struct vm *vm)
 void devices_stop(struct vm *vm)
 {
     input_detach(&vm->input);
+    kut_remove(vm);
     if (vm->vga.text)
         page_free(virt_to_phys(vm->vga.text), VGA_TEXT_ORDER);
     vm->vga.text = NULL;

@@ -3,6 +3,7 @@
  * devices. */
 #pragma once
 
+#include "dev/line.h"
 #include "lib/compiler.h"
 
 #include <stdint.h>
@@ -28,6 +29,10 @@ struct device {
 
 /* Adds one device, whatever its word. Returns 0 or an error of bus_add(). */
 int device_add(struct vm *vm, const struct device *device) MUST_CHECK;
+
+/* The interrupt line of a device. Those of a PC's IRQs lead to the 8259s as well, if there are any.
+ */
+struct line device_line(struct vm *vm, unsigned number);
 
 /* Connect the devices of a VM to the input of the hypervisor's serial port, and disconnect them
  * from it. devices_stop() does nothing if they are not connected. */

@@ -31,8 +31,10 @@ static enum exit_code plan_file(struct load_plan *plan, const struct guest_image
     enum exit_code code = elf_open(image, &elf);
     if (code)
         return code;
-    return elf.is_64 && !multiboot_recognise(image) ? vmlinux_plan(plan, image, &elf)
-                                                    : multiboot_plan(plan, image, &elf);
+    /* A TD cannot start in 32-bit mode, so its program's multiboot header, if any, is ignored. */
+    if (elf.is_64 && (image->td || !multiboot_recognise(image)))
+        return vmlinux_plan(plan, image, &elf);
+    return multiboot_plan(plan, image, &elf);
 }
 
 enum exit_code load_plan(struct load_plan *plan, const struct guest_image *image)

@@ -10,7 +10,7 @@
 
 #define SLOTS           (GUEST_RAM_PIECES + 3u) /* RAM, BIOS area, #VE areas or boot shim, VGA */
 #define PIECE_SIZE      (512 * PAGE_SIZE)       /* RAM described by one page of mmu/backing.h */
-#define VCPU_PAGES      10u           /* VMCS, MSR bitmap, PML, extended state, #VE area */
+#define VCPU_PAGES      11u           /* VMCS, MSR bitmap, PML, extended state, #VE, APIC */
 #define TD_SHARED_PART  8u            /* of its RAM, */
 #define TD_SHARED_LEAST (68ull << 20) /* and so many bytes, can be shared by a TD */
 #define TRACE_LINE      128u          /* approximate bytes of text for one trace event */
@@ -51,6 +51,7 @@ void vm_needs(struct vm_needs *needs, const struct vm_size *size)
             TRANSCRIPT_PAGES + (size->traced ? pages_of(TRACE_RING * TRACE_LINE) : 0) * size->pcpus,
         .disks = size->disks,
         .net = size->net,
+        .kut = size->kut,
         .td = size->td,
         .limit = pages_of(size->limit),
     };
@@ -58,6 +59,6 @@ void vm_needs(struct vm_needs *needs, const struct vm_size *size)
 
 uint64_t vm_needs_sum(const struct vm_needs *n)
 {
-    return n->ram + n->tables + n->slots + n->vcpus + n->report + n->disks + n->net + n->td +
-           n->limit;
+    return n->ram + n->tables + n->slots + n->vcpus + n->report + n->disks + n->net + n->kut +
+           n->td + n->limit;
 }

@@ -16,6 +16,7 @@ struct vm_needs {    /* numbers of 4 KiB pages */
     uint64_t report; /* transcript and trace text */
     uint64_t disks;  /* struct disk, copies of written blocks, and tables of these */
     uint64_t net;    /* the network device, with its queue of frames */
+    uint64_t kut;    /* the devices of `kut` */
     uint64_t td;     /* its state as a TD */
     uint64_t limit;  /* what limit= adds */
 };
@@ -25,6 +26,7 @@ struct vm_size {
     uint64_t ram, limit;
     uint64_t disks; /* in pages: the sum of devices_disk_pages() */
     uint64_t net;   /* in pages: devices_net_pages(), or 0 */
+    uint64_t kut;   /* in pages: kut_pages(), or 0 */
     uint64_t td;    /* in pages: td_pages(), or 0 if the VM is no TD */
     unsigned vcpus, pcpus;
     uint64_t vcpu_size; /* sizeof(struct vcpu) */

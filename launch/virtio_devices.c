@@ -33,11 +33,6 @@ static int unit_add(struct vm *vm, struct virtio_unit *unit, uint64_t address)
     return vm->words.pci ? unit_add_pci(vm, unit) : device_add(vm, &device);
 }
 
-static struct line unit_line(struct vm *vm, unsigned number)
-{
-    return (struct line){ioapic_set_line, &vm->ioapic, number};
-}
-
 /* ---- Disks ----------------------------------------------------------------------------------- */
 
 #define DISK_ORDER 0 /* of the pages of a struct disk */
@@ -50,7 +45,7 @@ static int disk_create(struct vm *vm, struct disk *disk, const void *image, uint
     char serial[VIRTIO_BLK_ID_BYTES];
     snprintf(serial, sizeof(serial), "eptvisor-disk%u", number);
     unit_connect(&disk->unit, vm, &disk->blk.virtio);
-    disk->blk.virtio.line = unit_line(vm, LINE_VIRTIO + number);
+    disk->blk.virtio.line = device_line(vm, LINE_VIRTIO + number);
     int error = virtio_blk_init(&disk->blk, image, size, read_only, serial);
     if (error)
         return error;
@@ -110,7 +105,7 @@ static enum exit_code net_add(struct vm *vm)
     struct net *net = phys_to_virt(pages);
     page_clear(net, NET_ORDER);
     net_connect(net, vm);
-    net->device.virtio.line = unit_line(vm, LINE_NET);
+    net->device.virtio.line = device_line(vm, LINE_NET);
     if (virtio_net_init(&net->device)) {
         page_free(pages, NET_ORDER);
         return EXIT_MODULE_WORDS;
@@ -125,7 +120,7 @@ static int hvc_add(struct vm *vm)
 {
     struct hvc *hvc = &vm->hvc;
     hvc_connect(hvc, vm);
-    hvc->device.virtio.line = unit_line(vm, LINE_HVC);
+    hvc->device.virtio.line = device_line(vm, LINE_HVC);
     virtio_console_init(&hvc->device);
     return unit_add(vm, &hvc->unit, GUEST_VIRTIO_HVC);
 }
@@ -134,7 +129,7 @@ static int rng_add(struct vm *vm)
 {
     struct rng *rng = &vm->rng;
     rng_connect(rng, vm);
-    rng->device.virtio.line = unit_line(vm, LINE_RNG);
+    rng->device.virtio.line = device_line(vm, LINE_RNG);
     virtio_rng_init(&rng->device);
     return unit_add(vm, &rng->unit, GUEST_VIRTIO_RNG);
 }

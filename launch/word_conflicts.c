@@ -123,6 +123,10 @@ static int check_tdx(const char *name, const struct vm_words *words, const struc
         return refuse_with_tdx(name, "entry=pvh",
                                "the boot shim enters a kernel at its 64-bit entry point; leave "
                                "entry=pvh out");
+    if (words->kut)
+        return refuse_with_tdx(name, "kut",
+                               "a TD starts by its boot shim, and no kvm-unit-test can; leave one "
+                               "of the words out");
     if (words->legacy)
         return refuse_with_tdx(name, "legacy",
                                "the VMM of a TD delivers no interrupts of an 8259; leave legacy "
@@ -132,6 +136,17 @@ static int check_tdx(const char *name, const struct vm_words *words, const struc
                                "a TD is protected from the control hypercalls; write tdx=debug, or "
                                "leave testctl out");
     return 0;
+}
+
+/* Both have a device at port 0xe0. */
+static int check_kut(const char *name, const struct vm_words *words)
+{
+    if (!words->kut || !words->testctl)
+        return 0;
+    log_error("guest %s: kut and testctl: their test devices have the same ports; leave one of the "
+              "words out",
+              name);
+    return -EINVAL;
 }
 
 int vm_words_check(const char *name, const struct vm_words *words, const struct vm_limits *limits)
@@ -144,7 +159,8 @@ int vm_words_check(const char *name, const struct vm_words *words, const struct 
             name, words->pin, words->pin, limits->pcpus);
         return -EINVAL;
     }
-    if (check_tdx(name, words, limits) || check_bit(name, "shared", words->shared, limits) ||
+    if (check_tdx(name, words, limits) || check_kut(name, words) ||
+        check_bit(name, "shared", words->shared, limits) ||
         check_bit(name, "execute_only", words->execute_only, limits))
         return -EINVAL;
     if (words->shared && words->shared == words->execute_only) {

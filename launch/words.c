@@ -33,9 +33,10 @@ static const char *const reset_names[] = {"end", "again", NULL};
 /* By enum console_word. */
 static const char *const console_names[] = {"uart", "virtio", NULL};
 
-/* By enum tdx, enum measure and enum td_accept_word, from 1 on. */
+/* By enum tdx, enum measure, enum unknown_vmcall and enum td_accept_word, from 1 on. */
 static const char *const tdx_names[] = {"", "debug", NULL};
 static const char *const measure_names[] = {"0", "1", NULL};
+static const char *const vmcall_names[] = {"end", "error", NULL};
 static const char *const accept_names[] = {"all", "lazy", NULL};
 
 /* By enum quote. */
@@ -50,6 +51,7 @@ static const struct word words[] = {
     {.name = "vga", .kind = WORD_FLAG, FIELD(vga)},
     {.name = "pci", .kind = WORD_FLAG, FIELD(pci)},
     {.name = "net", .kind = WORD_FLAG, FIELD(net)},
+    {.name = "kut", .kind = WORD_FLAG, FIELD(kut)},
     {.name = "rng", .kind = WORD_FLAG, FIELD(rng)},
     {.name = "live", .kind = WORD_FLAG, FIELD(live)},
     {.name = "console", .kind = WORD_CHOICE, .choices = console_names, FIELD(console)},
@@ -79,15 +81,23 @@ static const struct word words[] = {
      .choices = measure_names,
      FIELD(measure)},
     {.name = "quote", .kind = WORD_CHOICE, .choices = quote_names, FIELD(quote)},
+    {.name = "unknown_vmcall",
+     .kind = WORD_CHOICE,
+     .min = UNKNOWN_VMCALL_END,
+     .choices = vmcall_names,
+     FIELD(unknown_vmcall)},
     {.name = "limit", .kind = WORD_SIZE, .max = GUEST_RAM_MAX, FIELD(limit)},
     {.name = "pin", .kind = WORD_NUMBER, .max = CPUS_MAX - 1, FIELD(pin)},
 };
 
-/* The chips of an old PC are beside those of a PC, and PCI functions send interrupts to its I/O APIC.
- * A TD has a shared bit, takes #VE, and needs that interrupt controller, too. */
+/* kvm-unit-tests need an old PC, and some of them make hypercalls that only KVM has. The chips of
+ * an old PC are beside those of a PC, and PCI functions send interrupts to its I/O APIC. A TD has a
+ * shared bit, takes #VE, and needs that interrupt controller, too. */
 static void imply(struct vm_words *given)
 {
-    given->legacy |= given->vga;
+    if (given->kut && !given->unknown_vmcall)
+        given->unknown_vmcall = UNKNOWN_VMCALL_ERROR;
+    given->legacy |= given->vga | given->kut;
     given->pc |= given->pci | given->legacy;
     if (!given->tdx)
         return;

@@ -95,6 +95,11 @@ static void machine_start(uint32_t magic, uint32_t address)
     enum exit_code code = vmx_init();
     if (code)
         machine_exit(code);
+    vmx.apicv = options.apicv && vmx_apicv_possible();
+    const char *why =
+        options.apicv ? "; this CPU lacks a control that it would need" : " (apicv=0)";
+    log_info("apicv: interrupts of x2APICs are delivered by the %s%s",
+             vmx.apicv ? "CPU" : "hypervisor", vmx.apicv ? "" : why);
     if (options.poison && !vmx_can_poison()) {
         log_error("command line: poison=1, but VMWRITE cannot write exit information on this CPU "
                   "(IA32_VMX_MISC bit 29); leave the word out");

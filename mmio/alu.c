@@ -77,6 +77,16 @@ static bool alu_divide_error(bool is_signed, unsigned size, const struct alu *o)
     return dividend >= (unsigned __int128)divisor * ((unsigned __int128)limit + 1);
 }
 
+/* ADCX and ADOX: an addition with one flag as the carry, which changes no other. */
+static uint64_t alu_add_by(uint64_t flag, unsigned size, uint64_t a, uint64_t b, uint64_t *flags)
+{
+    unsigned __int128 sum = alu_truncate(a, size);
+    sum += alu_truncate(b, size);
+    sum += !!(*flags & flag);
+    *flags = (*flags & ~flag) | (sum >> (8 * size) & 1 ? flag : 0);
+    return (uint64_t)sum;
+}
+
 bool alu(enum insn_op op, unsigned size, struct alu *operands)
 {
     struct alu *o = operands;
@@ -118,6 +128,14 @@ bool alu(enum insn_op op, unsigned size, struct alu *operands)
     CASE(IMUL_WIDE, WIDE("imul"))
     CASE(DIV, WIDE("div"))
     CASE(IDIV, WIDE("idiv"))
+    CASE(BSF, PLAIN("bsf"))
+    CASE(BSR, PLAIN("bsr"))
+    CASE(TZCNT, PLAIN("tzcnt"))
+    CASE(LZCNT, PLAIN("lzcnt"))
+    CASE(POPCNT, PLAIN("popcnt"))
+    CASE(CRC32, SIZES("crc32", "%b[b], %k[a]", "%w[b], %k[a]", "%k[b], %k[a]", "%[b], %[a]"))
+    CASE(ADCX, a = alu_add_by(ALU_CF, size, a, b, &flags);)
+    CASE(ADOX, a = alu_add_by(ALU_OF, size, a, b, &flags);)
     default:
         return false;
     }

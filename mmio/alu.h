@@ -31,7 +31,7 @@ static inline uint64_t alu_truncate(uint64_t value, unsigned size)
     return value & ~0ull >> (64 - 8 * size);
 }
 
-/* Executes INSN_ADD to INSN_IDIV on operands of `size` bytes. Higher bits of the operands are
+/* Executes INSN_ADD to INSN_CRC32 on operands of `size` bytes. Higher bits of the operands are
  * ignored; those of the result are undefined. False: #DE, with `operands` unchanged. */
 bool alu(enum insn_op op, unsigned size, struct alu *operands) MUST_CHECK;
 

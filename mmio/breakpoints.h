@@ -25,6 +25,11 @@ enum breakpoint_access {
  * pending debug exceptions (SDM 3, 25.4.2): B0 to B3 and "enabled breakpoint", or 0. */
 #define TRAP_ENABLED_BREAKPOINT BIT(12)
 #define TRAP_SINGLE_STEP        BIT(14)
+
+/* Set beside the breakpoints that an instruction has met if it loaded SS by MOV: the next
+ * instruction is executed before interrupts and debug traps are taken. */
+#define BREAKPOINTS_MOV_SS BIT(63)
+
 uint64_t breakpoints_compare(const struct breakpoints *breakpoints, struct cpu_regs *cpu,
                              uint64_t address, unsigned size, enum breakpoint_access access);
 

@@ -251,14 +251,15 @@ static bool prefix_matches(const struct reader *r, uint8_t wanted)
     }
 }
 
-/* The row of `opcode` that matches ModRM.reg and the prefixes, or NULL. */
+/* The row of `opcode` that matches ModRM.reg, the prefixes and the code size, or NULL. */
 static const struct insn_row *choose_row(const struct reader *r, uint16_t opcode, unsigned first,
                                          uint8_t reg)
 {
     for (unsigned i = first; row_exists(i, opcode); i++) {
         const struct insn_row *row = &insn_rows[i];
+        uint32_t other = r->code == CODE_64 ? INSN_OTHER_64 : INSN_ONLY_64;
         if ((row->extension == reg || row->extension == INSN_NO_EXTENSION) &&
-            prefix_matches(r, row->prefix))
+            prefix_matches(r, row->prefix) && !(row->flags & other))
             return row;
     }
     return NULL;
@@ -307,6 +308,12 @@ static uint8_t decode_size(const struct reader *r, uint8_t size)
         return r->code == CODE_64 ? 8 : (uint8_t)operand;
     case SIZE_VECTOR:
         return r->wide ? 32 : 16;
+    case SIZE_POINTER:
+        return (uint8_t)(operand + 2);
+    case SIZE_TABLE:
+        return r->code == CODE_64 ? 10 : 6;
+    case SIZE_BOUNDS:
+        return (uint8_t)(2 * operand);
     default:
         return size;
     }
@@ -315,9 +322,13 @@ static uint8_t decode_size(const struct reader *r, uint8_t size)
 /* Without REX, the byte registers 4 to 7 are AH, CH, DH and BH. */
 static void decode_register(const struct reader *r, uint8_t reg, struct insn *insn)
 {
+    if (insn->operand == OPERAND_OPCODE) {
+        insn->reg = decode_extend(r, REX_B, insn_row(insn)->opcode & 7);
+        return;
+    }
     insn->high_byte = insn->reg_size == 1 && !r->rex && reg >= 4;
     insn->reg = insn->high_byte ? reg - 4 : decode_extend(r, REX_R, reg);
-    if (insn->operand == OPERAND_SEGMENT)
+    if (insn->operand == OPERAND_SEGMENT || insn->operand == OPERAND_MMX)
         insn->reg = reg;
 }
 
@@ -326,11 +337,19 @@ static void decode_immediate(struct reader *r, struct insn *insn)
     switch (insn->operand) {
     case OPERAND_IMM:
     case OPERAND_GPR_IMM:
+    case OPERAND_DISTANCE:
         insn->imm = decode_take(r, insn->size == 8 ? 4 : insn->size);
         break;
     case OPERAND_IMM8:
     case OPERAND_GPR_IMM8:
         insn->imm = decode_take(r, 1);
+        break;
+    case OPERAND_IMM16:
+        insn->imm = decode_take(r, 2) & 0xffff;
+        break;
+    case OPERAND_FRAME: /* the level in bits 23:16 */
+        insn->imm = decode_take(r, 2) & 0xffff;
+        insn->imm |= (decode_take(r, 1) & 0xff) << 16;
         break;
     case OPERAND_ONE:
         insn->imm = 1;
@@ -351,7 +370,7 @@ static void decode_memory(struct reader *r, uint8_t modrm, struct insn *insn)
 
 /* The segment of the access. String instructions use ES:rDI, which no prefix overrides, and DS:rSI,
  * which a prefix may override. */
-static uint8_t decode_segment(const struct reader *r, uint16_t flags, const struct insn *insn)
+static uint8_t decode_segment(const struct reader *r, uint32_t flags, const struct insn *insn)
 {
     if ((flags & (INSN_SI | INSN_DI)) == INSN_DI)
         return SEG_ES;
@@ -402,6 +421,8 @@ static enum decode_result decode_check(const struct reader *r, const struct insn
     return memory && row->flags & (INSN_READS | INSN_WRITES) ? DECODE_OK : DECODE_NO_MEMORY;
 }
 
+#define WITHOUT_MODRM (INSN_MOFFS | INSN_SI | INSN_DI | INSN_NO_MODRM)
+
 enum decode_result decode(const uint8_t *bytes, unsigned count, enum code_size code,
                           struct insn *insn)
 {
@@ -418,11 +439,9 @@ enum decode_result decode(const uint8_t *bytes, unsigned count, enum code_size c
     if (!row_exists(first, opcode))
         return DECODE_UNSUPPORTED;
 
-    uint16_t flags = insn_rows[first].flags;
-    if (flags & INSN_ONLY_64 && code != CODE_64)
-        return DECODE_UNSUPPORTED;
+    uint32_t flags = insn_rows[first].flags;
     uint8_t modrm = 0;
-    if (!(flags & (INSN_MOFFS | INSN_SI | INSN_DI))) {
+    if (!(flags & WITHOUT_MODRM)) {
         modrm = (uint8_t)decode_take(&r, 1);
         if (r.short_of_bytes)
             return out_of_bytes;
@@ -440,6 +459,8 @@ enum decode_result decode(const uint8_t *bytes, unsigned count, enum code_size c
         insn->disp = decode_take(&r, address_bytes(&r)) & insn->address_mask;
     else if (flags & (INSN_SI | INSN_DI))
         insn->base = flags & INSN_SI ? GPR_RSI : GPR_RDI;
+    else if (flags & INSN_NO_MODRM)
+        insn->base = row->op == INSN_XLAT ? GPR_RBX : INSN_NO_REG;
     else if (memory)
         decode_memory(&r, modrm, insn);
     if (row->extension == INSN_NO_EXTENSION && insn->operand != OPERAND_RAX)

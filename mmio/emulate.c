@@ -158,6 +158,14 @@ static enum mmio_outcome emulate_execute(struct emulation *e)
     case INSN_CALL:
     case INSN_JMP:
         return execute_stack(e);
+    case INSN_PUSH_VALUE ... INSN_LEAVE:
+        return execute_stack_only(e);
+    case INSN_SLDT ... INSN_LSL:
+        return execute_system(e);
+    case INSN_LOAD_SEGMENT ... INSN_CALL_FAR:
+        return execute_far(e);
+    case INSN_MMX:
+        return execute_mmx(e);
     case INSN_VECTOR:
     case INSN_VECTOR_LOW:
     case INSN_VECTOR_HIGH:

@@ -5,11 +5,14 @@
  */
 #include "mmio/execute.h"
 
+#include "arch/x86/reg_bits.h"
 #include "lib/errno.h"
 #include "lib/string.h"
 #include "mmio/alu.h"
 
 #define VECTOR_DE 0
+#define VECTOR_BR 5
+#define VECTOR_UD 6
 
 /* Attempts of a locked exchange of RAM before the guest is entered again. */
 #define EXCHANGE_TRIES 8
@@ -21,7 +24,7 @@ struct effect {
     uint64_t rax, rdx; /* the values, if `sets_rax` and `sets_rdx` */
     uint64_t rflags;
     bool sets_reg, sets_rax, sets_rdx;
-    bool divide_error;
+    bool divide_error, out_of_bounds;
 };
 
 static uint64_t execute_byte_swap(uint64_t value, unsigned size)
@@ -53,17 +56,25 @@ static void execute_alu(struct emulation *e, enum insn_op op, struct alu *a, str
     x->rflags = (e->rflags & ~ALU_FLAGS) | a->flags;
 }
 
+/* BSF and BSR of 0 leave the whole register alone, bits 63:32 of a 32-bit one too. */
+static bool execute_finds_nothing(const struct insn *i, uint64_t memory)
+{
+    return (i->op == INSN_BSF || i->op == INSN_BSR) && !alu_truncate(memory, i->size);
+}
+
 static void execute_arithmetic(struct emulation *e, uint64_t memory, struct effect *x)
 {
     const struct insn *i = e->insn;
     struct alu a = {.a = memory, .b = execute_source(e)};
-    if (i->to_reg)
-        a = (struct alu){.a = gpr_read(e->vcpu->cpu, i->reg, i->size, i->high_byte), .b = memory};
+    if (i->to_reg) /* of CRC32, the register is wider than what is added to it */
+        a = (struct alu){
+            .a = gpr_read(e->vcpu->cpu, i->reg, i->op == INSN_CRC32 ? 4 : i->size, i->high_byte),
+            .b = memory};
     if (i->op == INSN_IMUL && i->has_imm)
         a = (struct alu){.a = memory, .b = i->imm};
     execute_alu(e, i->op, &a, x);
     x->memory = x->reg = a.a;
-    x->sets_reg = i->to_reg && i->op != INSN_CMP;
+    x->sets_reg = i->to_reg && i->op != INSN_CMP && !execute_finds_nothing(i, memory);
 }
 
 /* SHLD and SHRD shift bits of the register in; the count is CL or an immediate. */
@@ -107,6 +118,23 @@ static void execute_compare_exchange(struct emulation *e, uint64_t memory, struc
     x->sets_rax = !equal;
 }
 
+static void execute_arpl(struct emulation *e, uint64_t memory, struct effect *x)
+{
+    uint64_t rpl = execute_source(e) & 3;
+    bool raise = (memory & 3) < rpl;
+    x->memory = raise ? (memory & ~3ull) | rpl : memory;
+    x->rflags = (e->rflags & ~ALU_ZF) | (raise ? ALU_ZF : 0);
+}
+
+/* The bounds are signed; the lower one comes first. */
+static bool execute_is_outside(struct emulation *e, uint64_t memory)
+{
+    uint32_t value = (uint32_t)cpu_gpr(e->vcpu->cpu, e->insn->reg);
+    if (e->insn->reg_size == 2)
+        return (int16_t)value < (int16_t)memory || (int16_t)value > (int16_t)(memory >> 16);
+    return (int32_t)value < (int32_t)memory || (int32_t)value > (int32_t)(memory >> 32);
+}
+
 static void execute_compute(struct emulation *e, uint64_t memory, struct effect *x)
 {
     const struct insn *i = e->insn;
@@ -140,6 +168,15 @@ static void execute_compute(struct emulation *e, uint64_t memory, struct effect 
         x->memory = sum.a;
         x->reg = memory;
         x->sets_reg = true;
+        return;
+    case INSN_XLAT:
+        x->rax = memory;
+        x->sets_rax = true;
+        return;
+    case INSN_ARPL:
+        return execute_arpl(e, memory, x);
+    case INSN_BOUND:
+        x->out_of_bounds = execute_is_outside(e, memory);
         return;
     case INSN_CMPXCHG:
         return execute_compare_exchange(e, memory, x);
@@ -190,6 +227,10 @@ static uint64_t bit_string_offset(struct emulation *e)
 static enum mmio_outcome execute_open(struct emulation *e, struct operand *operand)
 {
     const struct insn *i = e->insn;
+    if (i->op == INSN_XLAT) {
+        uint64_t at = cpu_gpr(e->vcpu->cpu, GPR_RBX) + (cpu_gpr(e->vcpu->cpu, GPR_RAX) & 0xff);
+        return operand_open(e, operand, i->segment, at & i->address_mask, 1, false);
+    }
     if (i->op < INSN_BT || i->op > INSN_BTC || i->operand != OPERAND_GPR)
         return operand_open_memory(e, operand);
     uint64_t offset = mmio_effective(e->vcpu->cpu, i, e->next) + bit_string_offset(e);
@@ -254,6 +295,8 @@ enum mmio_outcome execute_integer(struct emulation *e)
     const struct insn *i = e->insn;
     struct operand operand;
     struct effect x;
+    if (i->op == INSN_ARPL && (!e->context->protected || e->context->rflags & RFLAGS_VM))
+        return mmio_inject(e->vcpu, e->context, VECTOR_UD, 0);
     enum mmio_outcome outcome = execute_open(e, &operand);
     if (outcome != MMIO_DONE)
         return outcome;
@@ -278,8 +321,8 @@ enum mmio_outcome execute_integer(struct emulation *e)
     if (outcome != MMIO_DONE)
         return outcome;
     execute_compute(e, memory, &x);
-    if (x.divide_error)
-        return mmio_inject(e->vcpu, e->context, VECTOR_DE, 0);
+    if (x.divide_error || x.out_of_bounds)
+        return mmio_inject(e->vcpu, e->context, x.divide_error ? VECTOR_DE : VECTOR_BR, 0);
     if (i->write)
         outcome = operand_write(e, &operand, &x.memory);
     if (outcome == MMIO_DONE)

@@ -20,6 +20,26 @@ enum mmio_outcome execute_string(struct emulation *e) MUST_CHECK;
 /* PUSH, POP, CALL and JMP with a memory operand; the function sets e->next. */
 enum mmio_outcome execute_stack(struct emulation *e) MUST_CHECK;
 
+/* PUSH, POP, PUSHF, near CALL and RET, ENTER and LEAVE, of which only the stack is memory. In
+ * mmio/stack_only.c. */
+enum mmio_outcome execute_stack_only(struct emulation *e) MUST_CHECK;
+
+/* The instructions that access registers of descriptor tables, TR, CR0 or a descriptor. */
+enum mmio_outcome execute_system(struct emulation *e) MUST_CHECK;
+
+/* Loads of segment registers, and far JMP and CALL. */
+enum mmio_outcome execute_far(struct emulation *e) MUST_CHECK;
+
+/* Moves between memory and MMX registers. */
+enum mmio_outcome execute_mmx(struct emulation *e) MUST_CHECK;
+
+/* The bits of the stack pointer that count; the pointer less `size`; setting the pointer; and
+ * whether a near branch to `target` raises #GP. In mmio/stack.c. */
+uint64_t stack_mask(struct emulation *e);
+uint64_t stack_below(struct emulation *e, uint64_t size);
+void stack_set_pointer(struct emulation *e, uint64_t value);
+bool stack_target_faults(struct emulation *e, uint64_t target);
+
 /* SSE and AVX moves. */
 enum mmio_outcome execute_vector(struct emulation *e) MUST_CHECK;
 

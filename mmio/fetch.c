@@ -49,16 +49,6 @@ static enum mmio_outcome fetch_page(struct fetch *f)
     return mmio_refused(v, code.gpa, ACCESS_FETCH, error);
 }
 
-static COLD enum mmio_outcome fetch_unsupported(struct fetch *f)
-{
-    char what[96];
-    snprintf(what, sizeof(what), "%s by %s, which is not emulated",
-             mmio_is_read_only(f->vcpu, f->gpa) ? "a write to read-only memory" : "MMIO",
-             decode_class(f->bytes, f->count, mmio_code_size(f->context)));
-    return mmio_end(f->vcpu, MMIO_END_UNSUPPORTED, f->gpa, what,
-                    "docs/MMIO_INSTRUCTIONS.md lists the emulated instructions");
-}
-
 /* Fetches page by page: the second page is translated, and may fault, only if the instruction
  * extends into it. */
 static enum mmio_outcome fetch_slowly(struct fetch *f, struct insn *insn, bool *memory)
@@ -86,7 +76,8 @@ static enum mmio_outcome fetch_slowly(struct fetch *f, struct insn *insn, bool *
     case DECODE_TRUNCATED:
         break;
     }
-    return fetch_unsupported(f);
+    return mmio_not_emulated(f->vcpu, f->gpa,
+                             decode_class(f->bytes, f->count, mmio_code_size(f->context)));
 }
 
 enum mmio_outcome mmio_fetch(struct mmio_vcpu *vcpu, const struct walk_context *context,

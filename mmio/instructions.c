@@ -16,6 +16,8 @@
 #define DI        INSN_DI
 #define ONLY_64   INSN_ONLY_64
 #define NOT_64    INSN_NOT_64
+#define OTHER_64  INSN_OTHER_64
+#define NO_MODRM  INSN_NO_MODRM
 #define REG_UD    INSN_REG_UD
 #define REG_OTHER INSN_REG_OTHER
 #define VVVV      INSN_VVVV
@@ -33,9 +35,9 @@
 #define SIZE_16 16
 
 /* ROW() pastes the columns to the prefixes of their enumerators; a number is a size in bytes. */
-#define ROW(opcode, prefix, extension, name, op, memory, other, size, flags)        \
-    {(opcode),        PREFIX_##prefix, extension,         INSN_##op, SIZE_##memory, \
-     OPERAND_##other, SIZE_##size,     (uint16_t)(flags), name},
+#define ROW(opcode, prefix, extension, name, op, memory, other, size, flags) \
+    {(opcode),        PREFIX_##prefix, extension, INSN_##op, SIZE_##memory,  \
+     OPERAND_##other, SIZE_##size,     (flags),   name},
 
 const struct insn_row insn_rows[] = {
 #include "mmio/instructions.inc"
@@ -44,15 +46,16 @@ const unsigned insn_row_count = ARRAY_SIZE(insn_rows);
 
 #define ALL 0xff
 const struct insn_undefined insn_undefined[] = {
-    {0x06, 0x07, ALL, true},    {0x0e, 0x0e, ALL, true},     {0x16, 0x17, ALL, true},
-    {0x1e, 0x1f, ALL, true},    {0x27, 0x27, ALL, true},     {0x2f, 0x2f, ALL, true},
-    {0x37, 0x37, ALL, true},    {0x3f, 0x3f, ALL, true},     {0x60, 0x61, ALL, true},
-    {0x8c, 0x8c, 0xc0, false},  {0x8f, 0x8f, 0xfe, false},   {0x9a, 0x9a, ALL, true},
-    {0xc6, 0xc7, 0xfe, false},  {0xce, 0xce, ALL, true},     {0xd4, 0xd6, ALL, true},
-    {0xea, 0xea, ALL, true},    {0xfe, 0xfe, 0xfc, false},   {0xff, 0xff, 0x80, false},
-    {0x104, 0x104, ALL, false}, {0x10a, 0x10c, ALL, false},  {0x124, 0x127, ALL, false},
-    {0x136, 0x136, ALL, false}, {0x139, 0x139, ALL, false},  {0x13b, 0x13f, ALL, false},
-    {0x1b9, 0x1b9, ALL, false}, {0x1ba, 0x1ba, 0x0f, false}, {0x1ff, 0x1ff, ALL, false},
+    {0x06, 0x07, ALL, true},     {0x0e, 0x0e, ALL, true},     {0x16, 0x17, ALL, true},
+    {0x1e, 0x1f, ALL, true},     {0x27, 0x27, ALL, true},     {0x2f, 0x2f, ALL, true},
+    {0x37, 0x37, ALL, true},     {0x3f, 0x3f, ALL, true},     {0x60, 0x61, ALL, true},
+    {0x8c, 0x8c, 0xc0, false},   {0x8e, 0x8e, 0xc2, false},   {0x8f, 0x8f, 0xfe, false},
+    {0x9a, 0x9a, ALL, true},     {0xc6, 0xc7, 0xfe, false},   {0xce, 0xce, ALL, true},
+    {0xd4, 0xd6, ALL, true},     {0xea, 0xea, ALL, true},     {0xfe, 0xfe, 0xfc, false},
+    {0xff, 0xff, 0x80, false},   {0x100, 0x100, 0x80, false}, {0x104, 0x104, ALL, false},
+    {0x10a, 0x10c, ALL, false},  {0x124, 0x127, ALL, false},  {0x136, 0x136, ALL, false},
+    {0x139, 0x139, ALL, false},  {0x13b, 0x13f, ALL, false},  {0x1b9, 0x1b9, ALL, false},
+    {0x1ba, 0x1ba, 0x0f, false}, {0x1ff, 0x1ff, ALL, false},
 };
 const unsigned insn_undefined_count = ARRAY_SIZE(insn_undefined);
 

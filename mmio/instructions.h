@@ -56,6 +56,14 @@ enum insn_op {
     INSN_IMUL_WIDE,
     INSN_DIV,
     INSN_IDIV,
+    INSN_BSF, /* with a destination register, as the following ones */
+    INSN_BSR,
+    INSN_TZCNT,
+    INSN_LZCNT,
+    INSN_POPCNT,
+    INSN_ADCX,
+    INSN_ADOX,
+    INSN_CRC32,
 
     INSN_XCHG,
     INSN_XADD,
@@ -72,7 +80,38 @@ enum insn_op {
     INSN_POP,
     INSN_CALL,
     INSN_JMP,
+    INSN_PUSH_VALUE, /* of these, the stack is the memory operand */
+    INSN_PUSH_FLAGS,
+    INSN_POP_GPR,
+    INSN_RET,
+    INSN_CALL_NEAR,
+    INSN_ENTER,
+    INSN_LEAVE,
 
+    INSN_XLAT,
+    INSN_BOUND,
+    INSN_ARPL,
+    INSN_SLDT, /* in the order of 0f 00 /0 to /5 */
+    INSN_STR,
+    INSN_LLDT,
+    INSN_LTR,
+    INSN_VERR,
+    INSN_VERW,
+    INSN_SGDT, /* in the order of 0f 01 /0 to /6 */
+    INSN_SIDT,
+    INSN_LGDT,
+    INSN_LIDT,
+    INSN_SMSW,
+    INSN_LMSW,
+    INSN_LAR,
+    INSN_LSL,
+
+    INSN_LOAD_SEGMENT, /* MOV, of a selector */
+    INSN_LOAD_POINTER, /* LDS, LES, LFS, LGS and LSS */
+    INSN_JMP_FAR,
+    INSN_CALL_FAR,
+
+    INSN_MMX,         /* from bit 0; a load clears the rest of the register */
     INSN_VECTOR,      /* from bit 0; a load clears the rest of the register */
     INSN_VECTOR_LOW,  /* a load of bits 63:0 that keeps bits 127:64 */
     INSN_VECTOR_HIGH, /* bits 127:64 only */
@@ -87,6 +126,9 @@ enum {
     SIZE_STACK,          /* 8, or 2 with 66, in 64-bit code; else 2 or 4 */
     SIZE_BRANCH,         /* 8 in 64-bit code; else 2 or 4 */
     SIZE_VECTOR,         /* 16, or 32 with VEX.L */
+    SIZE_POINTER,        /* 4, 6 or 10: a far pointer, an offset of SIZE_OPERAND and a selector */
+    SIZE_TABLE,          /* 10 in 64-bit code, else 6: the limit and the base of a table */
+    SIZE_BOUNDS,         /* 4 or 8: two SIZE_OPERAND */
 };
 
 /* Prefixes that are part of an opcode. */
@@ -113,6 +155,11 @@ enum insn_operand {
     OPERAND_GPR_CL,   /* ModRM.reg and the shift count CL */
     OPERAND_SEGMENT,  /* ModRM.reg */
     OPERAND_XMM,      /* ModRM.reg */
+    OPERAND_MMX,      /* ModRM.reg */
+    OPERAND_OPCODE,   /* a general register, which bits 2:0 of the opcode name */
+    OPERAND_DISTANCE, /* a distance of at most four bytes, to the target of a branch */
+    OPERAND_IMM16,    /* an immediate of two bytes, zero-extended */
+    OPERAND_FRAME,    /* immediates of two bytes and of one: ENTER's size and level */
 };
 
 enum {
@@ -124,6 +171,8 @@ enum {
     INSN_SI = 1 << 5,         /* memory at rSI */
     INSN_DI = 1 << 6,         /* memory at ES:rDI, with INSN_SI in addition to rSI */
     INSN_ONLY_64 = 1 << 7,    /* 16 and 32-bit code has another instruction here */
+    INSN_OTHER_64 = 1 << 16,  /* 64-bit code has another instruction here */
+    INSN_NO_MODRM = 1 << 17,  /* no ModRM byte: the memory operand is implicit */
     INSN_NOT_64 = 1 << 8,     /* #UD in 64-bit code */
     INSN_REG_UD = 1 << 9,     /* the register form is #UD */
     INSN_REG_OTHER = 1 << 10, /* the register form is another instruction */
@@ -144,7 +193,7 @@ struct insn_row {
     uint8_t memory;    /* size of the memory operand */
     uint8_t operand;   /* enum insn_operand */
     uint8_t size;      /* size of the other operand */
-    uint16_t flags;
+    uint32_t flags;
     char mnemonic[12];
 };
 

@@ -59,6 +59,14 @@ static bool must_be_aligned(const struct insn *insn)
            (insn->op == INSN_CMPXCHG_PAIR && insn->size == 16);
 }
 
+/* The bits of an address that alignment checking looks at (SDM 3, table 6-7). */
+static unsigned alignment_mask(const struct insn *insn, unsigned size)
+{
+    if (insn_row(insn)->memory == SIZE_POINTER && size == 4)
+        return 1;
+    return size & (size - 1) ? 3 : size - 1; /* not a power of two: a 48-bit pointer, a table */
+}
+
 enum mmio_outcome operand_open(struct emulation *e, struct operand *operand, unsigned segment,
                                uint64_t offset, unsigned size, bool write)
 {
@@ -73,8 +81,8 @@ enum mmio_outcome operand_open(struct emulation *e, struct operand *operand, uns
         operand_translate(e->vcpu, e->context, operand->linear, size, write, operand->fragments);
     if (outcome != MMIO_DONE)
         return outcome;
-    if (size <= 8 && operand->linear & (size - 1) &&
-        operand_checks_alignment(e->context, e->vcpu->cpu))
+    if (size <= 8 && operand_checks_alignment(e->context, e->vcpu->cpu) &&
+        operand->linear & alignment_mask(e->insn, size))
         return mmio_inject(e->vcpu, e->context, VECTOR_AC, 0);
     e->touched |= operand_touched(operand->fragments, e->gpa, e->target);
     e->breakpoints |= operand_breakpoints(e->vcpu, operand->linear, size, write);

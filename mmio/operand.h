@@ -35,7 +35,7 @@ struct emulation {
     uint64_t rflags;    /* the value after the instruction */
     gpa_t gpa;          /* of the exit */
     enum mmio_target target;
-    uint64_t breakpoints; /* met by the operands opened so far */
+    uint64_t breakpoints; /* met by the operands opened so far; and BREAKPOINTS_MOV_SS */
     bool touched;         /* an operand opened so far contains the byte that the exit was for */
     bool paused;          /* iterations remain: RIP stays at the instruction */
 };

@@ -13,21 +13,26 @@
 #define VECTOR_GP 13
 
 /* The stack pointer has 64 bits in 64-bit code, and else 32 or 16 bits according to SS.B. */
-static uint64_t stack_mask(struct emulation *e)
+uint64_t stack_mask(struct emulation *e)
 {
     if (mmio_code_size(e->context) == CODE_64)
         return ~0ull;
     return cpu_reg(e->vcpu->cpu, REG_SEG_AR + SEG_SS) & SEG_AR_DB ? 0xffffffff : 0xffff;
 }
 
-static void stack_set_pointer(struct emulation *e, uint64_t value)
+uint64_t stack_below(struct emulation *e, uint64_t size)
+{
+    return (cpu_reg(e->vcpu->cpu, REG_RSP) - size) & stack_mask(e);
+}
+
+void stack_set_pointer(struct emulation *e, uint64_t value)
 {
     uint64_t mask = stack_mask(e), old = cpu_reg(e->vcpu->cpu, REG_RSP);
     cpu_set_reg(e->vcpu->cpu, REG_RSP, (old & ~mask) | (value & mask));
 }
 
-/* Whether a near branch to `target` raises #GP: the target is not canonical or exceeds CS.limit. */
-static bool stack_target_faults(struct emulation *e, uint64_t target)
+/* The target is not canonical or exceeds CS.limit. */
+bool stack_target_faults(struct emulation *e, uint64_t target)
 {
     if (mmio_code_size(e->context) == CODE_64)
         return !address_is_canonical(target);
@@ -39,7 +44,7 @@ static enum mmio_outcome stack_push(struct emulation *e, const struct operand *o
 {
     struct operand stack;
     uint64_t value = 0, size = e->insn->size;
-    uint64_t top = (cpu_reg(e->vcpu->cpu, REG_RSP) - size) & stack_mask(e);
+    uint64_t top = stack_below(e, size);
     enum mmio_outcome outcome = operand_open(e, &stack, SEG_SS, top, (unsigned)size, true);
     if (outcome != MMIO_DONE)
         return outcome;
@@ -68,7 +73,7 @@ static enum mmio_outcome stack_pop(struct emulation *e)
 {
     const struct insn *i = e->insn;
     struct operand stack, operand;
-    uint64_t value = 0, top = cpu_reg(e->vcpu->cpu, REG_RSP) & stack_mask(e);
+    uint64_t value = 0, top = stack_below(e, 0);
     enum mmio_outcome outcome = operand_open(e, &stack, SEG_SS, top, i->size, false);
     if (outcome != MMIO_DONE)
         return outcome;

@@ -66,6 +66,15 @@ enum mmio_outcome mmio_end(struct mmio_vcpu *vcpu, enum mmio_end reason, gpa_t g
     return MMIO_END;
 }
 
+enum mmio_outcome mmio_not_emulated(struct mmio_vcpu *vcpu, gpa_t gpa, const char *what)
+{
+    char text[96];
+    snprintf(text, sizeof(text), "%s by %s, which is not emulated",
+             mmio_is_read_only(vcpu, gpa) ? "a write to read-only memory" : "MMIO", what);
+    return mmio_end(vcpu, MMIO_END_UNSUPPORTED, gpa, text,
+                    "docs/MMIO_INSTRUCTIONS.md lists the emulated instructions");
+}
+
 static const char *access_name(uint32_t access)
 {
     if (access & ACCESS_FETCH)

@@ -61,7 +61,7 @@ struct mmio_vcpu {
     /* The details of the outcome. */
     struct mmio_fault fault;
     bool single_step;
-    uint64_t breakpoints_met; /* in the format of breakpoints_met() */
+    uint64_t breakpoints_met; /* in the format of breakpoints_met(), and BREAKPOINTS_MOV_SS */
     enum mmio_end end;
     char text[256];
 
@@ -84,6 +84,9 @@ void mmio_advance(struct mmio_vcpu *vcpu, uint64_t next, uint64_t rflags);
 enum mmio_outcome mmio_inject(struct mmio_vcpu *vcpu, const struct walk_context *context,
                               uint8_t vector, uint32_t error_code);
 
+/* Does what LMSW does with CR0. Returns false if it raises #GP. Supplied by vm/control_regs.c. */
+bool mmio_lmsw(struct mmio_vcpu *vcpu, uint16_t word) MUST_CHECK;
+
 /* Counts a successful mmu_mmio_check(). */
 static inline void mmio_count_check(struct mmio_vcpu *vcpu, const struct mmio_info *info)
 {
@@ -100,6 +103,9 @@ bool mmio_is_read_only(const struct mmio_vcpu *vcpu, gpa_t gpa);
  * then `advice`. Returns MMIO_END. The caller ends the VM and logs the message. */
 enum mmio_outcome mmio_end(struct mmio_vcpu *vcpu, enum mmio_end reason, gpa_t gpa,
                            const char *what, const char *advice);
+
+/* The end of a VM whose instruction, which `what` describes, is not emulated. */
+enum mmio_outcome mmio_not_emulated(struct mmio_vcpu *vcpu, gpa_t gpa, const char *what);
 
 /* Writes the message of a VM's end for an access with the ACCESS_ bits `access` at `gpa` for which
  * the MMU returned `error`. Returns MMIO_END. */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Moves between memory and SSE or AVX registers. Called by mmio_emulate(). Pure, except that it
- * reads and writes the registers through arch/x86/vector_regs.h (D9).
+ * Moves between memory and MMX, SSE or AVX registers. Called by mmio_emulate(). Pure, except that
+ * it reads and writes the registers through arch/x86/vector_regs.h (D9).
  */
 #include "mmio/execute.h"
 
@@ -12,6 +12,7 @@
 
 #define VECTOR_UD 6
 #define VECTOR_NM 7
+#define VECTOR_MF 16
 
 #define XCR0_AVX (BIT(1) | BIT(2)) /* and SSE */
 
@@ -50,6 +51,41 @@ static enum mmio_outcome vector_store(struct emulation *e, const struct operand 
     uint8_t bytes[OPERAND_MAX];
     extra_vector_get(i->reg, bytes, i->reg_size);
     return operand_write(e, operand, bytes + (i->op == INSN_VECTOR_HIGH ? 8 : 0));
+}
+
+/* MMX instructions raise #MF if an x87 exception is pending and not masked. The CPU has checked all
+ * this before the exit, but the bytes at RIP may have changed since. */
+static unsigned mmx_refused(struct emulation *e)
+{
+    uint64_t cr0 = cpu_reg(e->vcpu->cpu, REG_CR0);
+    if (cr0 & CR0_EM)
+        return VECTOR_UD;
+    if (cr0 & CR0_TS)
+        return VECTOR_NM;
+    return extra_x87_error() ? VECTOR_MF : 0;
+}
+
+enum mmio_outcome execute_mmx(struct emulation *e)
+{
+    const struct insn *i = e->insn;
+    struct operand operand;
+    uint64_t value = 0;
+    unsigned vector = mmx_refused(e);
+    if (vector)
+        return mmio_inject(e->vcpu, e->context, (uint8_t)vector, 0);
+    enum mmio_outcome outcome = operand_open_memory(e, &operand);
+    if (outcome != MMIO_DONE)
+        return outcome;
+    if (!e->touched)
+        return MMIO_STALE;
+    if (i->write) {
+        value = extra_mmx_get(i->reg);
+        return operand_write(e, &operand, &value);
+    }
+    outcome = operand_read(e, &operand, &value);
+    if (outcome == MMIO_DONE)
+        extra_mmx_set(i->reg, value);
+    return outcome;
 }
 
 enum mmio_outcome execute_vector(struct emulation *e)

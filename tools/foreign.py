@@ -34,7 +34,7 @@ class Kernel:
 
 
 KERNELS = (
-    Kernel("XV6", "kernelmemfs", ("legacy", "mem=232M", "budget=8000"), "$ ", cpus=(1, 2, 4)),
+    Kernel("XV6", "kernelmemfs", ("legacy", "mem=232M", "budget=30000"), "$ ", cpus=(1, 2, 4)),
     Kernel("MACH", "", ("vga", "mem=64M", "budget=4000"), "No bootstrap code loaded"),
     Kernel("XEN", "", ("legacy", "mem=128M", "budget=20000"), "dom0 kernel not specified",
            "console=com1 com1=115200"),
@@ -77,8 +77,8 @@ def passes(kernel: Kernel, path: pathlib.Path, cpus: int) -> bool:
     """Boots the kernel, and says whether its text has appeared."""
     result = session.run(boot_of(kernel, path, cpus), lambda text: None)
     found = any(kernel.text in line for line in result.log.read_text(errors="replace").splitlines())
-    print(f"{'PASS' if found else 'FAIL'} {kernel.variable}, CPUs: {cpus}: "
-          f"{'' if found else 'no '}{kernel.text!r}; the log is {result.log}", flush=True)  # fmt: skip
+    print(f"{'PASS' if found else 'FAIL'} {kernel.variable}, CPUs: {cpus}:"
+          f"{'' if found else ' no'} {kernel.text!r}; {result.log}", flush=True)  # fmt: skip
     return found
 
 

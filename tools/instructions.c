@@ -33,6 +33,12 @@ static const char *bits(uint8_t size)
         return "16/32/64";
     case SIZE_VECTOR:
         return "128/256";
+    case SIZE_POINTER:
+        return "16:16/16:32/16:64";
+    case SIZE_TABLE:
+        return "16&32/16&64";
+    case SIZE_BOUNDS:
+        return "16&16/32&32";
     default:
         return number(size * 8u);
     }
@@ -54,6 +60,11 @@ static void print_other(const struct insn_row *row)
         [OPERAND_GPR_CL] = "r%s, CL",
         [OPERAND_SEGMENT] = "Sreg",
         [OPERAND_XMM] = "xmm",
+        [OPERAND_MMX] = "mm",
+        [OPERAND_OPCODE] = "r%s",
+        [OPERAND_DISTANCE] = "rel",
+        [OPERAND_IMM16] = "imm16",
+        [OPERAND_FRAME] = "imm16, imm8",
     };
     if (row->operand == OPERAND_XMM && row->size == SIZE_VECTOR)
         printf("xmm/ymm");
@@ -81,12 +92,13 @@ static void print_notes(const struct insn_row *row)
 {
     const char *separator = "";
     static const struct {
-        uint16_t flag;
+        uint32_t flag;
         const char *note;
     } notes[] = {
         {INSN_LOCKABLE, "LOCK"},       {INSN_ALIGNED, "aligned"},
         {INSN_ONLY_64, "64-bit code"}, {INSN_NOT_64, "not in 64-bit code"},
         {INSN_MOFFS, "moffs"},         {INSN_L0, "VEX.L=0"},
+        {INSN_OTHER_64, "not in 64-bit code"},
     };
     if (row->flags & (INSN_SI | INSN_DI)) {
         printf("REP, %s",
@@ -114,11 +126,14 @@ static const char introduction[] =
     "access is a hint that never leads to an exit.\n"
     "\n"
     "Where the manual says #UD, the guest gets #UD. Any other instruction ends the VM\n"
-    "(`unsupported-instruction`) with a message that has its bytes and kind: x87, MMX and "
-    "AVX-512,\n"
-    "vector arithmetic, far transfers, loads of segment registers, and instructions of which "
-    "only the\n"
-    "stack is MMIO.\n"
+    "(`unsupported-instruction`) with a message that has its bytes and kind: x87 and AVX-512, MMX "
+    "and\n"
+    "vector arithmetic, IRET and INT, POPF, PUSHA and POPA on a stack in MMIO, ENTER with a level "
+    "above\n"
+    "1, and far transfers that switch the task or the privilege level.\n"
+    "\n"
+    "The operands of XLAT and of instructions that access only the stack are implicit: no ModRM "
+    "byte.\n"
     "\n"
     "| instruction | opcode | memory | access | other operand | notes |\n"
     "|---|---|---|---|---|---|\n";

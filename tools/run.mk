@@ -136,11 +136,13 @@ tdx-stress: | deps-run ## stress-ng --verify in a TDX guest; options as for linu
 tdx-selftests: | deps-run ## the kernel's selftests of x86 and of tdx-guest in a TDX guest
 	$(Q)$(PYTHON) tools/linux_programs.py tdx selftests $(B)/linux/selftests-tdx
 
-# Kernels that nobody here wrote, which the user has built or unpacked: docs/FOREIGN.md.
+# Kernels that nobody here wrote, which the user has built or unpacked: docs/FOREIGN.md; and
+# kvm-unit-tests, which are built from a checkout below build/foreign/kut/.
 .PHONY: foreign
 foreign: all $(B)/optrom.bin
-foreign: | deps-run ## others' kernels: XV6=DIR MACH=FILE XEN=FILE LK=DIR TBOOT=FILE
-	$(Q)$(PYTHON) tools/foreign.py
+foreign: | deps-run ## others' kernels: XV6=DIR MACH=FILE XEN=FILE LK=DIR TBOOT=FILE KUT=DIR
+	$(Q)$(if $(KUT),$(PYTHON) tools/foreign_kut.py "$(KUT)")
+	$(Q)$(if $(XV6)$(MACH)$(XEN)$(LK)$(TBOOT)$(if $(KUT),,.),$(PYTHON) tools/foreign.py)
 
 # Intel's compliance tests of a TDX guest, from a checkout of LKVS with a module built against the
 # headers of KERNEL.

@@ -3,6 +3,7 @@
  * other vCPUs, and the MMIO page by which the guest reaches the APIC. */
 #include "arch/x86/unprivileged.h"
 #include "dev/lapic_mmio.h"
+#include "vm/apicv.h"
 #include "vm/clock.h"
 #include "vm/exits.h"
 #include "vm/ipi.h"
@@ -88,9 +89,10 @@ static void apic_window_write(void *device, struct mmio_vcpu *mmio, uint64_t off
 const struct bus_ops apic_window_ops = {
     .name = "local APIC", .read = apic_window_read, .write = apic_window_write};
 
-void interrupts_setup(struct vcpu *vcpu)
+int interrupts_setup(struct vcpu *vcpu)
 {
     lapic_init(&vcpu->lapic, vcpu->index, &apic_host, vcpu);
     if (vcpu->vm->words.legacy && !vcpu->index)
         legacy_wire(&vcpu->lapic);
+    return apicv_setup(vcpu);
 }

@@ -2,6 +2,7 @@
 #include "vm/clock.h"
 
 #include "arch/x86/cpu.h"
+#include "vm/apicv.h"
 #include "vm/input.h"
 #include "vm/sleep.h"
 #include "vm/vm.h"
@@ -40,6 +41,7 @@ void clock_arm(struct vcpu *vcpu, uint64_t now)
     else
         attention_clear(&vcpu->vmx.attention, ATTENTION_REARM);
     clock_set_timer(vcpu, vcpu->next_event > now ? vcpu->next_event - now : 0);
+    apicv_watch_timer(vcpu);
 }
 
 void clock_rearm(const struct vcpu *vcpu, uint64_t now)

@@ -214,6 +214,15 @@ bool vcpu_set_cr3(struct vcpu *vcpu, uint64_t value)
     return effect != CONTROL_FAULT;
 }
 
+bool mmio_lmsw(struct mmio_vcpu *mmio, uint16_t word)
+{
+    struct vcpu *vcpu = container_of(mmio, struct vcpu, mmio);
+    const struct control_rules rules = rules_of(vcpu);
+    enum control_effect effect = control_lmsw(&rules, word);
+    take_effect(vcpu, effect);
+    return effect != CONTROL_FAULT;
+}
+
 bool vcpu_set_efer(struct vcpu *vcpu, uint64_t value)
 {
     const struct control_rules rules = rules_of(vcpu);

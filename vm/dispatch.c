@@ -5,6 +5,7 @@
 #include "arch/x86/guarded.h"
 #include "arch/x86/mitigate.h"
 #include "guest/abi.h"
+#include "vm/apicv.h"
 #include "vm/clock.h"
 #include "vm/exits.h"
 #include "vm/features.h"
@@ -243,6 +244,10 @@ static NOINLINE void handle_any(struct vcpu *vcpu)
         return vmx_raise(&vcpu->vmx, VECTOR_UD, 0);
     case REASON_TRIPLE_FAULT:
         return exit_triple_fault(vcpu);
+    case REASON_VIRTUALIZED_EOI:
+        return exit_virtualized_eoi(vcpu);
+    case REASON_APIC_WRITE:
+        return exit_apic_write(vcpu);
     case REASON_TASK_SWITCH:
         return exit_task_switch(vcpu);
     default:

@@ -67,9 +67,10 @@ void pml_follow(struct vcpu *vcpu) COLD;
 void pml_drain(struct vcpu *vcpu) COLD;
 
 /* Called at creation. They set up the MSRs that the guest accesses without an exit, the local APIC,
- * and the bits of CR0 and CR4 whose changes exit. */
+ * and the bits of CR0 and CR4 whose changes exit. interrupts_setup() returns 0, or -ENOMEM after a
+ * message. */
 void msr_setup(struct vcpu *vcpu);
-void interrupts_setup(struct vcpu *vcpu);
+int interrupts_setup(struct vcpu *vcpu) MUST_CHECK;
 void control_registers_setup(struct vcpu *vcpu);
 
 /* What RDMSR and WRMSR of an emulated MSR do. They return false if the instruction is #GP. */

@@ -374,6 +374,8 @@ COLD void hypercall_go_on(struct vcpu *vcpu)
                                        : call_execute(vcpu, index, mask));
 }
 
+#define KVM_ERROR_NO_CALL (-1000ll) /* -KVM_ENOSYS of <linux/kvm_para.h> */
+
 static COLD void call_by_number(struct vcpu *vcpu)
 {
     uint64_t *gpr = vcpu->vmx.regs.gpr;
@@ -381,6 +383,11 @@ static COLD void call_by_number(struct vcpu *vcpu)
     uint64_t number = gpr[GPR_RAX] & mask, index = number ^ ABI_HYPERCALL;
 
     if (index >= ARRAY_SIZE(calls) || !calls[index].function) {
+        if (vcpu->vm->words.unknown_vmcall == UNKNOWN_VMCALL_ERROR) {
+            vmx_skip(&vcpu->vmx, REASON_VMCALL);
+            gpr[GPR_RAX] = (uint64_t)KVM_ERROR_NO_CALL & mask;
+            return;
+        }
         vcpu_end(vcpu, VM_ENDED_UNKNOWN_HYPERCALL,
                  "VMCALL with RAX = %#lx at RIP %#lx: no such hypercall; docs/ABI.md lists them, "
                  "and CPUID leaf 0x40000000 tells under which hypervisor a guest runs",

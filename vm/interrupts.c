@@ -5,15 +5,24 @@
  * the vCPU looks at its events before the next entry.
  */
 #include "lib/assert.h"
+#include "vm/apicv.h"
 #include "vm/clock.h"
 #include "vm/legacy_timer.h"
 #include "vm/vm.h"
 
-/* An interrupt that did not come through the APIC has priority, like INTR in ExtINT mode. */
+/* An interrupt that did not come through the APIC has priority, like INTR in ExtINT mode. While the
+ * CPU delivers the APIC's interrupts, the others are injected as before: the CPU delivers none of
+ * its own as long as interrupt-window exiting is on (SDM 3, 30.2.1). */
 void vcpu_update_interrupt(struct vcpu *vcpu)
 {
     struct event_pending *pending = &vcpu->vmx.pending;
-    int vector = vcpu->external.valid ? vcpu->external.vector : lapic_pending(&vcpu->lapic);
+    int vector = -1;
+    if (unlikely(vcpu->vmx.apicv.on))
+        apicv_changed(vcpu);
+    else
+        vector = lapic_pending(&vcpu->lapic);
+    if (vcpu->external.valid)
+        vector = vcpu->external.vector;
     pending->interrupt = vector >= 0;
     pending->vector = (uint8_t)vector;
     if (pending->interrupt)

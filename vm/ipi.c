@@ -244,11 +244,12 @@ void ipi_start(struct vcpu *vcpu)
     }
     vcpu->unfinished = false;
     init_state(&vcpu->vmx.regs, &vcpu->extra, cpuid_signature(), (uint8_t)vector, vmwrite);
-    vcpu->vmx.pending = (struct event_pending){0};
     vcpu->external.valid = vcpu->from_pic = vcpu->extint = false;
     vcpu->inject_at = TIME_NEVER;
     vcpu_set_delayed(vcpu);
     lapic_reset(&vcpu->lapic);
+    vcpu_update_interrupt(vcpu);
+    vcpu->vmx.pending = (struct event_pending){0};
     vcpu->mmio.breakpoints = (struct breakpoints){0};
     cpuid_update(vcpu);
     mmio_cache_clear_gva(&vcpu->mmio.cache);

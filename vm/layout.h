@@ -20,6 +20,7 @@
  *     0xfe20_a000  4 KiB     … of the entropy device, with `rng`
  *     0xfec0_0000  4 KiB     I/O APIC, with `pc`
  *     0xfee0_0000  4 KiB     local APIC, in xAPIC mode
+ *     0xff00_0000  64 KiB    window of QEMU's test device, with `kut` (dev/pc_testdev.h)
  *     0xffff_0000  64 KiB    boot shim of a TD, with `tdx` (guest/shim/interface.h)
  *   0x1_0000_0000 …        the rest of RAM
  */
@@ -51,6 +52,7 @@
 #define GUEST_VIRTIO_RNG 0xfe20a000ull
 #define GUEST_IOAPIC     0xfec00000ull
 #define GUEST_LAPIC      0xfee00000ull
+#define GUEST_KUT_WINDOW 0xff000000ull
 #define GUEST_SHIM       0xffff0000ull /* up to 4 GiB, where the vCPUs of a TD start */
 #define GUEST_SHIM_SIZE  0x10000ull
 

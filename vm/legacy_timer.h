@@ -13,8 +13,8 @@
 struct vcpu;
 struct vm;
 
-/* Raises the PIT's line if it is time, and sets the vCPU's deadline. Called on the pCPU that runs the VM's
- * first vCPU. */
+/* Raises the PIT's line if it is time, and sets the vCPU's deadline. Called on the pCPU that runs
+ * the VM's first vCPU. */
 void legacy_timer_look(struct vcpu *vcpu);
 
 /* Returns true if the 8259 or the I/O APIC would notice the next rise. */

@@ -2,6 +2,7 @@
 /* A guest's MSRs. Most of them are its own and are used without an exit; a few are emulated or have
  * a fixed value; any other one is #GP. */
 #include "arch/x86/cpu.h"
+#include "vm/apicv.h"
 #include "vm/exits.h"
 #include "vm/features.h"
 #include "vm/refused.h"
@@ -100,6 +101,7 @@ static bool set_apic_base(struct vcpu *vcpu, uint64_t value)
     if ((value ^ apic_base(vcpu)) & ~APIC_BASE_MODE ||
         !lapic_set_mode(&vcpu->lapic, (unsigned)field_get(value, APIC_BASE_MODE)))
         return false;
+    apicv_follow(vcpu);
     cpuid_update(vcpu);
     return true;
 }

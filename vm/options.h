@@ -37,6 +37,7 @@ struct options {
     uint64_t cpus;     /* the maximum number of CPUs to use */
     uint64_t parallel; /* VMs that run at a time; 0: one for each CPU */
     uint64_t escape;   /* the console's escape key, a control character; 0: none */
+    uint64_t apicv;    /* the CPU delivers the interrupts of guests' x2APICs, if it can */
     uint64_t x2apic;   /* send IPIs by the x2APIC, if the CPU has one */
 
     /* For tests of the messages when something breaks. */

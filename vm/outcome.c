@@ -18,6 +18,14 @@ static const enum vm_ending mmio_endings[] = {
     [MMIO_END_MEMORY] = VM_ENDED_MEMORY_FAULT,
 };
 
+static COLD void act_on_breakpoints(uint64_t met)
+{
+    if (met & BREAKPOINTS_MOV_SS)
+        vmx_begin_mov_ss_shadow();
+    if (met & ~BREAKPOINTS_MOV_SS)
+        vmx_raise_trap(met & ~BREAKPOINTS_MOV_SS);
+}
+
 void mmio_act_on(struct vcpu *vcpu, enum mmio_outcome outcome)
 {
     struct mmio_vcpu *mmio = &vcpu->mmio;
@@ -29,7 +37,7 @@ void mmio_act_on(struct vcpu *vcpu, enum mmio_outcome outcome)
         if (unlikely(mmio->single_step))
             vmx_raise_single_step(&vcpu->vmx);
         if (unlikely(mmio->breakpoints_met))
-            vmx_raise_trap(mmio->breakpoints_met);
+            act_on_breakpoints(mmio->breakpoints_met);
         return;
     case MMIO_REENTER:
         if (vmx_exit_defines[vcpu->vmx.exit.reason] & OF_INSTRUCTION)

@@ -6,6 +6,7 @@
 #include "arch/x86/memory.h"
 #include "arch/x86/mitigate.h"
 #include "arch/x86/tsc.h"
+#include "vm/apicv.h"
 #include "vm/clock.h"
 #include "vm/exits.h"
 #include "vm/input.h"
@@ -150,6 +151,13 @@ static bool interrupts_wake(struct vcpu *vcpu)
     return vcpu->vmx.wakes_masked || cpu_reg(&vcpu->vmx.regs, REG_RFLAGS) & RFLAGS_IF;
 }
 
+/* While the CPU delivers the APIC's interrupts, vmx_wakes() does not know of them. */
+static bool halt_ends(struct vcpu *vcpu)
+{
+    bool by_cpu = vcpu->vmx.apicv.on && lapic_pending(&vcpu->lapic) >= 0;
+    return vmx_wakes(&vcpu->vmx) || (by_cpu && interrupts_wake(vcpu));
+}
+
 /* Returns true if no event can end the halt of the VM's only vCPU. If the VM has a PC's devices and
  * an interrupt ends the halt, input on the serial port can end it. */
 static bool sleeps_for_ever(struct vcpu *vcpu)
@@ -165,7 +173,7 @@ static void wait_halted(struct vcpu *vcpu)
 {
     struct attention *requests = &vcpu->vmx.attention;
     while (!attention_requested(requests, ATTENTION_ENDED | ATTENTION_STOP | ATTENTION_CHORES)) {
-        if (vmx_wakes(&vcpu->vmx)) {
+        if (halt_ends(vcpu)) {
             attention_clear(requests, ATTENTION_HALTED);
             return;
         }
@@ -246,6 +254,8 @@ static bool run_attend(struct vcpu *vcpu)
     } while (attention_requested(requests, ATTENTION_KICK) || run_piece(vcpu));
     if (attention_requested(requests, LEAVE_PCPU) || rdtsc() >= vcpu->slice_end)
         return false;
+    if (unlikely(vcpu->vmx.apicv.changed))
+        apicv_sync(vcpu);
     if (!vmx_deliver(&vcpu->vmx)) {
         attention_request(requests, ATTENTION_SHUTDOWN);
         return false;

@@ -7,6 +7,7 @@
 #include "lib/log.h"
 #include "tdx/td_cpuid.h"
 #include "tdx/td_msr.h"
+#include "vm/apicv.h"
 #include "vm/exits.h"
 #include "vm/features.h"
 #include "vm/vm.h"
@@ -39,6 +40,7 @@ void td_cpu_setup(struct vcpu *vcpu)
     if (vcpu->td->td->tsc_frequency) /* the timer counts the crystal of leaf 15h */
         lapic->timer_unit = vcpu->td->td->tsc_frequency;
     BUG_ON(!lapic_set_mode(lapic, LAPIC_X2APIC));
+    apicv_follow(vcpu);
     cpuid_update(vcpu);
 }
 

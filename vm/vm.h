@@ -8,11 +8,13 @@
  */
 #pragma once
 
+#include "dev/fw_cfg.h"
 #include "dev/ioapic.h"
 #include "dev/i8042.h"
 #include "dev/locked.h"
-#include "dev/pic.h"
+#include "dev/pc_testdev.h"
 #include "dev/pci_test.h"
+#include "dev/pic.h"
 #include "dev/pit.h"
 #include "dev/pm_timer.h"
 #include "dev/power.h"
@@ -100,6 +102,13 @@ enum measure {
     MEASURE_ON,
 };
 
+/* What a VMCALL does whose number is no hypercall. */
+enum unknown_vmcall {
+    UNKNOWN_VMCALL_DEFAULT, /* it ends the VM, or with `kut`, returns an error */
+    UNKNOWN_VMCALL_END,
+    UNKNOWN_VMCALL_ERROR,
+};
+
 /* The device to which goes what a person types for the VM. */
 enum console_word {
     CONSOLE_UART,
@@ -113,6 +122,7 @@ struct vm_words {
     uint64_t legacy;  /* … and what PCs had before ACPI: 8259, 8254, 8042, VGA; implies `pc` */
     uint64_t vga;     /* what is written to the VGA's text memory is shown; implies `legacy` */
     uint64_t pci;     /* a PCI bus, with which it has the word pc, too */
+    uint64_t kut;     /* the devices that kvm-unit-tests expect */
     uint64_t net;     /* a network device */
     uint64_t rng;     /* an entropy device */
     uint64_t reset;   /* enum reset_action */
@@ -131,7 +141,8 @@ struct vm_words {
     uint64_t measure; /* enum measure */
     uint64_t accept;  /* enum td_accept_word */
     uint64_t quote;   /* enum quote */
-    uint64_t limit;   /* bytes of host memory beyond the VM's needs; LIMIT_NONE: what is left */
+    uint64_t unknown_vmcall; /* enum unknown_vmcall */
+    uint64_t limit; /* bytes of host memory beyond the VM's needs; LIMIT_NONE: what is left */
 };
 
 /* The devices that one CPU at a time may be in (dev/locked.h). */
@@ -150,6 +161,12 @@ enum locked_name {
 };
 
 struct td;
+
+struct kut_devices {
+    struct pc_testdev testdev;
+    struct fw_cfg fw_cfg;
+    struct locked_device locked; /* around fw_cfg */
+};
 
 #define VM_NAME_SIZE 32 /* of its name with the terminating zero */
 
@@ -186,8 +203,9 @@ struct vm {
     struct virtio_unit *units[VIRTIO_UNITS]; /* of all these that the VM has */
     unsigned unit_count;
     unsigned unit_turn; /* counts pieces of the devices' work, which take turns */
-    struct td *td;      /* its state as a TD, else NULL */
-    struct vcpu vcpu;   /* the first vCPU */
+    struct kut_devices kut;
+    struct td *td;    /* its state as a TD, else NULL */
+    struct vcpu vcpu; /* the first vCPU */
     struct vcpu *vcpus[VCPUS_MAX];
     unsigned vcpu_count;
     unsigned active; /* vCPUs that do not wait for a start-up IPI */

@@ -12,6 +12,11 @@ void vmx_end_interrupt_shadow(void)
         vmwrite(VMCS_GUEST_INTERRUPTIBILITY, state & ~INTERRUPT_SHADOW);
 }
 
+void vmx_begin_mov_ss_shadow(void)
+{
+    vmwrite(VMCS_GUEST_INTERRUPTIBILITY, vmread(VMCS_GUEST_INTERRUPTIBILITY) | BLOCKING_BY_MOV_SS);
+}
+
 void vmx_skip_instruction(struct vmx_vcpu *vcpu)
 {
     vmx_skip_bytes(vcpu, vmx_exit_length(&vcpu->exit));

@@ -23,8 +23,8 @@
 #define R13 104
 #define R14 112
 #define R15 120
-#define HOST_RSP 448
-#define LAUNCHED 456
+#define HOST_RSP 544
+#define LAUNCHED 552
 #define VMCS_HOST_RSP 0x6c14
 
     .macro load_guest

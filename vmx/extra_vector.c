@@ -57,6 +57,43 @@ void extra_vector_set(unsigned reg, const void *bytes, unsigned size, bool clear
         }
 }
 
+/* clang-format off */
+#define EACH_MMX(MOVE) MOVE(0) MOVE(1) MOVE(2) MOVE(3) MOVE(4) MOVE(5) MOVE(6) MOVE(7)
+/* clang-format on */
+#define GET_MMX(n)                                             \
+    case n:                                                    \
+        __asm__ volatile("movq %%mm" #n ", %0" : "=m"(value)); \
+        break;
+#define SET_MMX(n)                                           \
+    case n:                                                  \
+        __asm__ volatile("movq %0, %%mm" #n : : "m"(value)); \
+        break;
+
+uint64_t extra_mmx_get(unsigned reg)
+{
+    uint64_t value = 0;
+    switch (reg) {
+        EACH_MMX(GET_MMX)
+    }
+    return value;
+}
+
+void extra_mmx_set(unsigned reg, uint64_t value)
+{
+    switch (reg) {
+        EACH_MMX(SET_MMX)
+    }
+}
+
+#define FSW_ERROR BIT(7)
+
+bool extra_x87_error(void)
+{
+    uint16_t status;
+    __asm__ volatile("fnstsw %0" : "=m"(status));
+    return status & FSW_ERROR;
+}
+
 #define CPUIDD_XSAVEC BIT(1)
 #define YMM_HIGH      576u /* offset of the high half of YMM0, after the XSAVE header */
 

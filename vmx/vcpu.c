@@ -19,8 +19,8 @@ extern const char vmx_exit_entry[], vmx_exit_entry_filled[], vmx_exit_entry_clea
 
 /* The offsets RAX, HOST_RSP and LAUNCHED in vmx/entry.S. */
 _Static_assert(offsetof(struct vmx_vcpu, regs) == 0, "vmx/entry.S");
-_Static_assert(offsetof(struct vmx_vcpu, host_rsp) == 448, "vmx/entry.S");
-_Static_assert(offsetof(struct vmx_vcpu, launched) == 456, "vmx/entry.S");
+_Static_assert(offsetof(struct vmx_vcpu, host_rsp) == 544, "vmx/entry.S");
+_Static_assert(offsetof(struct vmx_vcpu, launched) == 552, "vmx/entry.S");
 
 #define MSR_BITMAP_HALF   0x400 /* bytes for MSRs 0 to 0x1fff; those for 0xc0000000 and up follow */
 #define DEBUGCTL_DEFINED  (BITS(15, 6) | BITS(2, 0))
@@ -68,12 +68,12 @@ static void vmcs_write_controls(struct vmx_vcpu *vcpu, uint64_t eptp, uint16_t v
     const struct vmx_controls *c = &vmx.controls;
     uint64_t secondary = c->set[CONTROL_SECONDARY];
 
-    /* vmx_pml_switch() and vmx_ve_enable() enable PML and #VE when they are needed. */
-    secondary &= ~(SECONDARY_PML | SECONDARY_EPT_VIOLATION_VE);
+    /* vmx_pml_switch(), vmx_ve_enable() and vmx_apicv_switch() enable what is needed. */
+    secondary &= ~(SECONDARY_PML | SECONDARY_EPT_VIOLATION_VE | SECONDARY_APICV);
     if (!vpid)
         secondary &= ~SECONDARY_VPID;
     vmwrite(VMCS_PIN_CONTROLS, c->set[CONTROL_PIN]);
-    vmwrite(VMCS_PRIMARY_CONTROLS, c->set[CONTROL_PRIMARY]);
+    vmwrite(VMCS_PRIMARY_CONTROLS, c->set[CONTROL_PRIMARY] & ~PRIMARY_TPR_SHADOW);
     vmwrite(VMCS_SECONDARY_CONTROLS, secondary);
     vmwrite(VMCS_EXIT_CONTROLS, c->set[CONTROL_EXIT]);
     vmwrite(VMCS_ENTRY_CONTROLS, c->set[CONTROL_ENTRY]);
@@ -158,6 +158,8 @@ void vmx_vcpu_destroy(struct vmx_vcpu *vcpu)
     }
     if (vcpu->pml.v)
         page_free(vcpu->pml, 0);
+    if (vcpu->apicv.page.v)
+        page_free(vcpu->apicv.page, 0);
     if (vcpu->msr_bitmap.v && !page_is_none(vcpu->msr_bitmap))
         page_free(vcpu->msr_bitmap, 0);
 }
@@ -178,10 +180,15 @@ void vmx_pass_msr_reads(struct vmx_vcpu *vcpu, uint32_t msr)
     write_msr_bit(vcpu, msr, 0, false);
 }
 
+void vmx_pass_msr_writes(struct vmx_vcpu *vcpu, uint32_t msr)
+{
+    write_msr_bit(vcpu, msr, 2 * MSR_BITMAP_HALF, false);
+}
+
 void vmx_pass_msr(struct vmx_vcpu *vcpu, uint32_t msr)
 {
-    write_msr_bit(vcpu, msr, 0, false);
-    write_msr_bit(vcpu, msr, 2 * MSR_BITMAP_HALF, false);
+    vmx_pass_msr_reads(vcpu, msr);
+    vmx_pass_msr_writes(vcpu, msr);
 }
 
 void vmx_intercept_msr(struct vmx_vcpu *vcpu, uint32_t msr)

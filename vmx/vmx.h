@@ -9,6 +9,7 @@
 #include "lib/compiler.h"
 #include "lib/exit_codes.h"
 #include "lib/types.h"
+#include "vmx/apicv.h"
 #include "vmx/attention.h"
 #include "vmx/controls.h"
 #include "vmx/event.h"
@@ -21,6 +22,7 @@ struct vmx_machine {
     struct vmx_controls controls;
     unsigned maxphyaddr;
     bool entry_checks; /* check the VMCS in software before a vCPU's first entry */
+    bool apicv;        /* the CPU delivers the interrupts of x2APICs; see vmx/apicv.h */
     bool poison;       /* fill the fields that an exit leaves undefined with garbage */
 };
 extern struct vmx_machine vmx;
@@ -56,6 +58,7 @@ struct vmx_vcpu {
     bool extra_work;            /* each exit begins with extra work; see vmx_update_extra_work() */
     bool td;                    /* a TD's: all exits are td_exit()'s (vm/td.h) */
     const uint32_t *holds_nmis; /* NULL, or: while it is not 0, NMIs wait (tdx/ve.h) */
+    struct vmx_apicv apicv;
 };
 
 /* Recomputes vcpu->extra_work: whether each exit has to read the PML log, write IBRS, close an open
@@ -99,9 +102,10 @@ size_t vmx_pml_take(struct vmx_vcpu *vcpu, const uint64_t **entries);
 bool vmx_can_poison(void);
 uint64_t vmx_poison(uint32_t reason);
 
-/* Lets the guest access an MSR without exits, or only read it. */
+/* Lets the guest access an MSR without exits, or only read or write it. */
 void vmx_pass_msr(struct vmx_vcpu *vcpu, uint32_t msr);
 void vmx_pass_msr_reads(struct vmx_vcpu *vcpu, uint32_t msr);
+void vmx_pass_msr_writes(struct vmx_vcpu *vcpu, uint32_t msr);
 
 /* Undoes vmx_pass_msr(): accesses exit again. */
 void vmx_intercept_msr(struct vmx_vcpu *vcpu, uint32_t msr);
@@ -223,6 +227,9 @@ static inline bool vmx_in_interrupt_shadow(void)
 
 /* Ends blocking by STI and MOV SS after an instruction was completed in software. */
 void vmx_end_interrupt_shadow(void);
+
+/* Begins the one of a MOV to SS that was executed in software. */
+void vmx_begin_mov_ss_shadow(void);
 
 /* Returns true if the exit came from CPL 1 to 3. */
 static inline bool vmx_in_user_code(void)

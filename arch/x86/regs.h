@@ -45,6 +45,10 @@ enum segment {
     SEG_FS,
     SEG_GS,
     SEG_COUNT,
+    /* Registers of system segments, which no instruction encodes so. */
+    SEG_LDTR = SEG_COUNT,
+    SEG_TR,
+    SEG_ALL,
 };
 
 enum cpu_reg {
@@ -61,11 +65,15 @@ enum cpu_reg {
     REG_PDPTE3,
     REG_PKRU,
     REG_DR7,
-    REG_SEG_BASE,                              /* + enum segment */
-    REG_SEG_LIMIT = REG_SEG_BASE + SEG_COUNT,  /* + enum segment; in bytes, G applied */
-    REG_SEG_AR = REG_SEG_LIMIT + SEG_COUNT,    /* + enum segment; VMX format: bit 16 unusable */
-    REG_SEG_SELECTOR = REG_SEG_AR + SEG_COUNT, /* + enum segment */
-    REG_COUNT = REG_SEG_SELECTOR + SEG_COUNT,
+    REG_SEG_BASE,                            /* + enum segment */
+    REG_SEG_LIMIT = REG_SEG_BASE + SEG_ALL,  /* + enum segment; in bytes, G applied */
+    REG_SEG_AR = REG_SEG_LIMIT + SEG_ALL,    /* + enum segment; VMX format: bit 16 unusable */
+    REG_SEG_SELECTOR = REG_SEG_AR + SEG_ALL, /* + enum segment */
+    REG_GDTR_BASE = REG_SEG_SELECTOR + SEG_ALL,
+    REG_IDTR_BASE,
+    REG_GDTR_LIMIT,
+    REG_IDTR_LIMIT,
+    REG_COUNT,
 };
 
 /* Access rights in VMX format (SDM 3, 25.4.1). */

@@ -5,6 +5,8 @@
 
 #include "lib/types.h"
 
+#include <stdbool.h>
+
 /* XCR0 as the guest has set it. Supplied by vmx/extra_state.c. */
 uint64_t extra_xcr0(void);
 
@@ -14,3 +16,12 @@ uint64_t extra_xcr0(void);
  * Supplied by vmx/extra_vector.c. */
 void extra_vector_get(unsigned reg, void *bytes, unsigned size);
 void extra_vector_set(unsigned reg, const void *bytes, unsigned size, bool clear_rest);
+
+/* Reads or writes an MMX register, 0 to 7, of the guest. Both have the effects of MOVQ on the x87
+ * state: all registers become valid, the top of the stack becomes 0, and a write sets the exponent
+ * of the register to ones. No x87 exception may be pending. Supplied by vmx/extra_vector.c. */
+uint64_t extra_mmx_get(unsigned reg);
+void extra_mmx_set(unsigned reg, uint64_t value);
+
+/* Whether an x87 exception is pending that the guest has not masked. */
+bool extra_x87_error(void);

@@ -2,8 +2,7 @@
 /*
  * What the boot shim of a TD leaves behind: the state at Linux' 64-bit entry point, the zero page,
  * the memory, and the CPUs that wait for the mailbox. Argument `sparse`: it looks at some pages
- * only. Argument `reset`: at the end it resets its VM. Argument `high`: with `accept=lazy`, it uses
- * both ends of the RAM from 4 GiB on, and no other memory.
+ * only. Argument `reset`: at the end it resets its VM.
  */
 #include "guest/programs/rt/acpi.h"
 #include "guest/programs/rt/td.h"
@@ -155,27 +154,6 @@ static void high_memory_is_accepted(void)
     note("pages", pages);
 }
 
-static void high_memory_can_be_used(void)
-{
-    const struct range *map = (const void *)(zero_page() + 0x2d0);
-    const unsigned count = zero_page()[0x1e8];
-    unsigned i = 0;
-    while (i < count && (map[i].kind != 1 || map[i].base < BIT(32)))
-        i++;
-    if (!EXPECT(i < count) || !EXPECT_EQ(map[i].base, BIT(32)))
-        return;
-    const uint64_t units[] = {map[i].base, map[i].base + map[i].size - RT_2M};
-    for (unsigned u = 0; u < ARRAY_SIZE(units); u++) {
-        EXPECT_EQ(accept_unit(units[u]), 512);
-        for (uint64_t at = units[u]; at < units[u] + RT_2M; at += RT_2M - RT_PAGE) {
-            map_page(rt_pml4, TEST_VA + at, at, PTE_P | PTE_W);
-            EXPECT(is_zero(TEST_VA + at));
-            EXPECT_EQ(read64(TEST_VA + at + 8), TEST_VA + at);
-        }
-    }
-    note("end", map[i].base + map[i].size);
-}
-
 /* ---- The mailbox (ACPI 6.5, 5.2.12.19) ------------------------------------------------------- */
 
 #define MADT_ENTRIES 44u
@@ -304,7 +282,7 @@ static void resets_its_vm(void)
         return;
     port_write(PORT_RESET, 2);
     port_write(PORT_RESET, 6);
-    EXPECT(!"the VM was reset");
+    rt_expect(false, "the VM is reset", __FILE__, __LINE__);
 }
 
 void guest_main(void)
@@ -320,11 +298,5 @@ void guest_main(void)
         {"the_mailbox_wakes_each", the_mailbox_wakes_each, 0},
         {"resets_its_vm", resets_its_vm, 0},
     };
-    static const struct test high[] = {
-        {"state_at_the_entry", state_at_the_entry, 0},
-        {"high_memory_can_be_used", high_memory_can_be_used, 0},
-    };
-    if (rt_args[0] == 'h')
-        run_tests(high, ARRAY_SIZE(high));
     run_tests(tests, ARRAY_SIZE(tests) - (rt_args[0] != 'r'));
 }

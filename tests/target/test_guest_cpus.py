@@ -89,10 +89,16 @@ def test_tables_of_a_pc(boot, tmp_path: pathlib.Path) -> None:
         (device, 16 + device % 8) for device in range(1, 32)]  # fmt: skip
 
 
-def test_x2apic(boot) -> None:
-    guest = Guest(BUILD / "guest/x2apic.elf", ("testctl", "vcpus=2"))
-    result = boot(smp=2, guests=(guest,))
+@pytest.mark.parametrize("apicv", [0, 1])
+def test_x2apic(boot, apicv: int) -> None:
+    """N30: the same whether the CPU delivers the interrupts or not; and then with fewer exits."""
+    guests = (Guest(BUILD / "guest/x2apic.elf", ("testctl", "vcpus=2")),
+              Guest(BUILD / "guest/lapic.elf", ("testctl",), "x2apic"),
+              Guest(BUILD / "guest/init.elf", ("testctl", "vcpus=2"), "x2apic"))  # fmt: skip
+    result = boot(smp=2, guests=guests, cmdline=f"apicv={apicv} poison=1")
     assert result.status == 0, result
+    who = "CPU" if apicv else "hypervisor (apicv=0)"
+    assert f"apicv: interrupts of x2APICs are delivered by the {who}" in result.lines, result
 
 
 @pytest.mark.parametrize("vcpus", [1, 2])

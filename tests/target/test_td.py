@@ -7,7 +7,8 @@ from harness.boot import Guest
 
 # The last model cannot deliver #VE, so the hypervisor always injects it there.
 MODELS = ["corei7_icelake_u", "corei7_haswell_4770", "corei7_ivy_bridge_3770k"]
-SWITCHES = ["huge=0", "ept_ad=0", "vpid=0", "nx_huge=force", "nx_huge=off", "poison=1", "pml=0"]
+SWITCHES = ["huge=0", "ept_ad=0", "vpid=0", "nx_huge=force", "nx_huge=off", "poison=1", "pml=0",
+            "apicv=0"]  # fmt: skip
 
 
 def td(program: str, *words: str, args: str = "", name: str = "") -> Guest:

@@ -7,7 +7,6 @@ import subprocess
 
 import pytest
 from conftest import BUILD, CODES
-from harness import debian
 from harness.boot import Guest
 
 GUEST = BUILD / "guest"
@@ -47,15 +46,6 @@ def test_memory_is_left_to_the_kernel(boot, memory: int, units: int) -> None:
     assert result.status == 0, result
     (case,) = [c for c in result.output.cases if c.path == "td_start/the_rest_can_be_accepted"]
     assert case.counters["units"] == units, result
-
-
-def test_memory_above_4_gib(boot) -> None:
-    """Both ends of it. The rest is not touched, so the emulator need not have it."""
-    guests = (td("mem=5G", "accept=lazy", "measure=0", args="high"),)
-    result = boot(mem=debian.machine_memory(5 << 10, guests), guests=guests)
-    assert result.status == 0, result
-    (case,) = [c for c in result.output.cases if c.path == "td_start/high_memory_can_be_used"]
-    assert case.counters["end"] >= 5 << 30, result
 
 
 def test_tds_beside_each_other(boot) -> None:

@@ -81,6 +81,8 @@ class Boot:
     debugger: tuple[str, ...] = ()
     # GRUB: the image is a Linux kernel, and this its initramfs.
     initrd: pathlib.Path | None = None
+    # GRUB: the version of the protocol by which it starts the image.
+    multiboot: int = 2
     # Bochs: emulated instructions in an emulated second, when not the harness' default.
     ips: int = 0
     # Bochs: log what Bochs considers errors. A guest can cause gigabytes of them.

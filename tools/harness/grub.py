@@ -11,8 +11,8 @@ from .errors import HarnessError
 
 # What our grub.cfg and the one in grub-mkrescue's EFI image ask for: fewer make a quicker CD.
 MODULES = (
-    "normal multiboot2 serial terminal echo test halt iso9660 fat part_gpt part_msdos part_acorn "
-    "part_amiga part_apple part_bsd part_dfly part_dvh part_plan part_sun part_sunpc"
+    "normal multiboot multiboot2 serial terminal echo test halt iso9660 fat part_gpt part_msdos "
+    "part_acorn part_amiga part_apple part_bsd part_dfly part_dvh part_plan part_sun part_sunpc"
 )
 
 
@@ -35,10 +35,12 @@ def config(boot: Boot) -> str:
         lines += _command(["linux", "/boot/eptvisor.elf", *map(_quote, boot.cmdline.split())])
         lines += _command(["initrd", "/boot/initrd"])
         return lines + "boot\n"
-    lines += _command(["multiboot2", "/boot/eptvisor.elf", *map(_quote, boot.cmdline.split())])
+    version = "2" if boot.multiboot == 2 else ""
+    start = [f"multiboot{version}", "/boot/eptvisor.elf"]
+    lines += _command([*start, *map(_quote, boot.cmdline.split())])
     for guest in boot.guests:
         words = map(_quote, guest.string.split())
-        lines += _command(["module2", f"/boot/modules/{guest.name}", *words])
+        lines += _command([f"module{version}", f"/boot/modules/{guest.name}", *words])
     return lines + "terminal_output console\nboot\n"
 
 

@@ -202,7 +202,7 @@ static bool aim_string(struct made *m, enum code_size code)
 {
     const struct insn *i = &m->insn;
     uint64_t source = segment_base(i->segment, code), target = segment_base(SEG_ES, code);
-    uint16_t flags = insn_row(i)->flags;
+    uint32_t flags = insn_row(i)->flags;
     m->target = some_place(i->size);
     if (flags & INSN_SI && (i->segment == SEG_CS || (i->address_mask == 0xffff && !source)))
         return false;

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* The list in 16-bit code, at offsets inside its own segment. */
+#include "guest/programs/rt/layout.h"
+
 #define CODE       .text
 #define FAR_RETURN lretl
 #define MEM        (%di)

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* The list in 32-bit code, with the instructions whose encodings are REX prefixes in 64-bit
  * code. */
+#include "guest/programs/rt/layout.h"
+
 #define CODE       .text
 #define FAR_RETURN lretl
 #define MEM        (%edi)

@@ -34,6 +34,49 @@
     INSN repe cmpsq
     INSN addr32 rep movsb
     INSN addr32 lodsl
+    .macro ON_STACK
+    movq %rsp, %rdx
+    leaq 0x40(%rdi), %rsp
+    pushq %rax
+    pushq $-5
+    pushfq
+    popq %rcx
+    pushw $3
+    popw %cx
+    enter $8, $1
+    leave
+    pushq $0 /* where the frame pointer was, which is an address */
+    pushq $0
+    popq %rbx
+    popq %rbx
+    enter $16, $0
+    leave
+    call 1f
+1:  leaq 2f(%rip), %rcx
+    movq %rcx, (%rsp)
+    ret
+2:  popq %rbx
+    xorl %ecx, %ecx
+    movq %rdx, %rsp
+    xorl %edx, %edx
+    .endm
+    INSN ON_STACK
+    .macro FAR
+    leaq 1f(%rip), %rcx
+    movl %ecx, MEM
+    movw $SEL_CODE64, 4(%rdi)
+    ljmp *MEM
+    ud2
+1:  addl $2f - 1b, MEM
+    lcall *MEM
+    jmp 3f
+2:  incl %eax
+    lretl
+3:  xorl %ecx, %ecx
+    .endm
+    INSN FAR
+    INSN bsfq MEM, %rax
+    INSN lslq MEM, %rax
     .set need, 28
     INSN vmovdqu %ymm1, -0x20(%rdi, %rcx, 8)
     .set need, 32

@@ -119,6 +119,7 @@ static void init_leaves_nothing(void **state)
         apic.context = fresh.context;
         apic.mode = fresh.mode;
         apic.id = fresh.id;
+        apic.page = NULL;
         lapic_reset(&apic);
         assert_int_equal(apic.timer_end, 0);
         assert_int_equal(lapic_pending(&apic), -1);

@@ -254,6 +254,31 @@ static void other_programs_are_refused(void **state)
     good();
 }
 
+/* The file would be entered in 32-bit mode if it were not a TD's. */
+static void a_header_of_multiboot_is_ignored(void **state)
+{
+    (void)state;
+    memset(file, 0, sizeof(file));
+    memcpy(file, "\177ELF\2\1\1", 7);
+    put(16, 2, 2);
+    put(18, 62, 2);
+    put(24, 0x100000, 8);
+    put(32, 0x40, 8);
+    put(54, 56, 2);
+    put(56, 1, 2);
+    put(0x40, 1, 4);
+    put(0x48, 0x1000, 8);
+    put(0x58, 0x100000, 8);
+    put(0x60, 0x200, 8);
+    put(0x68, 0x200, 8);
+    put(0x80, 0x1badb002, 4);
+    put(0x88, 0u - 0x1badb002, 4);
+    image.module_count = 0;
+    image.arguments = "";
+    good();
+    (void)shim();
+}
+
 /* ---- Pages ----------------------------------------------------------------------------------- */
 
 static uint8_t memory[64 * 4096], wanted[64 * 4096];
@@ -371,6 +396,7 @@ int main(void)
         cmocka_unit_test_setup(the_memory_map_has_the_shim, setup),
         cmocka_unit_test_setup(the_kernel_accepts_the_rest, setup),
         cmocka_unit_test_setup(other_programs_are_refused, setup),
+        cmocka_unit_test_setup(a_header_of_multiboot_is_ignored, setup),
         cmocka_unit_test_setup(records_become_pages, setup),
         cmocka_unit_test_setup(only_the_shim_is_extended, setup),
         cmocka_unit_test_setup(the_image_of_the_shim, setup),

@@ -91,6 +91,10 @@ static const struct {
      "tdx and entry=pvh: the boot shim enters a kernel at its 64-bit entry point"},
     {&new, WORDS(TD, .testctl = 1),
      "tdx and testctl: a TD is protected from the control hypercalls; write tdx=debug"},
+    {&new, WORDS(TD, .kut = 1), "tdx and kut: a TD starts by its boot shim"},
+    {&new, WORDS(.kut = 1), NULL},
+    {&new, WORDS(.kut = 1, .testctl = 1),
+     "kut and testctl: their test devices have the same ports"},
     {&new, WORDS(.measure = MEASURE_OFF),
      "measure=0: only the boot shim of a TD measures; add the word tdx, or leave measure= out"},
     {&new, WORDS(TD, .accept = ACCEPT_LAZY), NULL},
@@ -171,9 +175,37 @@ static void td_implies_words(void **state)
     assert_non_null(strstr(support_log(), "quote=none|test"));
 }
 
+static void kut_implies_words(void **state)
+{
+    static const struct {
+        const char *text;
+        unsigned kut, legacy, unknown;
+    } lines[] = {
+        {"", 0, 0, UNKNOWN_VMCALL_DEFAULT},
+        {"kut", 1, 1, UNKNOWN_VMCALL_ERROR},
+        {"kut unknown_vmcall=end", 1, 1, UNKNOWN_VMCALL_END},
+        {"unknown_vmcall=end kut", 1, 1, UNKNOWN_VMCALL_END},
+        {"unknown_vmcall=error", 0, 0, UNKNOWN_VMCALL_ERROR},
+    };
+    (void)state;
+    for (unsigned i = 0; i < ARRAY_SIZE(lines); i++) {
+        struct vm_words words;
+        assert_int_equal(vm_words_parse("g", lines[i].text, GVA_CACHE_OFF, &words),
+                         strlen(lines[i].text));
+        assert_int_equal(words.kut, lines[i].kut);
+        assert_int_equal(words.legacy, lines[i].legacy);
+        assert_int_equal(words.pc, lines[i].legacy);
+        assert_int_equal(words.unknown_vmcall, lines[i].unknown);
+    }
+    struct vm_words words;
+    assert_int_equal(vm_words_parse("g", "unknown_vmcall=1", GVA_CACHE_OFF, &words), -EINVAL);
+    assert_non_null(strstr(support_log(), "unknown_vmcall=end|error"));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup(kut_implies_words, setup),
         cmocka_unit_test_setup(td_implies_words, setup),
         cmocka_unit_test_setup(conflicts_are_named, setup),
     };

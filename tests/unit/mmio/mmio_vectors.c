@@ -8,6 +8,8 @@
 
 uint8_t vectors[16][32];
 uint64_t vectors_xcr0 = 7;
+uint64_t vectors_mmx[8];
+bool vectors_x87_error;
 
 uint64_t extra_xcr0(void)
 {
@@ -24,4 +26,19 @@ void extra_vector_set(unsigned reg, const void *bytes, unsigned size, bool clear
     if (clear_rest)
         memset(vectors[reg], 0, sizeof(vectors[reg]));
     memcpy(vectors[reg], bytes, size);
+}
+
+uint64_t extra_mmx_get(unsigned reg)
+{
+    return vectors_mmx[reg];
+}
+
+void extra_mmx_set(unsigned reg, uint64_t value)
+{
+    vectors_mmx[reg] = value;
+}
+
+bool extra_x87_error(void)
+{
+    return vectors_x87_error;
 }

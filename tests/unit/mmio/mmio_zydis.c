@@ -60,6 +60,14 @@ static const uint8_t operations[ZYDIS_MNEMONIC_MAX_VALUE + 1] = {
     IS(SETNO, SET), IS(SETNP, SET), IS(SETNS, SET), IS(SETNZ, SET), IS(SETO, SET), IS(SETP, SET),
     IS(SETS, SET), IS(SETZ, SET), IS(CMOVB, CMOV), IS(CMOVBE, CMOV), IS(CMOVL, CMOV),
     IS(CMOVLE, CMOV), IS(CMOVNB, CMOV), IS(CMOVNBE, CMOV), IS(CMOVNL, CMOV), IS(CMOVNLE, CMOV),
+    IS(BSF, BSF), IS(BSR, BSR), IS(TZCNT, TZCNT), IS(LZCNT, LZCNT), IS(POPCNT, POPCNT),
+    IS(ADCX, ADCX), IS(ADOX, ADOX), IS(CRC32, CRC32), IS(XLAT, XLAT), IS(BOUND, BOUND),
+    IS(ARPL, ARPL), IS(SLDT, SLDT), IS(STR, STR), IS(LLDT, LLDT), IS(LTR, LTR), IS(VERR, VERR),
+    IS(VERW, VERW), IS(SGDT, SGDT), IS(SIDT, SIDT), IS(LGDT, LGDT), IS(LIDT, LIDT),
+    IS(SMSW, SMSW), IS(LMSW, LMSW), IS(LAR, LAR), IS(LSL, LSL), IS(LES, LOAD_POINTER),
+    IS(LDS, LOAD_POINTER), IS(LSS, LOAD_POINTER), IS(LFS, LOAD_POINTER), IS(LGS, LOAD_POINTER),
+    IS(MOVNTQ, MMX), IS(PUSHF, PUSH_FLAGS), IS(PUSHFD, PUSH_FLAGS), IS(PUSHFQ, PUSH_FLAGS),
+    IS(RET, RET), IS(ENTER, ENTER), IS(LEAVE, LEAVE),
     IS(CMOVNO, CMOV), IS(CMOVNP, CMOV), IS(CMOVNS, CMOV), IS(CMOVNZ, CMOV), IS(CMOVO, CMOV),
     IS(CMOVP, CMOV), IS(CMOVS, CMOV), IS(CMOVZ, CMOV),
 };
@@ -84,6 +92,24 @@ static bool is_kind(const ZydisDecodedOperand *o, ZydisRegisterClass kind)
     return o->type == ZYDIS_OPERAND_TYPE_REGISTER && ZydisRegisterGetClass(o->reg.value) == kind;
 }
 
+/* Whether the stack is the only memory, so that there is no operand to compare. */
+static bool is_stack_only(struct view *v)
+{
+    const ZydisDecodedOperand *o = &v->o[0];
+    bool gpr = v->z->opcode >= 0x50 && v->z->opcode <= 0x5f,
+         imm = v->o[0].type == ZYDIS_OPERAND_TYPE_IMMEDIATE;
+    bool one_byte = v->z->opcode_map == ZYDIS_OPCODE_MAP_DEFAULT;
+    if (v->op == INSN_PUSH && one_byte && (gpr || imm))
+        v->op = INSN_PUSH_VALUE;
+    else if (v->op == INSN_POP && one_byte && gpr)
+        v->op = INSN_POP_GPR;
+    else if (v->op == INSN_CALL && imm && v->z->opcode == 0xe8)
+        v->op = INSN_CALL_NEAR;
+    v->other = v->op == INSN_PUSH_VALUE || v->op == INSN_POP_GPR ? o : NULL;
+    return (v->op >= INSN_PUSH_VALUE && v->op <= INSN_LEAVE) &&
+           v->z->meta.branch_type != ZYDIS_BRANCH_TYPE_FAR;
+}
+
 /* Whether this is one of ours on memory, and its operands. */
 static bool supports(struct view *v)
 {
@@ -100,14 +126,16 @@ static bool supports(struct view *v)
         z->encoding == ZYDIS_INSTRUCTION_ENCODING_MVEX)
         return false;
     v->memory = v->other = NULL;
+    if (is_stack_only(v))
+        return true;
     for (unsigned i = 0; i < z->operand_count; i++) {
         const ZydisDecodedOperand *o = &v->o[i];
         bool is_explicit = o->visibility == ZYDIS_OPERAND_VISIBILITY_EXPLICIT ||
-                           (v->op >= INSN_MOVS && v->op <= INSN_SCAS);
-        if (is_kind(o, ZYDIS_REGCLASS_MMX))
-            return false;
+                           (v->op >= INSN_MOVS && v->op <= INSN_SCAS) || v->op == INSN_XLAT;
+        if (is_kind(o, ZYDIS_REGCLASS_MMX) && v->op == INSN_VECTOR)
+            v->op = INSN_MMX;
         if (v->op == INSN_MOV && i == 0 && is_kind(o, ZYDIS_REGCLASS_SEGMENT))
-            return false; /* a load of a segment register */
+            v->op = INSN_LOAD_SEGMENT;
         if (!is_explicit && o->visibility != ZYDIS_OPERAND_VISIBILITY_IMPLICIT)
             continue;
         if (o->type == ZYDIS_OPERAND_TYPE_MEMORY) {
@@ -123,10 +151,7 @@ static bool supports(struct view *v)
     if (!v->memory || v->memory->mem.type == ZYDIS_MEMOP_TYPE_AGEN)
         return false;
     if ((v->op == INSN_CALL || v->op == INSN_JMP) && z->meta.branch_type == ZYDIS_BRANCH_TYPE_FAR)
-        return false;
-    if ((v->op == INSN_PUSH || v->op == INSN_POP) &&
-        v->memory->visibility != ZYDIS_OPERAND_VISIBILITY_EXPLICIT)
-        return false; /* the stack itself */
+        v->op = v->op == INSN_CALL ? INSN_CALL_FAR : INSN_JMP_FAR;
     /* What has one mnemonic and two operations with us. */
     if (v->op == INSN_MOV && v->other && is_kind(v->other, ZYDIS_REGCLASS_SEGMENT))
         v->op = INSN_MOV_SEGMENT;
@@ -176,7 +201,8 @@ static const char *compare_address(const struct insn *i, const struct view *v)
         z->raw.modrm.mod == 0 && z->raw.sib.base == 5 && m->mem.base == ZYDIS_REGISTER_R13D;
     zydis_counts.differences[1] += no_base;
     AGREE(i->base, no_base ? INSN_NO_REG : gpr_of(m->mem.base, &unused));
-    AGREE(i->index, gpr_of(m->mem.index, &unused));
+    if (i->op != INSN_XLAT) /* whose index, AL, we add when we execute it */
+        AGREE(i->index, gpr_of(m->mem.index, &unused));
     if (i->index != INSN_NO_REG)
         AGREE(1u << i->shift, m->mem.scale ? m->mem.scale : 1);
     uint64_t disp = (uint64_t)(no_base ? z->raw.disp.value : m->mem.disp.value);
@@ -215,7 +241,8 @@ static const char *compare_other(const struct insn *i, const struct view *v)
     }
     AGREE(i->reg, gpr_of(o->reg.value, &high));
     AGREE(i->high_byte, high);
-    if (i->operand != OPERAND_XMM || i->reg_size == i->size)
+    bool vector = i->operand == OPERAND_XMM || i->operand == OPERAND_MMX;
+    if (!vector || i->reg_size == i->size)
         AGREE(i->reg_size, o->size / 8);
     return NULL;
 }
@@ -229,12 +256,35 @@ static const char *compare_vex(const struct insn *i, const struct view *v)
     return NULL;
 }
 
+/* Zydis has an operand for the stack, whose size is that of what is pushed or popped. */
+static const char *compare_stack_only(const struct insn *i, const struct view *v)
+{
+    unsigned size = 0;
+    bool high;
+    AGREE(i->op, v->op);
+    for (unsigned n = 0; n < v->z->operand_count; n++)
+        if (v->o[n].type == ZYDIS_OPERAND_TYPE_MEMORY)
+            size = v->o[n].size / 8;
+    AGREE(i->size, size);
+    if (i->operand == OPERAND_OPCODE)
+        AGREE(i->reg, gpr_of(v->other->reg.value, &high));
+    if (i->op == INSN_PUSH_VALUE && i->has_imm)
+        AGREE((i->imm ^ v->other->imm.value.u) & ~0ull >> (64 - 8u * i->size), 0);
+    if (i->op == INSN_CALL_NEAR || (i->op == INSN_RET && i->has_imm))
+        AGREE((i->imm ^ v->o[0].imm.value.u) & 0xffff, 0);
+    if (i->op == INSN_ENTER)
+        AGREE(i->imm, v->o[0].imm.value.u | v->o[1].imm.value.u << 16);
+    return NULL;
+}
+
 static const char *compare(const struct insn *i, const struct view *v)
 {
     const ZydisDecodedInstruction *z = v->z;
     const ZydisDecodedOperand *m = v->memory;
     bool writes = false, reads = false;
     AGREE(i->length, z->length);
+    if (!m)
+        return compare_stack_only(i, v);
     AGREE(i->op == INSN_SHL_ALIAS ? INSN_SHL : i->op, v->op == INSN_SHL_ALIAS ? INSN_SHL : v->op);
     /* Class 2: MOVSXD with a 16-bit operand reads 16 bits (SDM 2); Zydis says 32, as older manuals
      * did. */

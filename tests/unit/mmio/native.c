@@ -35,6 +35,9 @@ const struct native_mode native_modes[3] = {
 #define SAVE_YMM(n)  "vmovdqu %ymm" #n ", 0x40020088+32*" #n "\n\t"
 #define LOAD_XMM(n)  "movdqu 0x40020088+32*" #n ", %xmm" #n "\n\t"
 #define SAVE_XMM(n)  "movdqu %xmm" #n ", 0x40020088+32*" #n "\n\t"
+#define LOAD_MM(n)   "movq 0x40020288+8*" #n ", %mm" #n "\n\t"
+#define SAVE_MM(n)   "movq %mm" #n ", 0x40020288+8*" #n "\n\t"
+#define EACH_MM(m)   m(0) m(1) m(2) m(3) m(4) m(5) m(6) m(7)
 #define EACH(m)      m(0) m(1) m(2) m(3) m(4) m(5) m(6) m(7) \
                      m(8) m(9) m(10) m(11) m(12) m(13) m(14) m(15)
 
@@ -42,7 +45,7 @@ const struct native_mode native_modes[3] = {
 #define ENTER(each)                                             \
     "push %rbx\n\tpush %rbp\n\tpush %r12\n\tpush %r13\n\t"      \
     "push %r14\n\tpush %r15\n\tmov %rsp, 0x40020ff8\n\t"        \
-    each                                                        \
+    each EACH_MM(LOAD_MM)                                       \
     "mov $0x40020f00, %esp\n\tpushq 0x40020080\n\tpopfq\n\t"    \
     "mov 0x40020000, %rax\n\tmov 0x40020008, %rcx\n\t"          \
     "mov 0x40020010, %rdx\n\tmov 0x40020018, %rbx\n\t"          \
@@ -62,7 +65,7 @@ const struct native_mode native_modes[3] = {
     "mov %r12, 0x40020060\n\tmov %r13, 0x40020068\n\t"          \
     "mov %r14, 0x40020070\n\tmov %r15, 0x40020078\n\t"          \
     "mov $0x40020f00, %esp\n\tpushfq\n\tpopq 0x40020080\n\tcld\n\t" \
-    each                                                        \
+    each EACH_MM(SAVE_MM) "emms\n\t"                            \
     "mov 0x40020ff8, %rsp\n\t"                                  \
     "pop %r15\n\tpop %r14\n\tpop %r13\n\tpop %r12\n\t"          \
     "pop %rbp\n\tpop %rbx\n\tret\n\t"

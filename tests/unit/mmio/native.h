@@ -31,6 +31,7 @@ struct native_state {
     uint64_t gpr[16]; /* in the order of ModRM */
     uint64_t rflags;  /* arithmetic flags and DF */
     uint8_t vectors[16][32];
+    uint64_t mmx[8];
 };
 
 /* Maps the pages. False if the CPU has no AVX: then nothing of `vectors` counts. */

@@ -128,8 +128,8 @@ static void put_form(struct test_case *c)
     if (index == base || (bit_string && index == reg) || (index == 4 && pick(2)) || pick(2))
         index = 4; /* none */
     unsigned rxb = (reg & 8) >> 1 | (index & 8) >> 2 | (base & 8) >> 3;
-    bool modrm = !(row->flags & (INSN_MOFFS | INSN_SI | INSN_DI));
-    put_opcode(c, !pick(3), modrm ? rxb : 0);
+    bool modrm = !(row->flags & (INSN_MOFFS | INSN_SI | INSN_DI | INSN_NO_MODRM));
+    put_opcode(c, !pick(3), modrm ? rxb : row->operand == OPERAND_OPCODE ? reg >> 3 : 0);
     if (modrm && c->address_16)
         put_modrm_16(c, reg);
     else if (modrm)
@@ -168,11 +168,35 @@ static void aim(struct test_case *c)
             bits == 64 ? bit : (some_value() << (bits - 1) << 1) | (bit & (BIT(bits) - 1));
         rest += (uint64_t)((int64_t)bit >> __builtin_ctz(bits)) * i->size;
     }
+    if (i->op == INSN_XLAT)
+        rest += gpr[GPR_RAX] & 0xff;
     if (i->index != INSN_NO_REG)
         rest += gpr[i->index] << i->shift;
     if (i->op == INSN_POP && i->base == GPR_RSP)
         rest += i->size;
     gpr[i->base] = above(c, c->operand - c->mode->ds_base - rest);
+}
+
+/* The stack in the device; and immediates that lead a CALL home and make a frame of ENTER small. */
+static void aim_stack(struct test_case *c)
+{
+    struct insn *i = &c->insn;
+    if (i->op == INSN_CALL_NEAR) {
+        int64_t distance = (int64_t)(NATIVE_AFTER - NATIVE_CODE) - c->length;
+        unsigned bytes = i->size == 2 ? 2 : 4;
+        memcpy(&c->code[c->length - bytes], &distance, bytes);
+        i->imm = (uint64_t)distance;
+    }
+    if (i->op == INSN_ENTER) {
+        c->code[c->length - 1] &= 1;
+        c->code[c->length - 2] = 0;
+        i->imm &= 0x100ff;
+    }
+    c->operand = some_address(i->size);
+    if (i->op == INSN_LEAVE)
+        c->before.gpr[GPR_RBP] = c->operand;
+    else
+        c->before.gpr[GPR_RSP] = c->operand + (i->write ? operand_bytes(c) : 0);
 }
 
 /* rSI and rDI: one at least in the device, for as long as it takes. */
@@ -213,6 +237,8 @@ static void random_state(struct test_case *c)
     s->rflags = world_random() & (ALU_FLAGS | RFLAGS_DF);
     for (unsigned i = 0; i < sizeof(s->vectors); i++)
         s->vectors[i / 32][i % 32] = (uint8_t)world_random();
+    for (unsigned i = 0; i < 8; i++)
+        s->mmx[i] = world_random();
     if (uses_stack(c->row) || c->row->op == INSN_JMP)
         s->gpr[GPR_RSP] = NATIVE_BASE + 0x800 + pick(8) + (pick(4) ? 0 : PAGE_SIZE * (1 + pick(3)));
 }
@@ -231,6 +257,8 @@ bool native_case_make(struct test_case *c, const struct insn_row *row, enum code
     random_state(c);
     if (is_string(row))
         aim_string(c);
+    else if (is_stack_only(row))
+        aim_stack(c);
     else if (!(row->flags & INSN_MOFFS))
         aim(c);
     return true;
@@ -245,7 +273,7 @@ void native_case_memory(const struct test_case *c)
         }
     uint8_t *at = (uint8_t *)(uintptr_t)c->operand;
     const uint64_t *gpr = c->before.gpr;
-    if (is_branch(c->row)) { /* home, or where no code can be */
+    if (is_branch(c->row) && c->insn.read) { /* home, or where no code can be */
         uint64_t target = NATIVE_AFTER - c->mode->cs_base;
         if (c->mode->bits == 64 && !pick(8))
             target = BIT(47) + pick(100);

@@ -35,9 +35,22 @@ static inline bool uses_stack(const struct insn_row *row)
     return row->op == INSN_PUSH || row->op == INSN_POP || row->op == INSN_CALL;
 }
 
+static inline bool is_stack_only(const struct insn_row *row)
+{
+    return row->op >= INSN_PUSH_VALUE && row->op <= INSN_LEAVE;
+}
+
 static inline bool is_branch(const struct insn_row *row)
 {
-    return row->op == INSN_CALL || row->op == INSN_JMP;
+    return row->op == INSN_CALL || row->op == INSN_JMP || row->op == INSN_RET ||
+           row->op == INSN_CALL_NEAR;
+}
+
+/* How many bytes the instruction accesses as one operand. ENTER pushes a second value if its level
+ * is 1. */
+static inline unsigned operand_bytes(const struct test_case *c)
+{
+    return c->insn.op == INSN_ENTER && c->insn.imm >> 16 ? 2u * c->insn.size : c->insn.size;
 }
 
 /* The linear address that a register of a string instruction holds. */

@@ -198,18 +198,22 @@ static void refusals(void **state)
         {C64, DECODE_UNDEFINED, {0x66, 0xc5, 0xfa, 0x6f, 0}}, /* 66 before vex */
         {C64, DECODE_UNDEFINED, {0xc5, 0xe2, 0x6f, 0}},       /* vvvv that is not used */
         {C64, DECODE_UNDEFINED, {0xc5, 0xfd, 0x7e, 0}},       /* vmovd of 256 bits */
-        {C32, DECODE_UNSUPPORTED, {0xc5, 0x00}},              /* lds */
+        {C32, DECODE_OK, {0xc5, 0x00}},                       /* lds */
         {C64, DECODE_UNSUPPORTED, {0xf2, 0x0f, 0x12, 0}},     /* movddup */
         {C64, DECODE_UNSUPPORTED, {0x62, 0xf1, 0x7c, 0x48}},  /* evex */
-        {C64, DECODE_UNSUPPORTED, {0xff, 0x28}},              /* jmp far */
+        {C64, DECODE_OK, {0xff, 0x28}},                       /* jmp far */
+        {C64, DECODE_UNDEFINED, {0xff, 0xe8}},                /* of a register */
         {C64, DECODE_NO_MEMORY, {0x0f, 0x18, 0x08}},          /* prefetch touches nothing */
-        {C32, DECODE_UNSUPPORTED, {0x63, 0x00}},              /* arpl */
+        {C32, DECODE_OK, {0x63, 0x00}},                       /* arpl */
+        {C32, DECODE_OK, {0x62, 0x00}},                       /* bound */
         {C32, DECODE_UNSUPPORTED, {0x48, 0x89, 0x18}},        /* dec eax */
         {C64, DECODE_UNSUPPORTED, {0x0f, 0x88}},              /* no 88 after 0f */
         {C64, DECODE_UNSUPPORTED, {0xb6}},                    /* no b6 without */
-        {C64, DECODE_UNSUPPORTED, {0xf3, 0x0f, 0xb8, 0x00}},  /* popcnt */
+        {C64, DECODE_OK, {0xf3, 0x0f, 0xb8, 0x00}},           /* popcnt */
+        {C64, DECODE_UNSUPPORTED, {0x0f, 0xb8, 0x00}},        /* jmpe */
         {C64, DECODE_OK, {0x8c, 0x00}},                       /* mov from a segment register */
-        {C64, DECODE_UNSUPPORTED, {0x8e, 0x00}},              /* and to one */
+        {C64, DECODE_OK, {0x8e, 0x00}},                       /* and to one */
+        {C64, DECODE_UNDEFINED, {0x8e, 0x08}},                /* but not to CS */
         {C64, DECODE_OK, {0xc4, 0xe1, 0x79, 0x6f}},           /* vmovdqa */
         {C64, DECODE_NO_MEMORY, {0x89, 0xd8}},
         {C64,

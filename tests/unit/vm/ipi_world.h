@@ -69,6 +69,11 @@ void vcpu_nmi(struct vcpu *vcpu)
     now.nmis++;
 }
 
+void vcpu_update_interrupt(struct vcpu *vcpu)
+{
+    WORLD_CHECK(vcpu == &target && !now.enabled, "an update before the reset");
+}
+
 void lapic_reset(struct lapic *lapic)
 {
     WORLD_CHECK(lapic == &target.lapic, "another APIC is reset");

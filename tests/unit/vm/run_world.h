@@ -303,6 +303,16 @@ void cpuid_update(struct vcpu *v)
     seen.updates++;
 }
 
+/* ---- Interrupts by the CPU ------------------------------------------------------------------- */
+
+static unsigned syncs;
+
+void apicv_sync(struct vcpu *vcpu)
+{
+    syncs++;
+    vcpu->vmx.apicv.changed = false;
+}
+
 /* ---- Exits that are handled elsewhere -------------------------------------------------------- */
 
 #define HANDLER(name, reason)        \
@@ -320,6 +330,8 @@ HANDLER(rdmsr, REASON_RDMSR)
 HANDLER(wrmsr, REASON_WRMSR)
 HANDLER(task_switch, REASON_TASK_SWITCH)
 HANDLER(vmcall, REASON_VMCALL)
+HANDLER(virtualized_eoi, REASON_VIRTUALIZED_EOI)
+HANDLER(apic_write, REASON_APIC_WRITE)
 
 void ipi_send_frames(void *v)
 {

@@ -116,6 +116,8 @@ static const struct {
     {REASON_INVPCID, HANDLED, 0},
     {REASON_VMFUNC, RAISED_UD, 0},
     {REASON_PML_FULL, NOTHING, 0},
+    {REASON_VIRTUALIZED_EOI, HANDLED, 0},
+    {REASON_APIC_WRITE, HANDLED, 0},
 };
 
 static bool is_in_table(uint32_t reason)

@@ -11,6 +11,7 @@
 
 static uint64_t tsc; /* of the host */
 #define rdtsc() tsc
+#include "vm/apicv.h"
 #include "vm/msr.c"
 
 #include <string.h>
@@ -51,6 +52,12 @@ void vmx_pass_msr(struct vmx_vcpu *half, uint32_t msr)
 void vmx_pass_msr_reads(struct vmx_vcpu *half, uint32_t msr)
 {
     (void)half, (void)msr;
+}
+
+/* The APIC's mode may have changed; the CPU does not deliver its interrupts here. */
+void apicv_follow(struct vcpu *v)
+{
+    assert_false(v->vmx.apicv.on);
 }
 
 void cpuid_update(struct vcpu *v)

@@ -5,6 +5,7 @@
  */
 #include "tests/unit/vmx/vmcs_world.h"
 
+#include "vm/apicv.h"
 #include "vm/td_cpu.c"
 
 #include "td_cpu_world.h"
@@ -50,6 +51,12 @@ void vmx_intercept_msr(struct vmx_vcpu *half, uint32_t msr)
 {
     assert_ptr_equal(half, &vcpu->vmx);
     seen.msr = msr;
+}
+
+/* The APIC's mode may have changed; the CPU does not deliver its interrupts here. */
+void apicv_follow(struct vcpu *v)
+{
+    assert_false(v->vmx.apicv.on);
 }
 
 void cpuid_update(struct vcpu *v)

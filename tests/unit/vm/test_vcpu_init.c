@@ -176,6 +176,8 @@ static void fill(void *at, size_t size)
         ((uint8_t *)at)[i] = (uint8_t)(next() >> 24);
 }
 
+static uint32_t apic_page[1024];
+
 /* Fills the vCPU with random bytes, except for values that the code depends on: pointers, the mode
  * of the APIC, the state of start-up IPIs, and booleans, which must be 0 or 1. */
 static void dirty_vcpu(void)
@@ -207,6 +209,10 @@ static void dirty_vcpu(void)
     if ((unsigned)v->lapic.mode == 1) /* no such mode */
         v->lapic.mode = LAPIC_OFF;
     v->external.valid = true;
+    v->vmx.apicv.changed = false;
+    v->vmx.apicv.on = v->lapic.mode == LAPIC_X2APIC && next() % 2;
+    v->lapic.page = v->vmx.apicv.on ? apic_page : NULL;
+    fill(apic_page, sizeof(apic_page));
 }
 
 static void dirty_vmcs(void)
@@ -334,6 +340,7 @@ static void as_the_tables_say(void **state)
         for (unsigned i = 0; i < ARRAY_SIZE(rows); i++)
             check_row(&rows[i]);
         check_lapic(&vcpu->lapic);
+        assert_int_equal(vcpu->vmx.apicv.changed, vcpu->vmx.apicv.on);
         check_registers();
         check_requests();
         assert_int_equal(seen.forgotten, 1);
@@ -346,6 +353,13 @@ static void as_the_tables_say(void **state)
 }
 
 /* ---- Use after the INIT ---------------------------------------------------------------------- */
+
+/* From now on the hypervisor delivers the interrupts. */
+static void deliver_by_software(void)
+{
+    vcpu->vmx.apicv.on = false;
+    vcpu->lapic.page = NULL;
+}
 
 /* Enters a guest that accepts all events, as vm/run.c does. Returns true if an event is injected.
  */
@@ -378,6 +392,7 @@ static void no_event_of_before(void **state)
         assert_true(gets_an_event());
         assert_int_equal(vmcs[VMCS_ENTRY_INTERRUPTION_INFO] & 0xff, VECTOR_NMI);
         vmcs[VMCS_ENTRY_INTERRUPTION_INFO] = 0;
+        deliver_by_software();
         lapic_write(&vcpu->lapic, LAPIC_SVR, 0x1ff);
         send(LAPIC_FIXED, 0x77);
         assert_true(gets_an_event());
@@ -393,6 +408,7 @@ static void a_timer_begins_anew(void **state)
     for (unsigned i = 0; i < 9; i++) {
         struct lapic *l = &vcpu->lapic;
         prepare(i + 1);
+        deliver_by_software();
         lapic_init(l, 0, &host, vcpu);
         lapic_write(l, LAPIC_SVR, 0x1ff);
         lapic_write(l, LAPIC_LVT_TIMER, modes[i / 3] | 0x41);

@@ -351,6 +351,32 @@ static void a_halt_of_a_td(void **state)
     assert_true(sleeps_for_ever(vcpu));
 }
 
+/* The CPU has an interrupt that it will deliver, which ends a halt if the guest can take it (rule
+ * N37). The VMCS is written before an entry only if the APIC has changed (N35). */
+static void a_halt_with_a_virtual_interrupt(void **state)
+{
+    (void)state;
+    static uint32_t page[1024];
+    vcpu->vmx.apicv.on = true;
+    vcpu->lapic.page = page;
+    page[0x220 / 4] = BIT(1); /* vector 0x41 */
+    for (unsigned i = 0; i < 12; i++) {
+        bool on = i & 1, masked = i & 2;
+        vcpu->vmx.regs.known = 0;
+        vmcs[VMCS_GUEST_RFLAGS] = on ? RFLAGS_IF : 0;
+        vcpu->vmx.wakes_masked = masked;
+        page[0x80 / 4] = i < 4 ? 0 : i < 8 ? 0x3f : 0x40;
+        assert_int_equal(halt_ends(vcpu), (on || masked) && i < 8);
+    }
+    vcpu->vmx.apicv.changed = true;
+    for (unsigned i = 0; i < 3; i++) {
+        turn(1);
+        assert_int_equal(syncs, 1);
+    }
+    vcpu->lapic.page = NULL;
+    vcpu->vmx.apicv.on = false;
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -367,6 +393,7 @@ int main(void)
         cmocka_unit_test_setup(an_entry_that_fails, setup),
         cmocka_unit_test_setup(a_halt_for_ever, setup),
         cmocka_unit_test_setup(a_halt_of_a_td, setup),
+        cmocka_unit_test_setup(a_halt_with_a_virtual_interrupt, setup),
         cmocka_unit_test_setup(answers_to_keys, setup),
     };
     return cmocka_run_group_tests_name("turns", tests, NULL, NULL);

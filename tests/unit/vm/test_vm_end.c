@@ -60,6 +60,12 @@ void transcript_speak_for(struct transcript *transcript, const char *name)
     (void)transcript, (void)name;
 }
 
+void vcpu_update_interrupt(struct vcpu *vcpu)
+{
+    (void)vcpu;
+    fail();
+}
+
 void vcpu_receive_legacy(struct vcpu *vcpu, uint32_t bits)
 {
     (void)vcpu, (void)bits;

@@ -41,6 +41,7 @@ static const struct row {
     ROW(vmx.extra_work, KEPT),
     ROW(vmx.td, KEPT),
     ROW(vmx.holds_nmis, KEPT),
+    ROW(vmx.apicv, CACHE), /* `changed`, if the CPU delivers interrupts */
     ROW(extra.cr2, ZERO),
     ROW(extra.dr0, ZERO),
     ROW(extra.dr1, ZERO),
@@ -98,6 +99,7 @@ static const struct row {
     ROW(lapic.irr, ZERO),
     ROW(lapic.isr, ZERO),
     ROW(lapic.tmr, ZERO),
+    ROW(lapic.page, KEPT), /* its contents are ZERO */
     ROW(lapic.timer_end, ZERO),
     ROW(lapic.timer_unit, KEPT),
     ROW(unfinished, ZERO),

@@ -70,10 +70,10 @@ static void accepted(void **state)
         const struct vmx_msrs *msrs;
         uint64_t secondary;
     } models[] = {
-        {&icelake_u, 0x1610ea},
-        {&skylake_x, 0x1610ea},
-        {&haswell, 0x0410ea},    /* no PML, no XSAVES */
-        {&ivy_bridge, 0x0000ea}, /* nor INVPCID, nor #VE */
+        {&icelake_u, 0x1613fa},
+        {&skylake_x, 0x1613fa},
+        {&haswell, 0x0413fa},    /* no PML, no XSAVES */
+        {&ivy_bridge, 0x0000fa}, /* nor INVPCID, nor #VE */
     };
     for (unsigned i = 0; i < ARRAY_SIZE(models); i++) {
         struct vmx_controls controls;
@@ -81,7 +81,7 @@ static void accepted(void **state)
         assert_int_equal(vmx_negotiate(models[i].msrs, &controls), 0);
         assert_null(controls.missing);
         assert_int_equal(controls.set[CONTROL_PIN], 0x7f);
-        assert_int_equal(controls.set[CONTROL_PRIMARY], 0xb5986dfa);
+        assert_int_equal(controls.set[CONTROL_PRIMARY], 0xb5b86dfa);
         assert_int_equal(controls.set[CONTROL_SECONDARY], models[i].secondary);
         assert_int_equal(controls.set[CONTROL_TERTIARY], 0);
         assert_int_equal(controls.set[CONTROL_EXIT], 0x7fefff);
@@ -188,10 +188,13 @@ static void printed(void **state)
         "  primary   ok: use MSR bitmaps, CR8-load exiting, CR8-store exiting, MWAIT exiting,\n"
         "  primary   ok: MONITOR exiting, RDPMC exiting, MOV-DR exiting, use TSC offsetting,\n"
         "  primary   ok: interrupt-window exiting, NMI-window exiting, CR3-load exiting, INVLPG "
-        "exiting\n"
+        "exiting,\n"
+        "  primary   ok: use TPR shadow\n"
         "  secondary ok: enable EPT, unrestricted guest, enable VPID, enable RDTSCP, enable "
         "INVPCID,\n"
-        "  secondary ok: enable XSAVES/XRSTORS, WBINVD exiting, enable PML, EPT-violation #VE\n"
+        "  secondary ok: enable XSAVES/XRSTORS, WBINVD exiting, enable PML, EPT-violation #VE,\n"
+        "  secondary ok: virtualize x2APIC mode, APIC-register virtualization, virtual-interrupt "
+        "delivery\n"
         "  VM-exit   ok: host address-space size, save debug controls, save IA32_EFER,\n"
         "  VM-exit   ok: load IA32_EFER on exit, save IA32_PAT, load IA32_PAT on exit,\n"
         "  VM-exit   ok: acknowledge interrupt on exit, save VMX-preemption timer value\n"

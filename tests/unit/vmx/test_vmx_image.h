@@ -3,6 +3,7 @@
 #pragma once
 
 #include "tests/unit/support.h"
+#include "vmx/apicv.h"
 #include "vmx/entry_check.h"
 #include "vmx/fields.h"
 
@@ -172,6 +173,8 @@ static void image_make(struct image *image, const struct vmx_msrs *msrs, enum im
         controls.set[CONTROL_ENTRY] |= ENTRY_IA32E_GUEST;
     if (kind == RESTRICTED)
         controls.set[CONTROL_SECONDARY] &= ~SECONDARY_UNRESTRICTED_GUEST;
+    controls.set[CONTROL_PRIMARY] &= ~PRIMARY_TPR_SHADOW;
+    controls.set[CONTROL_SECONDARY] &= ~SECONDARY_APICV;
     for (enum control_set set = 0; set < CONTROL_SETS; set++)
         image->value[vmx_control_field(set)] = controls.set[set];
 
