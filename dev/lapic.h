@@ -14,10 +14,10 @@
  *
  * Level-triggered interrupts come from an I/O APIC (dev/ioapic.h) only, and their EOI is passed on
  * to it. LINT0 is connected to an 8259's output in some VMs (vm/legacy.h). The LINT1, thermal and
- * performance entries store what is written and never fire.
- * Functions are called on the pCPU that runs the vCPU, unless their comment says otherwise;
- * vm/ipi.h keeps messages from other vCPUs until then. While the CPU itself delivers the interrupts,
- * it owns some of the registers (dev/lapic_page.h); all functions work in both states.
+ * performance entries store what is written and never fire. Functions are called on the pCPU that
+ * runs the vCPU, unless their comment says otherwise; vm/ipi.h keeps messages from other vCPUs
+ * until then. While the CPU itself delivers the interrupts, it owns some of the registers
+ * (dev/lapic_page.h); all functions work in both states.
  */
 #pragma once
 

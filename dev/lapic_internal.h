@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Shared by the parts of the local APIC's register file: lapic.c, lapic_page.c and lapic_timer.c. */
+/* Shared by the parts of the local APIC's register file: lapic.c, lapic_page.c and
+ * lapic_timer.c. */
 #pragma once
 
 #include "lib/bits.h"

@@ -31,7 +31,7 @@
 #define MODE_STROBE          4u
 #define MODE_HARDWARE_STROBE 5u /* by the gate */
 
-/* The status that a read-back command latches: output, no count loaded yet, and the control word. */
+/* The status that a read-back command latches: output, no count loaded yet, control word. */
 #define STATUS_OUT  BIT(7)
 #define STATUS_NULL BIT(6)
 

@@ -57,8 +57,8 @@ struct pit {
 
 extern const struct bus_ops pit_ops;
 
-/* Initializes the timer. No counter counts, and counter 0 is in the mode in which a PC's BIOS leaves
- * it. */
+/* Initializes the timer. No counter counts, and counter 0 is in the mode in which a PC's BIOS
+ * leaves it. */
 void pit_init(struct pit *pit, uint64_t (*tsc)(void), uint64_t tsc_hz);
 
 /* Raises the line, anew if it is asserted, if the output of counter 0 has risen since the last call

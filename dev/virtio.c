@@ -125,6 +125,8 @@ void virtio_write_status(struct virtio *v, uint8_t value)
         new &= (uint8_t)~VIRTIO_CONFIG_S_DRIVER_OK;
     v->status |= new;
     input_changed(v);
+    if (new &VIRTIO_CONFIG_S_DRIVER_OK && v->ops->started)
+        v->ops->started(v);
 }
 
 uint32_t virtio_read_features(const struct virtio *v, unsigned half)

@@ -56,6 +56,9 @@ struct virtio_ops {
      * there is input. */
     void (*input_changed)(struct virtio *virtio);
     bool (*input_waits)(const struct virtio *virtio);
+
+    /* Not NULL if the device has something to do when the driver has set DRIVER_OK. */
+    void (*started)(struct virtio *virtio);
 };
 
 struct virtio {

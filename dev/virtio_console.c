@@ -74,12 +74,21 @@ static void console_input_changed(struct virtio *virtio)
         console_of(virtio)->wake(console_of(virtio)->context);
 }
 
+/* Linux' driver does not read the size when it starts, but only when it is told of a change. */
+static void console_started(struct virtio *virtio)
+{
+    const struct virtio_console_config *config = &console_of(virtio)->config;
+    if (config->cols && virtio->driver_features & BIT(VIRTIO_CONSOLE_F_SIZE))
+        virtio_config_changed(virtio);
+}
+
 static const struct virtio_ops console_ops = {.name = "virtio console",
                                               .id = VIRTIO_ID_CONSOLE,
                                               .queues = TRANSMIT + 1,
                                               .handle = console_handle,
                                               .input_changed = console_input_changed,
-                                              .input_waits = console_input_waits};
+                                              .input_waits = console_input_waits,
+                                              .started = console_started};
 
 void virtio_console_resize(struct virtio_console *console, uint16_t columns, uint16_t rows)
 {

@@ -34,5 +34,5 @@ struct virtio_console {
  * busy, the functions and their context. */
 void virtio_console_init(struct virtio_console *console);
 
-/* Sets the size of the window. The driver is told if the size changes. */
+/* Sets the size of the window. The driver is told if the size changes, and when it starts. */
 void virtio_console_resize(struct virtio_console *console, uint16_t columns, uint16_t rows);

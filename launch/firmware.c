@@ -21,8 +21,8 @@ struct madt_ioapic {
 _Static_assert(sizeof(struct madt_ioapic) == 12, "ACPI 6.5, table 5.24");
 #define MADT_IOAPIC 1
 
-/* With `legacy`, the MADT says that there are 8259s, that IRQ 0 is not at pin 0 of the I/O APIC, and
- * that LINT1 of each CPU is for NMIs (ACPI 6.5, tables 5.20, 5.25 and 5.27). */
+/* With `legacy`, the MADT says that there are 8259s, that IRQ 0 is not at pin 0 of the I/O APIC,
+ * and that LINT1 of each CPU is for NMIs (ACPI 6.5, tables 5.20, 5.25 and 5.27). */
 struct madt_override {
     uint8_t type, length, bus, source;
     uint32_t line;

@@ -337,14 +337,12 @@ static void decode_immediate(struct reader *r, struct insn *insn)
     switch (insn->operand) {
     case OPERAND_IMM:
     case OPERAND_GPR_IMM:
+    case OPERAND_DISTANCE:
         insn->imm = decode_take(r, insn->size == 8 ? 4 : insn->size);
         break;
     case OPERAND_IMM8:
     case OPERAND_GPR_IMM8:
         insn->imm = decode_take(r, 1);
-        break;
-    case OPERAND_DISTANCE:
-        insn->imm = decode_take(r, insn->size == 8 ? 4 : insn->size);
         break;
     case OPERAND_IMM16:
         insn->imm = decode_take(r, 2) & 0xffff;

@@ -10,12 +10,11 @@ kernels come from, and what each of them needs.
 import gzip
 import os
 import pathlib
-import sys
 from dataclasses import dataclass
 
 from harness import session
 from harness.boot import BUILD, Boot, Guest
-from harness.errors import HarnessError, Status
+from harness.errors import HarnessError, run_tool
 
 FOLDER = BUILD / "foreign"
 TIMEOUT = 900.0  # seconds of the emulator's CPU time
@@ -99,10 +98,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main())
-    except HarnessError as error:
-        print(f"foreign: {error}", file=sys.stderr)
-        sys.exit(Status.NOT_STARTED)
-    except KeyboardInterrupt:
-        sys.exit(Status.INTERRUPTED)
+    run_tool("foreign", main)

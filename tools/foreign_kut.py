@@ -29,7 +29,7 @@ import sys
 
 from harness import host, session
 from harness.boot import BUILD, ROOT, Boot, Guest
-from harness.errors import HarnessError, Status
+from harness.errors import HarnessError, run_tool
 
 LIST = ROOT / "tools/foreign/kut.txt"
 OUT = BUILD / "foreign/kut"
@@ -217,11 +217,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main())
-    except HarnessError as error:
-        print(f"foreign: {error}", file=sys.stderr)
-        sys.exit(Status.NOT_STARTED)
-    except KeyboardInterrupt:
-        print("foreign: interrupted", file=sys.stderr)
-        sys.exit(Status.INTERRUPTED)
+    run_tool("foreign", main)

@@ -9,16 +9,17 @@ Debian. DISK names files that become disks, /dev/vda and so on, behind that of t
 those that end in `:ro` can only be read. CMDLINE is the kernel's command line. VCPUS is the number
 of vCPUs, MEM the VM's RAM in MiB, and VMS the number of such VMs. ESCAPE is the letter of the
 escape key: ^A x ends the machine, ^A 2 turns to the second VM, ^A ? lists them, and ^A ^A sends ^A.
-PCI=1 gives the VM a PCI bus with a console, hvc0, and a source of random numbers. WORDS are further
-words for the VM (docs/ABI.md). MACHINE=nested runs the hypervisor in QEMU, nested by the KVM of a
-Linux in the emulator; it takes minutes. The logs go to build/run/NAME/, by default build/run/linux/
-and so on. The end of standard input ends the shell, and thus the VM; a whole Debian goes on with a
-login prompt.
+PCI=1 gives the VM a PCI bus with a console, hvc0, and a source of random numbers; the console has
+the size of this terminal. WORDS are further words for the VM (docs/ABI.md). MACHINE=nested runs the
+hypervisor in QEMU, nested by the KVM of a Linux in the emulator; it takes minutes. The logs go to
+build/run/NAME/, by default build/run/linux/ and so on. The end of standard input ends the shell,
+and thus the VM; a whole Debian goes on with a login prompt.
 """
 
 import dataclasses
 import os
 import pathlib
+import re
 import sys
 import time
 
@@ -121,6 +122,14 @@ def machine(kind: str, vms: int, vcpus: int, mem: int) -> Boot:
     )  # fmt: skip
 
 
+def window_key(boot: Boot) -> bytes:
+    """Returns the escape key by which the hypervisor is told the size of the window; empty if there
+    is no such key, or no VM with a console that has a size."""
+    letter = os.environ.get("ESCAPE") or "a"
+    sized = any("console=virtio" in guest.words for guest in boot.guests)
+    return bytes([ord(letter) & 0x1F]) if sized and re.fullmatch("[a-z]", letter) else b""
+
+
 class Progress:
     """Says how long the emulator has been working, and how far the machine has come in its own
     time. It says nothing while the guest waits for something: the emulator then rests, and the
@@ -156,8 +165,8 @@ def main() -> int:
     with terminal.listen() as server:
         boot = dataclasses.replace(plan, serial_port=server.getsockname()[1])
         with session.started(session.prepare(boot), boot) as process:
-            status, name = terminal.talk(server, lambda: process.poll() is None,
-                                         Progress(boot, process).text)  # fmt: skip
+            progress, key = Progress(boot, process), window_key(boot)
+            status, name = terminal.talk(server, lambda: process.poll() is None, progress.text, key)
     if status == Status.DIED:
         print(f"linux: the emulator ended; its logs are in {boot.folder}/", file=sys.stderr)
     if name in HINTS:

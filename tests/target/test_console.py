@@ -2,12 +2,25 @@
 """Somebody at the serial console: whom the keys reach, and what is shown. The guest is
 guest/programs/echo.c."""
 
+import contextlib
 import dataclasses
+import fcntl
+import os
 import pathlib
+import pty
+import select
+import socket
+import struct
+import subprocess
+import sys
+import termios
+from collections.abc import Iterator
 
+import linux
 import pytest
-from conftest import CODES, Person
+from conftest import CODES, ROOT, Person
 from harness import terminal
+from harness.boot import Guest
 
 
 def ended(who: Person, code: tuple[int, str]) -> None:
@@ -151,3 +164,148 @@ def test_the_progress_line(monkeypatch) -> None:
     now += 100
     screen.tick()
     assert out.data.endswith(b"$ \r\n")
+
+
+TALK = """
+import socket, sys
+sys.path.insert(0, "tools")
+from harness import terminal
+server = socket.socket(fileno=int(sys.argv[1]))
+terminal.talk(server, lambda: True, lambda: "", bytes.fromhex(sys.argv[2]))
+"""
+BEFORE = b"eptvisor: a hypervisor\r\nKTAP version 1\r\n1..1\r\n# li"
+BEGINS = b"nux: 256 MiB\r\n"
+SOON, QUIET = 30.0, 1.0  # seconds; the terminal looks at its size several times in QUIET
+
+
+@dataclasses.dataclass
+class Desk:
+    """A person's side and the machine's side of a terminal.talk() that runs in a terminal."""
+
+    keys: int  # the master of the terminal
+    machine: socket.socket
+
+    def resize(self, columns: int, rows: int) -> None:
+        fcntl.ioctl(self.keys, termios.TIOCSWINSZ, struct.pack("4H", rows, columns, 0, 0))
+
+    def type(self, keys: bytes) -> None:
+        os.write(self.keys, keys)
+
+    def gets(self, expected: bytes) -> None:
+        """The machine gets these bytes, and then none for a while."""
+        got = b""
+        seconds = SOON if expected else QUIET
+        while select.select([self.machine], [], [], seconds)[0]:
+            data = self.machine.recv(256)
+            assert data, got
+            got += data
+            seconds = SOON if len(got) < len(expected) else QUIET
+        assert got == expected
+
+    def shows(self, expected: bytes) -> None:
+        """The person sees these bytes, and then none for a while."""
+        shown = b""
+        while select.select([self.keys], [], [], SOON if shown != expected else QUIET)[0]:
+            shown += os.read(self.keys, 4096)
+        assert shown == expected
+
+
+@contextlib.contextmanager
+def desk(key: bytes, to_file: bool = False) -> Iterator[Desk]:
+    master, slave = pty.openpty()
+    with terminal.listen() as server:
+        server.settimeout(None)
+        number = server.fileno()
+        process = subprocess.Popen(
+            [sys.executable, "-c", TALK, str(number), key.hex()], cwd=ROOT, pass_fds=[number],
+            stdin=slave, stdout=subprocess.DEVNULL if to_file else slave,
+        )  # fmt: skip
+        with socket.create_connection(server.getsockname()) as machine:
+            here = Desk(master, machine)
+            here.resize(132, 45)
+            yield here
+        assert process.wait(SOON) == 0
+    os.close(slave)
+    os.close(master)
+
+
+def test_the_terminal_tells_its_size() -> None:
+    """When the first VM has begun, and after each change. Nothing of it is shown."""
+    with desk(b"\x01") as here:
+        here.machine.sendall(BEFORE)
+        here.shows(BEFORE)
+        here.gets(b"")
+        here.machine.sendall(BEGINS)
+        here.gets(b"\x01w132x45\r")
+        here.resize(100, 30)
+        here.gets(b"\x01w100x30\r")
+        here.resize(0, 0)  # the terminal does not know it
+        here.gets(b"")
+        here.resize(20000, 10)
+        here.gets(b"\x01w9999x10\r")
+        here.resize(30000, 10)
+        here.gets(b"")
+        here.machine.sendall(b"/ # ")
+        here.shows(BEGINS + b"/ # ")
+
+
+@pytest.mark.parametrize(
+    ("first", "rest"),
+    [
+        (b"\x01", b"2"),
+        (b"\x01", b"\x01"),  # ^A for the guest
+        (b"ls\x01w", b"80x24\r"),
+        (b"\x01w0123", b"4x1\r"),
+        (b"\x01w00", b"80x24\r"),
+        (b"\x01w80x2", b"\x01"),  # which ends the command
+        (b"\x01\x01\x01", b"?"),
+        (b"", b"\x01\x01w"),
+        (b"", b"\x01w12345"),
+        (b"", b"\x01w80x24x"),
+        (b"", b"\x1b["),  # of a cursor key, which is the guest's
+    ],
+)
+def test_the_size_waits_for_a_command(first: bytes, rest: bytes) -> None:
+    """A size is not sent after `first`, but after `rest`."""
+    with desk(b"\x01") as here:
+        here.machine.sendall(BEFORE + BEGINS)
+        here.gets(b"\x01w132x45\r")
+        here.type(first)
+        here.gets(first)
+        if first:
+            here.resize(80, 25)
+            here.gets(b"")
+        here.type(rest)
+        if not first:
+            here.gets(rest)
+            here.resize(80, 25)
+        here.gets(rest * bool(first) + b"\x01w80x25\r")
+
+
+@pytest.mark.parametrize(("key", "to_file"), [(b"", False), (b"\x01", True)])
+def test_no_size_is_told(key: bytes, to_file: bool) -> None:
+    """Without an escape key, or if the output goes elsewhere."""
+    with desk(key, to_file) as here:
+        here.machine.sendall(BEFORE + BEGINS)
+        here.gets(b"")
+        here.resize(80, 25)
+        here.gets(b"")
+
+
+@pytest.mark.parametrize(
+    ("options", "key"),
+    [
+        ({"PCI": "1"}, b"\x01"),
+        ({"PCI": "1", "ESCAPE": "b"}, b"\x02"),
+        ({"PCI": "1", "ESCAPE": "off"}, b""),
+        ({"PCI": "1", "ESCAPE": "1"}, b""),
+        ({"ESCAPE": "b"}, b""),
+        ({"WORDS": "console=virtio"}, b"\x01"),
+    ],
+)
+def test_who_is_told_the_size(options: dict[str, str], key: bytes, monkeypatch) -> None:
+    monkeypatch.setattr(linux.debian, "guests", lambda words, **_: (Guest(ROOT, words),))
+    monkeypatch.setattr(linux.debian, "machine_memory", lambda *_: 1)
+    for name in ("PCI", "ESCAPE", "WORDS", "DISK"):
+        monkeypatch.setenv(name, options.get(name, ""))
+    assert linux.window_key(linux.machine("linux", 1, 1, 256)) == key

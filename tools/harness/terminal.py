@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: MIT
 """Connects the user's terminal to the serial port of a machine, which is a TCP connection.
 
-All bytes pass unchanged: it is the hypervisor that interprets the escape key (vm/input.h).
+All bytes pass unchanged: it is the hypervisor that interprets the escape key (vm/input.h). Only the
+command that tells it the size of the window, and ^D at the end, have not been typed.
 """
 
 import contextlib
@@ -20,6 +21,10 @@ from .errors import Status
 # Only the machine's last line counts, because a guest with a live console can print such lines.
 EXIT = re.compile(rb"(?:^|\n)EXIT (\d+) ([a-z0-9-]+)\r?\n\Z")
 TAIL = 200  # bytes of the last output, in which the EXIT line is
+# The first VM begins. From then on the hypervisor reads what is typed; what was sent earlier could
+# be lost when the hypervisor sets up the serial port.
+BEGUN = re.compile(rb"^# \S+: \d+ MiB", re.MULTILINE)
+WINDOW_MOST = 9999  # columns or rows that the hypervisor takes
 POLL = 0.2
 # ^D, which ends a shell. It is sent again, because a byte that arrives before the guest has set up
 # its UART is lost.
@@ -94,6 +99,52 @@ class Screen:
         return (int(found[1]), found[2].decode()) if found else (Status.DIED, "")
 
 
+class Window:
+    """Tells the hypervisor how large the window is, when the first VM begins and whenever the size
+    changes. `key` is the escape key; without one nothing is told.
+
+    While somebody types a command for the hypervisor, the size waits until that is complete. It
+    need not wait for what the guest reads, such as the sequence of a cursor key, because the
+    hypervisor takes the size out of it, and prints nothing."""
+
+    def __init__(self, key: bytes) -> None:
+        self.key = key
+        self.begun = False
+        self.tail = self.typed = b""  # the last output, and the incomplete command
+        self.told = (0, 0)
+        # As vm/input.c reads the command: a number below 1000 can be followed by another digit.
+        number = rb"0*\d{0,4}"
+        self.incomplete = re.compile(
+            re.escape(key) + rb"(?:w" + number + rb"(?:x" + number + rb")?)?"
+        )
+
+    def printed(self, data: bytes) -> None:
+        """Called with the output of the machine."""
+        self.tail += data
+        self.begun = self.begun or bool(BEGUN.search(self.tail))
+        self.tail = self.tail[-TAIL:]
+
+    def pressed(self, keys: bytes) -> None:
+        """Called with what a person has typed."""
+        for i in range(len(keys)):
+            self.typed += keys[i : i + 1]
+            if not self.incomplete.fullmatch(self.typed):
+                self.typed = b""
+
+    def command(self) -> bytes:
+        """Returns what to send now: nothing if the hypervisor knows the size already, or if the
+        terminal does not know it, which it then gives as 0."""
+        if not self.key or not self.begun or self.typed:
+            return b""
+        size = (0, 0)
+        with contextlib.suppress(OSError):  # the terminal has been closed
+            size = tuple(min(number, WINDOW_MOST) for number in os.get_terminal_size(1))
+        if 0 in size or size == self.told:
+            return b""
+        self.told = size
+        return self.key + b"w%dx%d\r" % size
+
+
 def _acknowledge(connection: socket.socket) -> None:
     """Makes the kernel acknowledge what arrives at once; the kernel forgets it, so it is said each
     time. The emulator sends a byte at a time, and the following ones only when the first has been
@@ -103,16 +154,21 @@ def _acknowledge(connection: socket.socket) -> None:
 
 
 def talk(
-    server: socket.socket, alive: Callable[[], bool], progress: Callable[[], str]
+    server: socket.socket,
+    alive: Callable[[], bool],
+    progress: Callable[[], str],
+    window_key: bytes = b"",
 ) -> tuple[int, str]:
     """Passes bytes between the terminal and the machine until the machine ends. Returns the code
     and the name of its EXIT line, or Status.DIED if it ended without one. The end of standard input
-    ends the guest's shell."""
+    ends the guest's shell. If standard input and output are a terminal, the hypervisor is told its
+    size by the escape key `window_key`, unless this is empty."""
     inputs, ends = [0], 0.0
     server.settimeout(POLL)
     with _raw() as raw:
-        shows_progress = raw and sys.stdout.isatty()
-        screen = Screen(sys.stdout.buffer, raw, progress if shows_progress else None)
+        whole = raw and sys.stdout.isatty()
+        screen = Screen(sys.stdout.buffer, raw, progress if whole else None)
+        window = Window(window_key if whole else b"")
         connection = None
         while connection is None:
             if not alive():
@@ -131,15 +187,20 @@ def talk(
                     if not data:
                         return screen.end()
                     screen.write(data)
+                    window.printed(data)
+                sent = b""
                 if 0 in ready:
-                    typed = os.read(0, 256)
-                    if not typed:
+                    sent = os.read(0, 256)
+                    if not sent:
                         inputs.clear()
                         ends = time.monotonic()
-                    connection.sendall(typed)
+                    window.pressed(sent)
                 if not inputs and time.monotonic() >= ends:
-                    connection.sendall(END_OF_INPUT)
+                    sent = END_OF_INPUT
                     ends += END_AGAIN
+                # If the machine has just ended, the next turn finds out.
+                with contextlib.suppress(ConnectionError):
+                    connection.sendall(sent + window.command())
                 if not ready:
                     screen.tick()
                     if not alive():

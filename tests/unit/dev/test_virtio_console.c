@@ -234,12 +234,22 @@ static void the_window(void **state)
     set_reg(VIRTIO_MMIO_DEVICE_FEATURES_SEL, 0);
     assert_int_equal(reg(VIRTIO_MMIO_DEVICE_FEATURES) & 7, 1);
     assert_int_equal(reg(VIRTIO_MMIO_CONFIG), 0);
+    start(RECEIVE, 1); /* there is no size to tell */
+    assert_false(line_level);
+    set_reg(VIRTIO_MMIO_STATUS, 0);
     virtio_console_resize(&console, 80, 24); /* nobody is told before the driver has started */
     assert_int_equal(reg(VIRTIO_MMIO_CONFIG), 24 << 16 | 80);
     assert_int_equal(reg(VIRTIO_MMIO_CONFIG + 4), 0);
     assert_int_equal(reg(VIRTIO_MMIO_INTERRUPT_STATUS), 0);
     assert_false(line_level);
+    start(RECEIVE, 0); /* takes no interest in the size */
+    assert_false(line_level);
     start(RECEIVE, 1);
+    assert_int_equal(reg(VIRTIO_MMIO_INTERRUPT_STATUS), VIRTIO_INTERRUPT_CONFIG);
+    assert_true(line_level);
+    set_reg(VIRTIO_MMIO_INTERRUPT_ACK, VIRTIO_INTERRUPT_CONFIG);
+    set_reg(VIRTIO_MMIO_STATUS, reg(VIRTIO_MMIO_STATUS)); /* DRIVER_OK is set already */
+    assert_false(line_level);
     uint32_t generation = reg(VIRTIO_MMIO_CONFIG_GENERATION);
     virtio_console_resize(&console, 80, 24); /* no change */
     assert_int_equal(reg(VIRTIO_MMIO_CONFIG_GENERATION), generation);

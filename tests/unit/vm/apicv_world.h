@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * An x2APIC whose page and VMCS belong to a CPU that does what SDM 3, chapter 30, says, and beside it
- * its twin, an APIC of the software model. A guest does the same to both, and sees the same, or the
- * test fails. Include it in one file.
+ * An x2APIC whose page and VMCS belong to a CPU that does what SDM 3, chapter 30, says, and beside
+ * it its twin, an APIC of the software model. A guest does the same to both, and sees the same, or
+ * the test fails. Include it in one file.
  */
 #pragma once
 

@@ -32,6 +32,11 @@ void vmx_end_interrupt_shadow(void)
     note("shadow ");
 }
 
+void vmx_begin_mov_ss_shadow(void)
+{
+    note("mov_ss ");
+}
+
 void vmx_raise_single_step(struct vmx_vcpu *half)
 {
     (void)half;
@@ -161,6 +166,8 @@ static void emulated(void **state)
     expect(MMIO_DONE, "shadow step ");
     vcpu->mmio.breakpoints_met = 0x1002;
     expect(MMIO_DONE, "shadow step trap=1002 ");
+    vcpu->mmio.breakpoints_met = BREAKPOINTS_MOV_SS; /* the shadow of an older instruction ends */
+    expect(MMIO_DONE, "shadow step mov_ss ");
 }
 
 /* RF is set again only if the exit of the instruction itself had cleared it. */
