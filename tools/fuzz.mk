@@ -29,7 +29,7 @@ VIRTIO_SRC := $(wildcard dev/virt*.c dev/pci*.c) mmio/bus.c mmio/bus_change.c de
 
 LOADER_SRC := $(addprefix launch/,loader.c plan.c elf.c multiboot.c multiboot2.c \
               multiboot2_header.c multiboot2_info.c bzimage.c vmlinux.c linux_boot.c firmware.c \
-              aml.c td_plan.c td_lazy.c) vm/layout.c tests/fuzz/fuzz_loader.c
+              bios.c aml.c td_plan.c td_lazy.c) vm/layout.c tests/fuzz/fuzz_loader.c
 
 .PHONY: fuzz fuzz-decode fuzz-ghci fuzz-loader fuzz-virtio fuzz-console fuzz-net fuzz-devices \
     fuzz-pci fuzz-secure brute docs lint-instructions deps-fuzz
