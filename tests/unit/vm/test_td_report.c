@@ -73,7 +73,7 @@ int td_private_write(struct vm *of, gpa_t gpa, const void *buffer, size_t size)
     return side_write(&private, gpa.v, buffer, size);
 }
 
-int guest_read(struct mmu *mmu, gpa_t gpa, void *buffer, size_t size, uint32_t access)
+int guest_read(struct mmu *mmu, gpa_t gpa, void *buffer, size_t size, enum mmu_access access)
 {
     assert_ptr_equal(mmu, &vm.mmu);
     assert_int_equal(access, ACCESS_READ);
