@@ -131,7 +131,7 @@ def test_the_document_has_the_stages_of_its_rows() -> None:
     table = text.split("<!-- stages:")[1]
     for match, (name, row) in bench.shown(text, budget):
         cells = budget[name][row]
-        if len(cells) > 1 and float(cells[1]):  # each exit needs VMREADs, and without one is no stage
+        if len(cells) > 1 and float(cells[1]):  # an exit needs VMREADs
             title = match[0].split("|")[1].replace("`", "").strip()
             assert f"\n| {title} |" in table, "run tools/bench.py --update"
 
