@@ -39,8 +39,8 @@ HINTS = {
     "module-truncated": "the file of KERNEL= is not complete; copy or build it again",
 }
 WHAT_TO_EXPECT = """\
-debian: in the emulator, the login prompt comes after some minutes. Log in as root, without a
-password. `poweroff` ends the VM; what it wrote to its disk is lost then. ^A x ends it at once."""
+debian: in the emulator, the login prompt comes after some three minutes. Log in as root, without
+a password. `poweroff` ends the VM; what it wrote to its disk is lost then. ^A x ends it at once."""
 LOOK_EVERY = 3.0  # seconds; the emulator says its machine's time once a second
 METHODS = {"bochs": "optrom", "nested": "kernel"}  # how each machine starts the hypervisor
 STOPPED = "stopped"  # by the escape key and x
