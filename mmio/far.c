@@ -236,11 +236,9 @@ enum mmio_outcome execute_far(struct emulation *e)
     uint8_t bytes[10] = {0};
     uint64_t offset = 0;
     uint16_t selector;
-    enum mmio_outcome outcome = operand_open_memory(e, &operand);
+    enum mmio_outcome outcome = operand_open_only(e, &operand);
     if (outcome != MMIO_DONE)
         return outcome;
-    if (!e->touched)
-        return MMIO_STALE;
     outcome = operand_read(e, &operand, bytes);
     if (outcome != MMIO_DONE)
         return outcome;

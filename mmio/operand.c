@@ -96,6 +96,12 @@ enum mmio_outcome operand_open_memory(struct emulation *e, struct operand *opera
     return operand_open(e, operand, insn->segment, offset, insn->size, insn->write);
 }
 
+enum mmio_outcome operand_open_only(struct emulation *e, struct operand *operand)
+{
+    enum mmio_outcome outcome = operand_open_memory(e, operand);
+    return outcome == MMIO_DONE && !e->touched ? MMIO_STALE : outcome;
+}
+
 int fragment_read(struct mmio_vcpu *vcpu, const struct fragment *fragment, uint64_t *value)
 {
     *value = 0;

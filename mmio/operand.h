@@ -61,6 +61,10 @@ enum mmio_outcome operand_open(struct emulation *e, struct operand *operand, uns
 /* Opens the operand that ModRM or moffs names, with the instruction's size and direction. */
 enum mmio_outcome operand_open_memory(struct emulation *e, struct operand *operand) MUST_CHECK;
 
+/* Opens this operand for an instruction that has no other one in memory. MMIO_STALE, too: the exit
+ * was not for this operand. */
+enum mmio_outcome operand_open_only(struct emulation *e, struct operand *operand) MUST_CHECK;
+
 /* The breakpoints that the access meets, in the format of breakpoints_compare(). */
 static inline uint64_t operand_breakpoints(struct mmio_vcpu *vcpu, uint64_t linear, unsigned size,
                                            bool write)

@@ -224,11 +224,9 @@ enum mmio_outcome execute_system(struct emulation *e)
     int vector = refused(e);
     if (vector >= 0)
         return mmio_inject(e->vcpu, e->context, (uint8_t)vector, 0);
-    enum mmio_outcome outcome = operand_open_memory(e, &operand);
+    enum mmio_outcome outcome = operand_open_only(e, &operand);
     if (outcome != MMIO_DONE)
         return outcome;
-    if (!e->touched)
-        return MMIO_STALE;
     switch (e->insn->op) {
     case INSN_SGDT:
     case INSN_SIDT:

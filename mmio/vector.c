@@ -73,11 +73,9 @@ enum mmio_outcome execute_mmx(struct emulation *e)
     unsigned vector = mmx_refused(e);
     if (vector)
         return mmio_inject(e->vcpu, e->context, (uint8_t)vector, 0);
-    enum mmio_outcome outcome = operand_open_memory(e, &operand);
+    enum mmio_outcome outcome = operand_open_only(e, &operand);
     if (outcome != MMIO_DONE)
         return outcome;
-    if (!e->touched)
-        return MMIO_STALE;
     if (i->write) {
         value = extra_mmx_get(i->reg);
         return operand_write(e, &operand, &value);
@@ -95,10 +93,8 @@ enum mmio_outcome execute_vector(struct emulation *e)
     unsigned vector = vector_refused(e);
     if (vector)
         return mmio_inject(e->vcpu, e->context, (uint8_t)vector, 0);
-    enum mmio_outcome outcome = operand_open_memory(e, &operand);
+    enum mmio_outcome outcome = operand_open_only(e, &operand);
     if (outcome != MMIO_DONE)
         return outcome;
-    if (!e->touched)
-        return MMIO_STALE;
     return i->write ? vector_store(e, &operand) : vector_load(e, &operand);
 }
