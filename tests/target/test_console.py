@@ -304,7 +304,7 @@ def test_no_size_is_told(key: bytes, to_file: bool) -> None:
     ],
 )
 def test_who_is_told_the_size(options: dict[str, str], key: bytes, monkeypatch) -> None:
-    monkeypatch.setattr(linux.debian, "guests", lambda words, **_: (Guest(ROOT, words),))
+    monkeypatch.setitem(linux.MAKERS, "linux", lambda words, **_: (Guest(ROOT, words),))
     monkeypatch.setattr(linux.debian, "machine_memory", lambda *_: 1)
     for name in ("PCI", "ESCAPE", "WORDS", "DISK"):
         monkeypatch.setenv(name, options.get(name, ""))
