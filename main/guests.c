@@ -8,6 +8,7 @@
 #include "launch/create.h"
 #include "main/reset.h"
 #include "main/totals.h"
+#include "monitor/monitor.h"
 #include "mmu/external.h"
 #include "vm/counters.h"
 #include "vm/ipi.h"
@@ -267,14 +268,14 @@ static void guest_restart(struct guest *guest)
 }
 
 /* Adds the VM to the registry, and puts its vCPUs that do not wait for a start-up IPI into run
- * queues. They may leave the VM, and
- * end it, at once. */
+ * queues. They may leave the VM, and end it, at once. */
 static void start_vcpus(struct vm *vm)
 {
     unsigned active = vm->active;
     for (unsigned i = 0; i < active; i++)
         visit_open(vm->vcpus[i]);
     registry_add(vm);
+    monitor_sees(vm);
     for (unsigned i = 0; i < active; i++)
         sched_add(vm->vcpus[i]);
 }
@@ -465,7 +466,7 @@ static void pcpu_run_guests(void)
             run_turn(vcpu);
         else if (works)
             sched_busy();
-        else if (pool_all_done())
+        else if (pool_all_done() && !monitor_is_open())
             return;
         else if (!transcript_print())
             pcpu_wait();
@@ -506,6 +507,7 @@ enum exit_code run_guests(const struct boot_info *info, const struct options *op
     log_info("KTAP version 1");
     log_info("1..%u", guests);
     transcript_listen();
+    monitor_start(options->monitor);
     run_on_all();
     return totals_report(pool.limit > 1, options->counters);
 }

@@ -74,9 +74,20 @@ static bool monitor_split(struct monitor_call *call)
     }
 }
 
-static bool command_is(const struct monitor_command *command, const char *word)
+const struct monitor_command *monitor_find(const char *line)
 {
-    return !strcmp(command->name, word) || (command->key && word[0] == command->key && !word[1]);
+    size_t length = 0;
+    while (*line == ' ')
+        line++;
+    while (line[length] && line[length] != ' ')
+        length++;
+    for (unsigned i = 0; i < monitor_command_count; i++) {
+        const struct monitor_command *command = &monitor_commands[i];
+        if ((strlen(command->name) == length && !strncmp(command->name, line, length)) ||
+            (length == 1 && command->key == line[0]))
+            return command;
+    }
+    return NULL;
 }
 
 /* Lists the commands that begin with the same letter as the unknown word. */
@@ -102,9 +113,7 @@ void monitor_call_begin(struct monitor_call *call, const char *line)
     }
     if (!call->count)
         return;
-    for (unsigned i = 0; i < monitor_command_count; i++)
-        if (command_is(&monitor_commands[i], call->words[0]))
-            call->command = &monitor_commands[i];
+    call->command = monitor_find(call->words[0]);
     if (!call->command)
         monitor_refuse(call);
 }
@@ -128,13 +137,23 @@ bool monitor_visit(struct monitor_call *call,
     }
     call->waits = !visit_done(&call->visit);
     call->visiting = call->waits;
+    call->missed = !call->waits && !visit_called(&call->visit);
+    return !call->waits;
+}
+
+/* A visit that has begun has to be over before the call is, whatever the person wants. */
+static bool monitor_gives_up(struct monitor_call *call)
+{
+    call->waits = call->visiting && !visit_done(&call->visit);
+    if (!call->waits)
+        monitor_say(call, "^C");
     return !call->waits;
 }
 
 bool monitor_call_piece(struct monitor_call *call)
 {
     call->waits = false;
-    if (call->command && call->command->piece(call))
+    if (call->abandoned ? !monitor_gives_up(call) : call->command && call->command->piece(call))
         return true;
     if (call->vm)
         registry_release(call->vm);

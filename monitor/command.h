@@ -18,13 +18,13 @@
 
 #include "lib/compiler.h"
 #include "lib/types.h"
+#include "monitor/editor.h"
 #include "vm/visit.h"
 
 struct vm;
 struct vcpu;
 struct monitor_call;
 
-#define MONITOR_LINE  160u /* bytes of a typed line, with the terminating zero */
 #define MONITOR_WORDS 16u  /* words of a line; further ones are refused */
 #define MONITOR_LINES 24u  /* lines that a piece may say */
 #define MONITOR_WIDTH 200u /* bytes of a line that is said, with its newline; the rest is cut */
@@ -58,8 +58,10 @@ struct monitor_call {
 
     struct visit visit;
     void (*look)(struct monitor_call *call, struct vcpu *vcpu);
-    bool visiting; /* a visit has begun, and its end has not been seen */
-    bool waits;    /* the piece had nothing to do but to wait: call it again in a millisecond */
+    bool visiting;  /* a visit has begun, and its end has not been seen */
+    bool missed;    /* the last visit found that the vCPU has no turns, and called nothing */
+    bool abandoned; /* set by whoever executes the call: it is to end soon */
+    bool waits;     /* the piece had nothing to do but to wait: call it again in a millisecond */
 
     size_t said;  /* bytes of `text` */
     unsigned cut; /* lines that found no room: a piece has said more than it may */
@@ -103,6 +105,9 @@ void monitor_begin_look(struct monitor_call *call);
 void monitor_end_look(struct monitor_call *call);
 
 /* ---- For those who execute commands ---------------------------------------------------------- */
+
+/* The command whose name or key is the first word of the line, or NULL. */
+const struct monitor_command *monitor_find(const char *line);
 
 /* Splits the line, which is cut at MONITOR_LINE, and finds the command. A line with an unknown
  * command says so, and lists those that begin with the same letter. */

@@ -7,7 +7,16 @@
 #include "monitor/command.h"
 
 const struct monitor_command monitor_commands[] = {
-    {"help", "[COMMAND]", "lists the commands, or explains one", command_help, 'h'},
+    {"help", "[COMMAND]", "lists the commands, or one of them", command_help, 'h'},
+    {"vms", "", "the VMs, and what they are doing", command_vms, 'v'},
+    {"vcpus", "[VM]", "its vCPUs: where they are, why they exited, what they wait for",
+     command_vcpus, 'c'},
+    {"pause", "VM[.VCPU]", "keeps a VM or a vCPU out of its guest", command_pause, 'p'},
+    {"resume", "[VM[.VCPU]]", "lets it go on; without a word, all", command_resume, 'r'},
+    {"inject", "VM.VCPU VECTOR|nmi", "sends an interrupt or an NMI", command_inject, 0},
+    {"end", "VM", "ends a VM", command_end, 0},
+    {"quit", "", "gives the console back, and lets VMs go on that have not begun", command_quit,
+     'q'},
 };
 const unsigned monitor_command_count = ARRAY_SIZE(monitor_commands);
 

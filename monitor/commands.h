@@ -8,3 +8,12 @@
 struct monitor_call;
 
 bool command_help(struct monitor_call *call); /* monitor/commands.c */
+
+bool command_vms(struct monitor_call *call); /* monitor/vms.c */
+bool command_vcpus(struct monitor_call *call);
+
+bool command_pause(struct monitor_call *call); /* monitor/control.c */
+bool command_resume(struct monitor_call *call);
+bool command_inject(struct monitor_call *call);
+bool command_end(struct monitor_call *call);
+bool command_quit(struct monitor_call *call);

@@ -18,14 +18,14 @@
  */
 #pragma once
 
-#include "lib/compiler.h"
-#include "monitor/command.h"
+#include "lib/types.h"
 
-#define EDITOR_HISTORY 16u /* lines */
+#define MONITOR_LINE   160u /* bytes of a typed line, with the terminating zero */
+#define EDITOR_HISTORY 16u  /* lines */
 
-/* The most bytes that one key makes the terminal show, which are the prompt and three times a line;
- * and more, only for Tab, by the words that it lists. */
-#define EDITOR_SHOWS 640u
+/* The most bytes that one key makes the terminal show: four times a line, or for Tab, the words that
+ * it lists, of which only so many are shown, the prompt and twice a line. */
+#define EDITOR_SHOWS 800u
 
 enum editor_event {
     EDITOR_NOTHING,

@@ -124,13 +124,6 @@ void input_leave_monitor(void)
     spin_unlock(&lock);
 }
 
-void input_call_monitor(uint64_t when)
-{
-    __atomic_store_n(&monitor->asks, true, __ATOMIC_SEQ_CST);
-    if (when < READ_ONCE(input_due))
-        input_set_due(when);
-}
-
 bool input_drop_through(struct input *input, uint8_t byte)
 {
     uint32_t put = __atomic_load_n(&input->put, __ATOMIC_ACQUIRE);
@@ -313,14 +306,6 @@ static unsigned input_read(struct input *input)
     return count;
 }
 
-/* Calls the monitor if bytes have come for it, if it has got the focus, or if it has asked for
- * that. */
-static void input_serve_monitor(bool calls)
-{
-    if (monitor && (__atomic_exchange_n(&monitor->asks, false, __ATOMIC_SEQ_CST) || calls))
-        monitor->ready(monitor->context);
-}
-
 /* If another CPU holds the lock, it is polling the port, so this one does nothing. */
 void input_poll(uint64_t now, uint64_t ticks_per_ms)
 {
@@ -335,7 +320,8 @@ void input_poll(uint64_t now, uint64_t ticks_per_ms)
         input_set_due(now + (count ? PERIOD_BUSY : PERIOD_IDLE) * ticks_per_ms);
         if (input && input != monitor && input->put != put)
             input->ready(input->context);
-        input_serve_monitor(count && monitored);
+        if (monitored && count) /* it may have got the focus just now */
+            monitor->ready(monitor->context);
     }
     spin_unlock(&lock);
 }

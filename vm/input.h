@@ -51,7 +51,6 @@ struct input {
     uint32_t held_from; /* `taken` when the current time of INPUT_HOLD_MS began */
     uint64_t hold_end;  /* TSC: the end of this time */
     bool dropping;      /* the VM is too slow */
-    bool asks;          /* `ready` is to be called at the next poll; only the monitor's */
     struct input *next;
 };
 
@@ -72,7 +71,7 @@ void input_attach(struct input *input, unsigned number, const char *name,
 void input_detach(struct input *input);
 
 /* Sets the input of the monitor. `ready` is called as that of a VM, and also when the monitor has
- * got the focus, or after input_call_monitor(). If `at_once` is set, the monitor has the focus now,
+ * got the focus. If `at_once` is set, the monitor has the focus now,
  * and the port is polled for the rest of the run. Called once, before the first poll. */
 void input_set_monitor(struct input *input, void (*ready)(void *context), void *context,
                        bool at_once);
@@ -82,9 +81,6 @@ bool input_is_monitored(void);
 
 /* Gives the focus and the console back to the VM that had them before the monitor. */
 void input_leave_monitor(void);
-
-/* Makes the first poll after the TSC value `when` call the monitor's `ready`. */
-void input_call_monitor(uint64_t when);
 
 /* Removes all bytes up to the last `byte` from the ring, and returns true; false, and removes none,
  * if there is no such byte. Called by the reader of the ring. */

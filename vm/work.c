@@ -3,10 +3,10 @@
 
 #include "arch/x86/cpu.h"
 #include "arch/x86/tsc.h"
-#include "vm/input.h"
 #include "vm/pcpu.h"
 #include "vm/sched.h"
 #include "vm/sleep.h"
+#include "vm/watch.h"
 #include "lib/cpu_local.h"
 
 #include <stddef.h>
@@ -53,8 +53,8 @@ void work_turn(void)
         if (now - start > counts->longest)
             counts->longest = now - start;
         sleep_wake_due(now);
-        if (unlikely(now >= READ_ONCE(input_due)))
-            input_poll(now, tsc_khz());
+        if (unlikely(now >= watch_next()))
+            watch_look(now);
     } while (*list && !(sched_vcpu_waits() && now >= end));
     pcpu_set_work(*list);
 }

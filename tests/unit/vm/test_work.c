@@ -24,17 +24,21 @@ static inline uint64_t work_clock(void)
 
 struct sleepers sleepers[CPUS_MAX];
 
-uint64_t input_due;
+static uint64_t due;
 static bool waits, has_work;
 static uint64_t woken; /* time of the last call of sleep_wake() */
 
-static struct work *urgent; /* work that a poll of the serial port adds */
+static struct work *urgent; /* work that a watch adds */
 
-void input_poll(uint64_t now, uint64_t ticks_per_ms)
+uint64_t watch_next(void)
 {
-    assert_true(now >= input_due);
-    assert_int_equal(ticks_per_ms, TICKS_IN_MS);
-    input_due = ~0ull;
+    return due;
+}
+
+void watch_look(uint64_t now)
+{
+    assert_true(now >= due);
+    due = ~0ull;
     if (urgent)
         work_add_first(urgent);
 }
@@ -91,7 +95,7 @@ static int setup(void **state)
     pieces = 0;
     now_here = 0;
     urgent = NULL;
-    input_due = ~0ull;
+    due = ~0ull;
     return 0;
 }
 
@@ -156,7 +160,7 @@ static void sleepers_are_woken(void **state)
     assert_int_equal(woken, 0);
 }
 
-/* The serial port is polled while work is done, and what a person asks for comes first. */
+/* Watches are looked at while work is done, and what a person asks for comes first. */
 static void urgent_work_comes_first(void **state)
 {
     (void)state;
@@ -164,9 +168,9 @@ static void urgent_work_comes_first(void **state)
     add(1, 1);
     job[2] = (struct job){.work.piece = piece, .left = 2};
     urgent = &job[2].work;
-    input_due = 2 * PIECE;
+    due = 2 * PIECE;
     work_turn();
-    assert_true(input_due == ~0ull);
+    assert_true(due == ~0ull);
     static const unsigned expected[] = {0, 0, 2, 2, 0, 0, 1};
     assert_int_equal(pieces, 7);
     for (unsigned i = 0; i < 7; i++)
