@@ -2,6 +2,8 @@
 /* The life of a call: its words, its pieces, what it says. Pure. */
 #include "monitor/command.h"
 
+#include "lib/cpu_local.h"
+#include "lib/epoch.h"
 #include "lib/string.h"
 #include "lib/visible.h"
 #include "lib/words.h"
@@ -139,6 +141,17 @@ bool monitor_visit(struct monitor_call *call,
     call->visiting = call->waits;
     call->missed = !call->waits && !visit_called(&call->visit);
     return !call->waits;
+}
+
+void monitor_begin_look(struct monitor_call *call)
+{
+    epoch_online(this_cpu(), &call->vm->mmu);
+}
+
+void monitor_end_look(struct monitor_call *call)
+{
+    (void)call;
+    epoch_offline(this_cpu());
 }
 
 /* A visit that has begun has to be over before the call is, whatever the person wants. */

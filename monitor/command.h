@@ -113,6 +113,6 @@ const struct monitor_command *monitor_find(const char *line);
  * command says so, and lists those that begin with the same letter. */
 void monitor_call_begin(struct monitor_call *call, const char *line);
 
-/* Executes the next piece, after the text of the last one has been taken away (call->said = 0).
- * Returns false if the call is over; then the VM has been released. */
+/* Executes the next piece. Afterwards, unless call->waits is set, its text may be taken away
+ * (call->said = 0). Returns false if the call is over; then the VM has been released. */
 bool monitor_call_piece(struct monitor_call *call) MUST_CHECK;

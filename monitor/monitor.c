@@ -30,6 +30,7 @@ static struct editor editor;
 static struct monitor_call call;
 static struct completion completion;
 static bool answering; /* a call is in progress */
+static bool shown;     /* what the call has said is shown, or waits in `rest` */
 static bool leaves;    /* it gives the console back after the call */
 static bool greeted;   /* the prompt has been shown since the monitor got the console */
 static struct {
@@ -111,15 +112,20 @@ static void monitor_prompts(void)
     show_editor();
 }
 
-/* Executes a piece of the call. */
+/* Executes a piece of the call, after what it has said before has been shown. While it waits for a
+ * visit, the text is the visitor's. */
 static void monitor_answers(void)
 {
     if (input_drop_through(&input, CTRL_C))
         call.abandoned = true;
-    call.said = 0;
+    if (shown)
+        call.said = 0;
     answering = monitor_call_piece(&call);
-    rest.text = call.text;
-    rest.size = call.said;
+    shown = !call.waits;
+    if (shown) {
+        rest.text = call.text;
+        rest.size = call.said;
+    }
 }
 
 static void monitor_takes(uint8_t key)
@@ -128,6 +134,7 @@ static void monitor_takes(uint8_t key)
     case EDITOR_LINE:
         monitor_call_begin(&call, editor.line);
         answering = true;
+        shown = false;
         break;
     case EDITOR_TAB:
         completion_begin(&completion, editor.line, editor_word(&editor));

@@ -34,7 +34,7 @@ static void vms_line(struct monitor_call *call, const struct vm *vm)
     monitor_say(call, "%2u %-16s %-12s %2u vCPU%s %5lu MiB, %6lu KiB taken, %lu exits%s",
                 vm->number, vm->name, vm_state(vm), vm->vcpu_count,
                 vm->vcpu_count == 1 ? ", " : "s,", vm->words.memory >> 20,
-                memory_used(vm->number) * (PAGE_SIZE / 1024), vm_exit_count(vm), kind);
+                memory_used(vm->number) << (PAGE_SHIFT - 10), vm_exit_count(vm), kind);
 }
 
 bool command_vms(struct monitor_call *call)
