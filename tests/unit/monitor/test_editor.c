@@ -40,9 +40,6 @@ static const char *type(const char *text)
         screen_take(&screen, &editor);
         if (event == EDITOR_LINE) {
             strcpy(line, editor.line);
-            editor.taken = false;
-            editor.line[0] = 0;
-            editor.length = editor.cursor = editor.back = 0;
             editor_prompt(&editor);
             screen_take(&screen, &editor);
         }
