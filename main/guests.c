@@ -430,19 +430,6 @@ static void print_waiting_text(void)
     }
 }
 
-/* Waits until there is something to do. While some pCPU has a vCPU, it looks at the watches; the
- * last one that loses its vCPU comes here after that. */
-static void pcpu_wait(void)
-{
-    uint64_t next = watch_next();
-    if (next == TIME_NEVER || pcpus_have_vcpu()) {
-        sched_idle();
-        return;
-    }
-    sched_idle_until(next);
-    watch_look(rdtsc());
-}
-
 /* The main loop of every pCPU that runs guests. */
 static void pcpu_run_guests(void)
 {
@@ -468,7 +455,7 @@ static void pcpu_run_guests(void)
         else if (pool_all_done())
             return;
         else if (!transcript_print())
-            pcpu_wait();
+            watch_idle();
     }
 }
 
