@@ -24,7 +24,7 @@ byte done;       /* 1: it was made, 2: it was missed */
 bit visit, pause, kick; /* ATTENTION_VISIT, ATTENTION_PAUSE, and a kick that arrives */
 byte paused;     /* vcpu->paused */
 bit asleep;      /* vcpu->sched.asleep */
-bit in_guest, stopped;
+bit in_guest;
 bit told[3];     /* by pauser: pause_reached() has returned true */
 
 /* sleep_alert(): a kick if the vCPU runs, and a claim if it sleeps. */
@@ -167,7 +167,6 @@ end_asleep:
     goto attend;
 
 stops: /* visit_close() */
-    stopped = 1;
     atomic {
 #ifndef MUTANT_CLOSED_WITH_A_VISIT
         if :: listed -> listed = 0; done = 2 :: else fi;
