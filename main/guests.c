@@ -5,6 +5,7 @@
 #include "arch/x86/this_cpu.h"
 #include "arch/x86/memory.h"
 #include "arch/x86/tsc.h"
+#include "gdb/gdb.h"
 #include "launch/create.h"
 #include "main/reset.h"
 #include "main/totals.h"
@@ -275,6 +276,7 @@ static void start_vcpus(struct vm *vm)
     for (unsigned i = 0; i < active; i++)
         visit_open(vm->vcpus[i]);
     registry_add(vm);
+    gdb_offer(vm);
     for (unsigned i = 0; i < active; i++)
         sched_add(vm->vcpus[i]);
 }
@@ -489,6 +491,9 @@ enum exit_code run_guests(const struct boot_info *info, const struct options *op
     pool.options = options;
     while (module_belongs_to_guest(&info->modules[pool.next_module]))
         pool.next_module++;
+    enum exit_code code = gdb_start(options->gdb, info);
+    if (code)
+        return code;
     pool.limit = options->parallel ? (unsigned)options->parallel : pcpus_count();
     log_info("KTAP version 1");
     log_info("1..%u", guests);

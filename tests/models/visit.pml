@@ -5,8 +5,8 @@
  * shows that a vCPU that was woken runs, and kick.pml that a kick ends a guest: here a kick is a
  * flag, and a woken vCPU runs at once.
  *
- * Two pausers each pause the vCPU, wait until it is out of its guest, and resume it; a visitor
- * visits it. The model proves for every interleaving of all steps:
+ * Two pausers each pause the vCPU, wait until it is out of its guest, and resume it; two visitors
+ * visit it. The model proves for every interleaving of all steps:
  *
  *   - each visit is done, and none is made to a vCPU that has stopped
  *   - a pauser that has been told that the vCPU is out never finds it in its guest
@@ -19,8 +19,8 @@
 #define OUT     4
 
 bit open = 1;    /* vcpu->visits is not NULL */
-bit listed;      /* the visit is in the list */
-byte done;       /* 1: it was made, 2: it was missed */
+byte listed;     /* number of visits in the list */
+byte done;       /* number of visits that were made or missed */
 bit visit, pause, kick; /* ATTENTION_VISIT, ATTENTION_PAUSE, and a kick that arrives */
 byte paused;     /* vcpu->paused */
 bit asleep;      /* vcpu->sched.asleep */
@@ -34,19 +34,19 @@ inline alert()
     asleep = 0
 }
 
-active proctype visitor()
+active [2] proctype visitor()
 {
     /* visit_begin() */
 #ifdef MUTANT_LIST_TESTED_FIRST
     if
-    :: open -> listed = 1
-    :: !open -> done = 2; goto end
+    :: open -> listed++
+    :: !open -> done++; goto end
     fi;
 #else
     atomic {
         if
-        :: open -> listed = 1
-        :: else -> done = 2; goto end
+        :: open -> listed++
+        :: else -> done++; goto end
         fi
     };
 #endif
@@ -64,7 +64,7 @@ proctype pauser(byte who)
     pause = 1;
     alert();
     /* pause_reached(), again and again */
-end_reached:
+reached:
     atomic {
         ((paused & OUT) || !open) -> told[who] = 1
     };
@@ -91,11 +91,11 @@ attend:
     if
     :: visit ->
 #ifdef MUTANT_VISIT_CLEARED_LATE
-        atomic { if :: listed -> listed = 0; done = 1 :: else fi };
+        atomic { done = done + listed; listed = 0 };
         visit = 0
 #else
         visit = 0;
-        atomic { if :: listed -> listed = 0; done = 1 :: else fi }
+        atomic { done = done + listed; listed = 0 }
 #endif
     :: else
     fi;
@@ -169,18 +169,19 @@ end_asleep:
 stops: /* visit_close() */
     atomic {
 #ifndef MUTANT_CLOSED_WITH_A_VISIT
-        if :: listed -> listed = 0; done = 2 :: else fi;
+        done = done + listed;
+        listed = 0;
 #endif
         open = 0
     }
 }
 
-/* When no process can make a step any more, the visit is done, and the vCPU is not asleep. */
+/* When no process can make a step any more, both visits are done, and the vCPU is not asleep. */
 active proctype monitor()
 {
 end:
     timeout ->
-        assert(done && !listed);
+        assert(done == 2 && !listed);
         assert(!asleep && paused <= OUT)
 }
 
