@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "gdb/command.h"
 
+#include "arch/x86/regs.h"
 #include "gdb/target.h"
 #include "lib/bits.h"
 #include "lib/string.h"
@@ -68,6 +69,24 @@ static void one_register(struct gdb *gdb, struct vcpu *vcpu, const char *packet,
         reply_hex(reply, bytes, which.size);
     }
     target_close(vcpu);
+}
+
+/* The instruction pointer, the stack pointer, the frame pointer and the flags. */
+void gdb_tell(struct gdb *gdb, struct vcpu *vcpu, struct reply *reply)
+{
+    struct gdb_register which;
+    uint8_t bytes[GDB_REGISTER_MAX];
+    for (unsigned i = 0; gdb_register(gdb->description, gdb->avx, i, &which); i++) {
+        bool told = which.kind == GDB_GPR ? which.index == GPR_RBP
+                                          : which.kind == GDB_CPU_REG && which.index <= REG_RFLAGS;
+        if (!told)
+            continue;
+        target_get(vcpu, &which, bytes);
+        reply_number(reply, i);
+        reply_text(reply, ":");
+        reply_hex(reply, bytes, which.size);
+        reply_text(reply, ";");
+    }
 }
 
 /* ---- Threads --------------------------------------------------------------------------------- */

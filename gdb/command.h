@@ -66,6 +66,9 @@ enum gdb_outcome gdb_execute(struct gdb *gdb, struct vcpu *vcpu, const char *pac
 /* Is there a breakpoint of GDB at this linear address? */
 bool gdb_owns(const struct gdb *gdb, uint64_t linear);
 
+/* Adds the registers to the message of a stop that GDB asks for at every stop. */
+void gdb_tell(struct gdb *gdb, struct vcpu *vcpu, struct reply *reply);
+
 /* Removes all breakpoints. */
 void gdb_forget(struct gdb *gdb, struct vcpu *vcpu);
 

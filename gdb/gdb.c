@@ -23,6 +23,7 @@ enum state {
     NO_VM,    /* it has not started, has ended, or starts anew */
     STOPPED,  /* GDB's turn */
     VISITING, /* a packet is executed in a visit */
+    TELLING,  /* the registers that are sent with a stop are being read */
     ASKING,   /* the answer of a command of `monitor` is being collected */
     ARMING,   /* a vCPU is told to make a step, before all go on */
     RUNNING,  /* the VM's turn */
@@ -152,6 +153,13 @@ static bool take_stop(void)
     return g.last.why != DEBUGGER_NO_STOP;
 }
 
+/* GDB needs these few registers after each stop, and the others seldom. */
+static void tell_call(struct vcpu *vcpu, void *context)
+{
+    (void)context;
+    gdb_tell(&g.gdb, vcpu, &g.reply);
+}
+
 static void vm_is_stopped(void)
 {
     count_threads();
@@ -162,7 +170,9 @@ static void vm_is_stopped(void)
     g.told = false;
     begin_reply();
     say_stop();
-    send_reply();
+    g.state = TELLING;
+    g.visit = (struct visit){.call = tell_call};
+    visit_begin(g.vm->vcpus[g.gdb.thread], &g.visit);
 }
 
 /* ---- The VM ---------------------------------------------------------------------------------- */
@@ -402,11 +412,16 @@ static void take_interrupt(void)
     g.state = STOPPING;
 }
 
+static bool is_visiting(void)
+{
+    return g.state == VISITING || g.state == TELLING || g.state == ARMING;
+}
+
 /* No further byte is read before the packet has been answered, because it is in the buffer. */
 static void receive(void)
 {
     for (unsigned i = 0; i < READ_MOST; i++) {
-        bool busy = g.waiting || g.state == VISITING || g.state == ARMING || g.state == ASKING;
+        bool busy = g.waiting || is_visiting() || g.state == ASKING;
         int byte = busy ? -1 : serial2_read();
         if (byte < 0)
             return;
@@ -447,6 +462,11 @@ static void visit_over(void)
         arm_next();
         return;
     }
+    if (g.state == TELLING) {
+        g.state = STOPPED;
+        send_reply();
+        return;
+    }
     if (!visit_called(&g.visit))
         reply_text(&g.reply, GDB_BROKEN);
     packet_done();
@@ -454,7 +474,7 @@ static void visit_over(void)
 
 static void advance(void)
 {
-    bool visits = g.state == VISITING || g.state == ARMING;
+    bool visits = is_visiting();
     if (g.state == NO_VM) {
         struct vm *vm = __atomic_exchange_n(&g.offered, NULL, __ATOMIC_SEQ_CST);
         if (vm)

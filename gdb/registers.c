@@ -38,7 +38,7 @@ static const struct row core_64[] = {
     ONE("rsp", 8, GDB_CPU_REG, REG_RSP, "data_ptr"),
     MANY("r", 8, 8, 8, GDB_GPR, GPR_R8, "int64"),
     ONE("rip", 8, GDB_CPU_REG, REG_RIP, "code_ptr"),
-    ONE("eflags", 4, GDB_CPU_REG, REG_RFLAGS, "int32"),
+    ONE("eflags", 4, GDB_CPU_REG, REG_RFLAGS, "i386_eflags"),
     SEGMENTS,
     X87,
 };
@@ -53,7 +53,7 @@ static const struct row core_32[] = {
     ONE("esi", 4, GDB_GPR, GPR_RSI, "int32"),
     ONE("edi", 4, GDB_GPR, GPR_RDI, "int32"),
     ONE("eip", 4, GDB_CPU_REG, REG_RIP, "code_ptr"),
-    ONE("eflags", 4, GDB_CPU_REG, REG_RFLAGS, "int32"),
+    ONE("eflags", 4, GDB_CPU_REG, REG_RFLAGS, "i386_eflags"),
     SEGMENTS,
     X87,
 };
@@ -80,6 +80,18 @@ static const struct row control[] = {
     ONE("cr8", 8, GDB_CR8, 0, "int64"),             ONE("efer", 8, GDB_CPU_REG, REG_EFER, "int64"),
 };
 
+static const char flags[] =
+    "<flags id=\"i386_eflags\" size=\"4\">"
+    "<field name=\"CF\" start=\"0\" end=\"0\"/><field name=\"PF\" start=\"2\" end=\"2\"/>"
+    "<field name=\"AF\" start=\"4\" end=\"4\"/><field name=\"ZF\" start=\"6\" end=\"6\"/>"
+    "<field name=\"SF\" start=\"7\" end=\"7\"/><field name=\"TF\" start=\"8\" end=\"8\"/>"
+    "<field name=\"IF\" start=\"9\" end=\"9\"/><field name=\"DF\" start=\"10\" end=\"10\"/>"
+    "<field name=\"OF\" start=\"11\" end=\"11\"/><field name=\"NT\" start=\"14\" end=\"14\"/>"
+    "<field name=\"RF\" start=\"16\" end=\"16\"/><field name=\"VM\" start=\"17\" end=\"17\"/>"
+    "<field name=\"AC\" start=\"18\" end=\"18\"/><field name=\"VIF\" start=\"19\" end=\"19\"/>"
+    "<field name=\"VIP\" start=\"20\" end=\"20\"/><field name=\"ID\" start=\"21\" end=\"21\"/>"
+    "</flags>";
+
 static const char vectors[] =
     "<vector id=\"v4f\" type=\"ieee_single\" count=\"4\"/>"
     "<vector id=\"v2d\" type=\"ieee_double\" count=\"2\"/>"
@@ -102,14 +114,14 @@ struct feature {
 
 #define FEATURE(n, t, r) {.name = n, .types = t, .rows = r, .count = ARRAY_SIZE(r)}
 static const struct feature features_64[] = {
-    FEATURE("org.gnu.gdb.i386.core", "", core_64),
+    FEATURE("org.gnu.gdb.i386.core", flags, core_64),
     FEATURE("org.gnu.gdb.i386.sse", vectors, sse_64),
     FEATURE("org.gnu.gdb.i386.segments", "", bases),
     FEATURE("eptvisor.control", "", control),
     {.name = "org.gnu.gdb.i386.avx", .types = "", .rows = avx_64, .count = 1, .avx = true},
 };
 static const struct feature features_32[] = {
-    FEATURE("org.gnu.gdb.i386.core", "", core_32),
+    FEATURE("org.gnu.gdb.i386.core", flags, core_32),
     FEATURE("org.gnu.gdb.i386.sse", vectors, sse_32),
     FEATURE("eptvisor.control", "", control),
     {.name = "org.gnu.gdb.i386.avx", .types = "", .rows = avx_32, .count = 1, .avx = true},

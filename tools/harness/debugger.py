@@ -52,6 +52,8 @@ class Relay:
         ends: dict[str, socket.socket] = {}
         with contextlib.ExitStack() as stack:
             while not self.stopping.is_set():
+                if "machine" in ends:
+                    terminal.acknowledge(ends["machine"])
                 waiting = [self.machine, self.gdb, *ends.values()]
                 ready, _, _ = select.select(waiting, [], [], POLL)
                 for name, server in (("machine", self.machine), ("gdb", self.gdb)):
@@ -65,9 +67,6 @@ class Relay:
                     data = b""
                     with contextlib.suppress(OSError):
                         data = end.recv(4096)
-                        # As terminal.py says, Bochs sends the next byte when this one has been
-                        # acknowledged.
-                        end.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
                     if not data:
                         del ends[name]
                     elif other in ends:
