@@ -402,14 +402,13 @@ static void run_turn(struct vcpu *vcpu)
 {
     vcpu_run(vcpu);
     const struct attention *requests = &vcpu->vmx.attention;
-    if (attention_requested(requests, ATTENTION_ENDED)) {
+    bool ended = attention_requested(requests, ATTENTION_ENDED);
+    if (ended)
         visit_close(vcpu);
+    if (ended || (attention_requested(requests, ATTENTION_STOP) && !ipi_restarts(vcpu)))
         vcpu_leave_vm(vcpu);
-    } else if (attention_requested(requests, ATTENTION_STOP) && !ipi_restarts(vcpu)) {
-        vcpu_leave_vm(vcpu);
-    } else {
+    else
         put_aside(vcpu);
-    }
 }
 
 static bool pool_all_done(void)
@@ -491,9 +490,6 @@ enum exit_code run_guests(const struct boot_info *info, const struct options *op
     pool.options = options;
     while (module_belongs_to_guest(&info->modules[pool.next_module]))
         pool.next_module++;
-    enum exit_code code = gdb_start(options->gdb, info);
-    if (code)
-        return code;
     pool.limit = options->parallel ? (unsigned)options->parallel : pcpus_count();
     log_info("KTAP version 1");
     log_info("1..%u", guests);
