@@ -5,6 +5,7 @@
 #include "arch/x86/this_cpu.h"
 #include "arch/x86/memory.h"
 #include "arch/x86/tsc.h"
+#include "gdb/gdb.h"
 #include "launch/create.h"
 #include "main/reset.h"
 #include "main/totals.h"
@@ -275,7 +276,11 @@ static void start_vcpus(struct vm *vm)
     for (unsigned i = 0; i < active; i++)
         visit_open(vm->vcpus[i]);
     registry_add(vm);
+<<<<<<< HEAD
     monitor_sees(vm);
+=======
+    gdb_offer(vm);
+>>>>>>> gdb
     for (unsigned i = 0; i < active; i++)
         sched_add(vm->vcpus[i]);
 }
@@ -401,14 +406,13 @@ static void run_turn(struct vcpu *vcpu)
 {
     vcpu_run(vcpu);
     const struct attention *requests = &vcpu->vmx.attention;
-    if (attention_requested(requests, ATTENTION_ENDED)) {
+    bool ended = attention_requested(requests, ATTENTION_ENDED);
+    if (ended)
         visit_close(vcpu);
+    if (ended || (attention_requested(requests, ATTENTION_STOP) && !ipi_restarts(vcpu)))
         vcpu_leave_vm(vcpu);
-    } else if (attention_requested(requests, ATTENTION_STOP) && !ipi_restarts(vcpu)) {
-        vcpu_leave_vm(vcpu);
-    } else {
+    else
         put_aside(vcpu);
-    }
 }
 
 static bool pool_all_done(void)
@@ -429,19 +433,6 @@ static void print_waiting_text(void)
             return;
         }
     }
-}
-
-/* Waits until there is something to do. While some pCPU has a vCPU, it looks at the watches; the
- * last one that loses its vCPU comes here after that. */
-static void pcpu_wait(void)
-{
-    uint64_t next = watch_next();
-    if (next == TIME_NEVER || pcpus_have_vcpu()) {
-        sched_idle();
-        return;
-    }
-    sched_idle_until(next);
-    watch_look(rdtsc());
 }
 
 /* The main loop of every pCPU that runs guests. */
@@ -469,7 +460,7 @@ static void pcpu_run_guests(void)
         else if (pool_all_done() && !monitor_is_open())
             return;
         else if (!transcript_print())
-            pcpu_wait();
+            watch_idle();
     }
 }
 

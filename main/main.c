@@ -15,6 +15,7 @@
 #include "arch/x86/serial.h"
 #include "boot/boot_info.h"
 #include "ept/caps.h"
+#include "gdb/gdb.h"
 #include "main/guests.h"
 #include "vm/exits.h"
 #include "vm/input.h"
@@ -113,6 +114,9 @@ static void machine_start(uint32_t magic, uint32_t address)
     pcpus_start();
     memory_mark();
     provoke((enum provoke)options.provoke);
+    code = gdb_start(options.gdb, &info);
+    if (code)
+        machine_exit(code);
 }
 
 void boot_main(uint32_t magic, uint32_t address)

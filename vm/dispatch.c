@@ -48,6 +48,8 @@ static COLD void exit_exception_or_nmi(struct vcpu *vcpu)
     if (vmx_take_host_nmi(&vcpu->vmx))
         return;
     vcpu->exceptions++;
+    if (unlikely(vcpu->vm->debugger) && debugger_exception(vcpu))
+        return;
     if (!vmx_reflect_exception(&vcpu->vmx))
         exit_unhandled(vcpu); /* the exception bitmap has no other vectors */
 }

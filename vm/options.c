@@ -53,6 +53,7 @@ static const struct word words[] = {
     {.name = "counters", .kind = WORD_NUMBER, .max = 1, FIELD(counters)},
     {.name = "trace", .kind = WORD_TEXT, FIELD(trace)},
     {.name = "tests", .kind = WORD_TEXT, FIELD(tests)},
+    {.name = "gdb", .kind = WORD_TEXT, FIELD(gdb)},
 };
 
 int options_parse(const char *command_line, struct options *options)

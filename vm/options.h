@@ -51,6 +51,7 @@ struct options {
     uint64_t counters;         /* print each VM's counters in its report */
     char trace[WORD_TEXT_MAX]; /* for trace_choose() */
     char tests[WORD_TEXT_MAX]; /* a pattern for the names of guests to run */
+    char gdb[WORD_TEXT_MAX];   /* the number or name of the VM that a debugger controls; "": none */
 };
 
 /* Sets the defaults and parses the command line. Returns 0, or -EINVAL after a message. */

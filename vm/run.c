@@ -237,6 +237,8 @@ static bool run_piece(struct vcpu *vcpu)
 static bool run_attend(struct vcpu *vcpu)
 {
     struct attention *requests = &vcpu->vmx.attention;
+    if (unlikely(attention_requested(requests, ATTENTION_STEP)))
+        debugger_step_exited(vcpu);
     if (unlikely(transcript_has_text()))
         run_print_own(vcpu);
     do {
@@ -252,6 +254,9 @@ static bool run_attend(struct vcpu *vcpu)
     } while (attention_requested(requests, ATTENTION_KICK | ATTENTION_VISIT) || run_piece(vcpu));
     if (attention_requested(requests, LEAVE_PCPU) || rdtsc() >= vcpu->slice_end)
         return false;
+    bool steps = attention_requested(requests, ATTENTION_STEP);
+    if (unlikely(steps) && !debugger_step_prepare(vcpu))
+        return false;
     if (unlikely(vcpu->vmx.apicv.changed))
         apicv_sync(vcpu);
     if (!vmx_deliver(&vcpu->vmx)) {
@@ -263,6 +268,8 @@ static bool run_attend(struct vcpu *vcpu)
     vcpu->exits_left = EXITS_UNATTENDED;
     if (pass_is_open(vcpu))
         pass_arm(vcpu);
+    if (unlikely(steps))
+        debugger_step_arm(vcpu);
     (void)tlb_enter(&vcpu->vm->mmu, this_cpu());
     pml_follow(vcpu);
     return true;
@@ -288,6 +295,8 @@ static void run_begin(struct vcpu *vcpu)
         vcpu_end(vcpu, VM_ENDED_ENTRY_FAILED,
                  "CPU %u refuses the %s that the guest had on another one; pin the VM with pin=",
                  this_cpu(), refused);
+    if (unlikely(vcpu->vm->debugger))
+        debugger_begin(vcpu);
     vcpu->budget_end = rdtsc() + vcpu->budget_left;
     vcpu->slice_end = TIME_NEVER;
     attention_request(&vcpu->vmx.attention, ATTENTION_KICK); /* begin with look_at_clock() */
@@ -299,6 +308,8 @@ static void run_end(struct vcpu *vcpu)
     uint64_t now = rdtsc();
     if (pass_is_open(vcpu))
         pass_close(vcpu);
+    if (unlikely(vcpu->vm->debugger))
+        debugger_end(vcpu);
     pcpu_drops(vcpu);
     tlb_leave(this_cpu());
     epoch_offline(this_cpu());

@@ -15,6 +15,7 @@
 #include "mmio/vcpu.h"
 #include "mmu/tlb.h"
 #include "vm/cpuid_table.h"
+#include "vm/debugger.h"
 #include "vm/features.h"
 #include "vm/ghci.h"
 #include "vm/legacy_msr.h"
@@ -75,6 +76,7 @@ struct vcpu {
     uint32_t paused;      /* the pausers of vm/pause.h; atomic */
     struct ghci_replay ghci;
     struct pass pass;
+    struct debugger_vcpu debugger;
     struct tlb_place place; /* of the pCPU that runs the vCPU */
     uint16_t vpid;
     bool ve_by_cpu;          /* the CPU delivers #VE itself */

@@ -161,6 +161,7 @@ enum locked_name {
     LOCKED_DEVICES,
 };
 
+struct debugger;
 struct td;
 
 struct kut_devices {
@@ -206,6 +207,7 @@ struct vm {
     unsigned unit_turn; /* counts pieces of the devices' work, which take turns */
     struct kut_devices kut;
     struct td *td;    /* its state as a TD, else NULL */
+    struct debugger *debugger; /* vm/debugger.h; NULL: it has none */
     struct vcpu vcpu; /* the first vCPU */
     struct vcpu *vcpus[VCPUS_MAX];
     unsigned vcpu_count;

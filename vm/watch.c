@@ -4,6 +4,8 @@
 #include "arch/x86/tsc.h"
 #include "lib/spinlock.h"
 #include "vm/input.h"
+#include "vm/pcpu.h"
+#include "vm/sched.h"
 #include "vm/transcript.h"
 #include "vm/vcpu.h"
 
@@ -61,4 +63,17 @@ void watch_look(uint64_t now)
     }
     if (now >= __atomic_load_n(&watches_due, __ATOMIC_RELAXED))
         watches_look(now);
+}
+
+/* While a pCPU has a vCPU, it looks at the watches. The last one that loses its vCPU comes here
+ * after that, and finds none that has one. */
+void watch_idle(void)
+{
+    uint64_t next = watch_next();
+    if (next == TIME_NEVER || pcpus_have_vcpu()) {
+        sched_idle();
+        return;
+    }
+    sched_idle_until(next);
+    watch_look(rdtsc());
 }

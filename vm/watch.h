@@ -31,3 +31,7 @@ uint64_t watch_next(void);
 
 /* Looks at what is due. Any CPU may call this; if another one is looking, it does nothing. */
 void watch_look(uint64_t now);
+
+/* Waits until this pCPU, which is marked as idle (vm/sched.h), is woken, or has looked at what is
+ * due. */
+void watch_idle(void);

@@ -37,6 +37,8 @@
  *   STOP          ipi_receive(): an INIT has arrived             ipi_restarts(), off the pCPU
  *   ENTRY_FAILED  the exit of a failed entry                     never: the VM ends
  *   SHUTDOWN      a triple fault                                 never: the VM ends
+ *   STEP          debugger_step()                                debugger_step_exited(), when the
+ *                                                                instruction has been executed
  *
  *   others' half: on any CPU
  *   MAIL          the sender of an IPI                           ipi_receive(), before it reads the
@@ -71,6 +73,7 @@ enum attention_request {
     ATTENTION_STOP = BIT(8),
     ATTENTION_ENTRY_FAILED = BIT(9),
     ATTENTION_SHUTDOWN = BIT(10),
+    ATTENTION_STEP = BIT(11),
 
     ATTENTION_MAIL = BIT(32),
     ATTENTION_START = BIT(33),

@@ -93,6 +93,7 @@ def _settings(boot: Boot, bochs: emulator.Emulator) -> list[str]:
         _clock(boot),
         *_medium(boot),
         _serial(boot),
+        *_second_serial(boot),
         f"print_timestamps: enabled={int(bool(boot.serial_port))}",
         f"magic_break: enabled={int(bool(boot.marks or boot.magic))}",
         "log: bochs.log",
@@ -113,6 +114,12 @@ def _serial(boot: Boot) -> str:
     if boot.serial_port:
         return f"com1: enabled=1, mode=socket-client, dev=127.0.0.1:{boot.serial_port}"
     return "com1: enabled=1, mode=file, dev=serial.txt"
+
+
+def _second_serial(boot: Boot) -> list[str]:
+    if not boot.gdb_port:
+        return []
+    return [f"com2: enabled=1, mode=socket-client, dev=127.0.0.1:{boot.gdb_port}"]
 
 
 def _firmware(boot: Boot, bochs: emulator.Emulator) -> str:

@@ -225,6 +225,16 @@ bool sched_anyone_waits(void)
     return false;
 }
 
+void sched_idle(void)
+{
+    fail_msg("an idle CPU");
+}
+
+void sched_idle_until(uint64_t until)
+{
+    fail_msg("an idle CPU, until %lu", until);
+}
+
 bool sched_halts(void)
 {
     return true;
@@ -363,6 +373,21 @@ void mmio_act_on(struct vcpu *v, enum mmio_outcome outcome)
 {
     (void)v, (void)outcome;
 }
+
+/* No VM has a debugger here. */
+#define NO_DEBUGGER(type, name)          \
+    type debugger_##name(struct vcpu *v) \
+    {                                    \
+        (void)v;                         \
+        fail_msg("a debugger");          \
+        return (type)0;                  \
+    }
+NO_DEBUGGER(void, begin)
+NO_DEBUGGER(void, end)
+NO_DEBUGGER(bool, exception)
+NO_DEBUGGER(void, step_exited)
+NO_DEBUGGER(bool, step_prepare)
+NO_DEBUGGER(void, step_arm)
 
 void pass_open(struct vcpu *v, gpa_t gpa)
 {

@@ -74,8 +74,11 @@ static const struct row {
     ROW(sched, KEPT),
     ROW(index, KEPT),
     ROW(mailbox, CACHE),
+    ROW(visits, CACHE), /* the vCPU can be visited again */
+    ROW(paused, KEPT),
     ROW(ghci, KEPT),
     ROW(pass, KEPT), /* closed when the vCPU leaves its pCPU */
+    ROW(debugger, KEPT),
     ROW(place, KEPT),
     ROW(vpid, KEPT),
     ROW(ve_by_cpu, KEPT),
