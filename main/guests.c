@@ -276,11 +276,8 @@ static void start_vcpus(struct vm *vm)
     for (unsigned i = 0; i < active; i++)
         visit_open(vm->vcpus[i]);
     registry_add(vm);
-<<<<<<< HEAD
     monitor_sees(vm);
-=======
     gdb_offer(vm);
->>>>>>> gdb
     for (unsigned i = 0; i < active; i++)
         sched_add(vm->vcpus[i]);
 }

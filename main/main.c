@@ -16,6 +16,7 @@
 #include "boot/boot_info.h"
 #include "ept/caps.h"
 #include "gdb/gdb.h"
+#include "main/gdb_monitor.h"
 #include "main/guests.h"
 #include "vm/exits.h"
 #include "vm/input.h"
@@ -114,6 +115,7 @@ static void machine_start(uint32_t magic, uint32_t address)
     pcpus_start();
     memory_mark();
     provoke((enum provoke)options.provoke);
+    gdb_set_monitor(&gdb_monitor);
     code = gdb_start(options.gdb, &info);
     if (code)
         machine_exit(code);

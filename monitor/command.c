@@ -143,15 +143,22 @@ bool monitor_visit(struct monitor_call *call,
     return !call->waits;
 }
 
+/* The CPU may be in an epoch already, of the vCPU between two of whose exits it looks. It holds no
+ * pointers of that one's VM. */
 void monitor_begin_look(struct monitor_call *call)
 {
+    const struct epoch_cpu *self = &epoch_cpus[this_cpu()];
+    call->online = self->seen;
+    call->owner = self->owner;
     epoch_online(this_cpu(), &call->vm->mmu);
 }
 
 void monitor_end_look(struct monitor_call *call)
 {
-    (void)call;
-    epoch_offline(this_cpu());
+    if (call->online)
+        epoch_online(this_cpu(), call->owner);
+    else
+        epoch_offline(this_cpu());
 }
 
 /* A visit that has begun has to be over before the call is, whatever the person wants. */

@@ -62,7 +62,9 @@ struct monitor_call {
     bool missed;    /* the last visit found that the vCPU has no turns, and called nothing */
     bool abandoned; /* set by whoever executes the call: it is to end soon */
     bool over;      /* the command has executed its last piece */
-    bool waits;     /* the piece had nothing to do but to wait: call it again in a millisecond */
+    bool online; /* between monitor_begin_look() and monitor_end_look(): what this CPU was before */
+    const void *owner;
+    bool waits; /* the piece had nothing to do but to wait: call it again in a millisecond */
 
     size_t said;  /* bytes of `text` */
     unsigned cut; /* lines that found no room: a piece has said more than it may */

@@ -1,11 +1,7 @@
 # SPDX-License-Identifier: MIT
 # Fuzzing, of the decoder against Zydis, of the GHCI's hypercalls against a model, of the loaders,
 # of virtio by a hostile driver, of PCI and a PC's other devices, of the secure side by a malicious
-<<<<<<< HEAD
-# VMM, and of the monitor by its person;
-=======
-# VMM, and of GDB's packets;
->>>>>>> gdb
+# VMM, of GDB's packets, and of the monitor by its person;
 # and the list of emulated instructions. Included by the Makefile.
 
 # ---- Fuzzing: tests/fuzz/corpus holds small inputs that reach every row of the decoder's table --
@@ -36,22 +32,13 @@ LOADER_SRC := $(addprefix launch/,loader.c plan.c elf.c multiboot.c multiboot2.c
               bios.c aml.c td_plan.c td_lazy.c) vm/layout.c tests/fuzz/fuzz_loader.c
 
 .PHONY: fuzz fuzz-decode fuzz-ghci fuzz-loader fuzz-virtio fuzz-console fuzz-net fuzz-devices \
-<<<<<<< HEAD
-    fuzz-pci fuzz-secure fuzz-monitor brute docs lint-instructions deps-fuzz
-=======
-    fuzz-pci fuzz-secure fuzz-gdb brute docs lint-instructions deps-fuzz
->>>>>>> gdb
+    fuzz-pci fuzz-secure fuzz-gdb fuzz-monitor brute docs lint-instructions deps-fuzz
 deps-fuzz:
 	@tools/deps.sh lint unit fuzz
 
 fuzz: fuzz-decode fuzz-ghci fuzz-loader fuzz-virtio fuzz-console fuzz-net fuzz-devices fuzz-pci \
-<<<<<<< HEAD
-    fuzz-secure fuzz-monitor
-fuzz: ## fuzz what guests say, and what a malicious VMM asks of the secure side
-=======
-    fuzz-secure fuzz-gdb
-fuzz: ## fuzz what guests say, what a malicious VMM asks of the secure side, and GDB's packets
->>>>>>> gdb
+    fuzz-secure fuzz-gdb fuzz-monitor
+fuzz: ## fuzz what guests and people say, a malicious VMM asks of the secure side, GDB sends
 
 fuzz-decode: $(B)/fuzz/decode
 	$(Q)$(call run_fuzz,decode,-max_len=16,tests/fuzz/corpus)
@@ -106,7 +93,6 @@ $(B)/fuzz/secure: $(SECURE_FUZZ_SRC) $(HEADERS) tests/unit/ept/secure_world.h \
 	$(Q)$(CLANG) $(FUZZ_FLAGS) -fsanitize=fuzzer,address,undefined \
 	    -fno-sanitize-recover=undefined $(filter %.c,$^) -lcmocka -o $@
 
-<<<<<<< HEAD
 MONITOR_SRC := $(addprefix monitor/,editor.c command.c target.c) lib/words.c lib/visible.c \
                tests/fuzz/fuzz_monitor.c
 
@@ -114,7 +100,10 @@ fuzz-monitor: $(B)/fuzz/monitor
 	$(Q)$(call run_fuzz,monitor,-max_len=512)
 
 $(B)/fuzz/monitor: $(MONITOR_SRC) $(HEADERS) tests/unit/monitor/editor_terminal.h | deps-fuzz
-=======
+	@mkdir -p $(@D)
+	$(Q)$(CLANG) $(FUZZ_FLAGS) -fsanitize=fuzzer,address,undefined \
+	    -fno-sanitize-recover=undefined $(filter %.c,$^) -o $@
+
 GDB_FUZZ_SRC := $(addprefix gdb/,command.c memory.c registers.c translate.c wire.c) \
                 tests/fuzz/fuzz_gdb.c
 
@@ -122,7 +111,6 @@ fuzz-gdb: $(B)/fuzz/gdb
 	$(Q)$(call run_fuzz,gdb,-max_len=1024,tests/fuzz/gdb)
 
 $(B)/fuzz/gdb: $(GDB_FUZZ_SRC) $(HEADERS) tests/unit/gdb/gdb_world.h | deps-fuzz
->>>>>>> gdb
 	@mkdir -p $(@D)
 	$(Q)$(CLANG) $(FUZZ_FLAGS) -fsanitize=fuzzer,address,undefined \
 	    -fno-sanitize-recover=undefined $(filter %.c,$^) -o $@

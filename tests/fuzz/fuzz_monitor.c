@@ -4,6 +4,7 @@
  * After each key the terminal shows the line that is being edited. Whatever a line says, its answer
  * consists of printable lines, its VMs are released, and a number that is accepted is in its range.
  */
+#include "lib/epoch.h"
 #include "lib/log.h"
 #include "monitor/command.h"
 #include "monitor/monitor.h"
@@ -38,6 +39,8 @@ void visit_begin(struct vcpu *vcpu, struct visit *visit)
     visit->call(vcpu, visit->context);
     visit->done = VISIT_CALLED;
 }
+
+struct epoch_cpu epoch_cpus[CPUS_MAX];
 
 void epoch_online(unsigned cpu, const void *owner)
 {
