@@ -2,22 +2,27 @@
 #include "main/guests.h"
 
 #include "arch/x86/kick.h"
+#include "arch/x86/this_cpu.h"
 #include "arch/x86/memory.h"
 #include "arch/x86/tsc.h"
 #include "launch/create.h"
 #include "main/reset.h"
 #include "main/totals.h"
+#include "monitor/monitor.h"
 #include "mmu/external.h"
 #include "vm/counters.h"
 #include "vm/ipi.h"
 #include "launch/modules.h"
 #include "vm/pcpu.h"
+#include "vm/registry.h"
 #include "vm/sched.h"
 #include "vm/td_report.h"
 #include "vm/sleep.h"
 #include "vm/trace.h"
 #include "vm/transcript.h"
+#include "vm/visit.h"
 #include "vm/vm.h"
+#include "vm/watch.h"
 #include "vm/work.h"
 #include "lib/assert.h"
 #include "lib/bits.h"
@@ -223,6 +228,14 @@ static void guest_take_apart(struct guest *guest)
     work_add(&guest->work);
 }
 
+/* Called when nobody holds a VM that has left the registry. A vCPU may run on this pCPU, whose time
+ * is limited from now on. */
+static void guest_unused(struct vm *vm)
+{
+    guest_take_apart(guest_of_vm(vm));
+    pcpu_kick(this_cpu());
+}
+
 /* Called when the VM cannot be created, or not yet for lack of memory. What exists of it is
  * destroyed in further pieces. */
 static void guest_refused(struct guest *guest, enum exit_code code)
@@ -251,14 +264,19 @@ static void guest_restart(struct guest *guest)
     if (vm->chose_trace)
         trace_forget(vm->number);
     vm_work_for(NULL);
-    guest_take_apart(guest);
+    registry_remove(vm, guest_unused);
 }
 
-/* Puts the vCPUs that do not wait for a start-up IPI into run queues. They may leave the VM, and
- * end it, at once. */
+/* Adds the VM to the registry, and puts its vCPUs that do not wait for a start-up IPI into run
+ * queues. They may leave the VM, and end it, at once. */
 static void start_vcpus(struct vm *vm)
 {
-    for (unsigned i = 0, active = vm->active; i < active; i++)
+    unsigned active = vm->active;
+    for (unsigned i = 0; i < active; i++)
+        visit_open(vm->vcpus[i]);
+    registry_add(vm);
+    monitor_sees(vm);
+    for (unsigned i = 0; i < active; i++)
         sched_add(vm->vcpus[i]);
 }
 
@@ -364,15 +382,15 @@ static void vcpu_leave_vm(struct vcpu *vcpu)
         report_memory(vm, vm->console.transcript);
     totals_add_result(vm, guest_of_vm(vm)->resets.count);
     vm_work_for(NULL);
-    guest_take_apart(guest_of_vm(vm));
+    registry_remove(vm, guest_unused);
 }
 
-/* Puts a vCPU whose turn is over to sleep if it is halted and has no work left, and otherwise into
- * a run queue. */
+/* Puts a vCPU whose turn is over to sleep if it is halted or paused and has no work left, and
+ * otherwise into a run queue. */
 static void put_aside(struct vcpu *vcpu)
 {
     const struct attention *requests = &vcpu->vmx.attention;
-    if (attention_requested(requests, ATTENTION_HALTED) &&
+    if (attention_requested(requests, ATTENTION_HALTED | ATTENTION_PAUSE) &&
         !attention_requested(requests, ATTENTION_CHORES))
         sleep_add(vcpu);
     else
@@ -383,11 +401,14 @@ static void run_turn(struct vcpu *vcpu)
 {
     vcpu_run(vcpu);
     const struct attention *requests = &vcpu->vmx.attention;
-    if (attention_requested(requests, ATTENTION_ENDED) ||
-        (attention_requested(requests, ATTENTION_STOP) && !ipi_restarts(vcpu)))
+    if (attention_requested(requests, ATTENTION_ENDED)) {
+        visit_close(vcpu);
         vcpu_leave_vm(vcpu);
-    else
+    } else if (attention_requested(requests, ATTENTION_STOP) && !ipi_restarts(vcpu)) {
+        vcpu_leave_vm(vcpu);
+    } else {
         put_aside(vcpu);
+    }
 }
 
 static bool pool_all_done(void)
@@ -408,6 +429,19 @@ static void print_waiting_text(void)
             return;
         }
     }
+}
+
+/* Waits until there is something to do. While some pCPU has a vCPU, it looks at the watches; the
+ * last one that loses its vCPU comes here after that. */
+static void pcpu_wait(void)
+{
+    uint64_t next = watch_next();
+    if (next == TIME_NEVER || pcpus_have_vcpu()) {
+        sched_idle();
+        return;
+    }
+    sched_idle_until(next);
+    watch_look(rdtsc());
 }
 
 /* The main loop of every pCPU that runs guests. */
@@ -432,10 +466,10 @@ static void pcpu_run_guests(void)
             run_turn(vcpu);
         else if (works)
             sched_busy();
-        else if (pool_all_done())
+        else if (pool_all_done() && !monitor_is_open())
             return;
         else if (!transcript_print())
-            sched_idle();
+            pcpu_wait();
     }
 }
 
@@ -473,6 +507,7 @@ enum exit_code run_guests(const struct boot_info *info, const struct options *op
     log_info("KTAP version 1");
     log_info("1..%u", guests);
     transcript_listen();
+    monitor_start(options->monitor);
     run_on_all();
     return totals_report(pool.limit > 1, options->counters);
 }

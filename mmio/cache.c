@@ -10,7 +10,6 @@
 #include "lib/string.h"
 #include "lib/trace.h"
 
-#define CACHED_WALK_EMPTY (~0ull)
 #define MODE_NEVER        (~0ull)
 #define GENERATION_BUSY   BIT(63)
 #define ENTRY_W           BIT(1)

@@ -31,6 +31,8 @@ enum gva_cache {
 
 #define MMIO_MULTIPLIER 0x42108647u /* of mmio_mix() */
 
+#define CACHED_WALK_EMPTY (~0ull) /* in cached_walk.page */
+
 /* A successful walk with all its inputs. */
 struct cached_walk {
     uint64_t page; /* address >> 12, or CACHED_WALK_EMPTY */

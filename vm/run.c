@@ -9,14 +9,16 @@
 #include "vm/apicv.h"
 #include "vm/clock.h"
 #include "vm/exits.h"
-#include "vm/input.h"
 #include "vm/ipi.h"
 #include "vm/legacy_timer.h"
+#include "vm/pause.h"
 #include "vm/pcpu.h"
 #include "vm/sched.h"
 #include "vm/sleep.h"
 #include "vm/triple_fault.h"
+#include "vm/visit.h"
 #include "vm/vm.h"
+#include "vm/watch.h"
 #include "lib/log.h"
 #include "lib/trace.h"
 #include "mmu/tlb.h"
@@ -25,7 +27,10 @@
 #define EXITS_UNATTENDED 64u /* exits in a row before the clock is read */
 
 #define LOOK_AT_CLOCK (ATTENTION_TIMER | ATTENTION_KICK | ATTENTION_MAIL)
-#define LEAVE_PCPU    (ATTENTION_ENDED | ATTENTION_STOP | ATTENTION_HALTED | ATTENTION_SHUTDOWN)
+#define LEAVE_PCPU                                                                                 \
+    (ATTENTION_ENDED | ATTENTION_STOP | ATTENTION_HALTED | ATTENTION_SHUTDOWN | ATTENTION_PAUSE)
+#define NOT_HALTED                                                                                 \
+    (ATTENTION_ENDED | ATTENTION_STOP | ATTENTION_CHORES | ATTENTION_VISIT | ATTENTION_PAUSE)
 
 static COLD void deliver_delayed(struct vcpu *vcpu, uint64_t now)
 {
@@ -92,15 +97,6 @@ static void look_at_queue(struct vcpu *vcpu, uint64_t now)
         vcpu->slice_end = now + SCHED_SLICE_MS * tsc_khz();
 }
 
-/* Polls the serial port. A piece of text is printed as well, so that what is shown in answer to a
- * key does not wait for a CPU that has nothing else to do. */
-static void look_at_input(uint64_t now)
-{
-    input_poll(now, tsc_khz());
-    if (transcript_has_text())
-        (void)transcript_print();
-}
-
 /* Called when a deadline has passed, the timer has expired or a kick has arrived, and for a halted
  * vCPU. */
 static void look_at_clock(struct vcpu *vcpu, uint64_t now)
@@ -115,8 +111,8 @@ static void look_at_clock(struct vcpu *vcpu, uint64_t now)
         deliver_delayed(vcpu, now);
     lapic_tick(&vcpu->lapic);
     recover_large_pages(vcpu, now);
-    if (unlikely(now >= READ_ONCE(input_due)))
-        look_at_input(now);
+    if (unlikely(now >= watch_next()))
+        watch_look(now);
     look_at_queue(vcpu, now);
     clock_arm(vcpu, now);
     if (now >= vcpu->budget_end)
@@ -172,7 +168,7 @@ static bool sleeps_for_ever(struct vcpu *vcpu)
 static void wait_halted(struct vcpu *vcpu)
 {
     struct attention *requests = &vcpu->vmx.attention;
-    while (!attention_requested(requests, ATTENTION_ENDED | ATTENTION_STOP | ATTENTION_CHORES)) {
+    while (!attention_requested(requests, NOT_HALTED)) {
         if (halt_ends(vcpu)) {
             attention_clear(requests, ATTENTION_HALTED);
             return;
@@ -249,9 +245,11 @@ static bool run_attend(struct vcpu *vcpu)
             look_at_clock(vcpu, now);
         else if (attention_requested(requests, ATTENTION_REARM))
             clock_rearm(vcpu, now);
-        if (attention_requested(requests, ATTENTION_HALTED))
+        if (unlikely(attention_requested(requests, ATTENTION_VISIT)))
+            visit_receive(vcpu);
+        if (!pause_holds(vcpu) && attention_requested(requests, ATTENTION_HALTED))
             wait_halted(vcpu);
-    } while (attention_requested(requests, ATTENTION_KICK) || run_piece(vcpu));
+    } while (attention_requested(requests, ATTENTION_KICK | ATTENTION_VISIT) || run_piece(vcpu));
     if (attention_requested(requests, LEAVE_PCPU) || rdtsc() >= vcpu->slice_end)
         return false;
     if (unlikely(vcpu->vmx.apicv.changed))

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * A vCPU. It belongs to one VM (vm/vm.h). The pCPU that runs it owns its fields, except for the
- * mailbox, the scheduler's entry and the others' half of the attention requests, which other CPUs
- * write with atomic operations.
+ * mailbox, the scheduler's entry, the visits, the pausers and the others' half of the attention
+ * requests, which other CPUs write with atomic operations.
  */
 #pragma once
 
@@ -28,6 +28,7 @@
 #define TIME_NEVER (~0ull)
 
 struct td_vcpu;
+struct visit;
 struct vm;
 
 /* The replay entry of an I/O instruction, found by its exit qualification (vm/io.c). */
@@ -71,6 +72,8 @@ struct vcpu {
     struct sched_entry sched;
     uint8_t index; /* the number in the VM, which is also the APIC ID */
     struct mailbox mailbox;
+    struct visit *visits; /* the list of vm/visit.h; atomic */
+    uint32_t paused;      /* the pausers of vm/pause.h; atomic */
     struct ghci_replay ghci;
     struct pass pass;
     struct tlb_place place; /* of the pCPU that runs the vCPU */

@@ -47,6 +47,7 @@
     X(HALTED, "halted")                                   /* HLT, and nothing can wake it */       \
     X(MEMORY_FAULT, "memory-fault")         /* code or page tables in MMIO, no host memory, … */ \
     X(FATAL_ERROR, "fatal-error")           /* a TD has reported one (ReportFatalError) */         \
+    X(MONITOR, "monitor")                   /* somebody at the console has ended it */             \
     X(MISCONFIGURATION, "misconfiguration") /* a real one; from here on, bugs of the hypervisor */ \
     X(UNHANDLED_EXIT, "unhandled-exit")                                                            \
     X(ENTRY_FAILED, "entry-failed")

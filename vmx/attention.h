@@ -43,6 +43,10 @@
  *                                                                mailbox
  *   START         the sender of a start-up IPI; ipi_restarts()   ipi_start()
  *   ENDED         vm_end(), on every vCPU of the VM              never
+ *   VISIT         visit_begin()                                  visit_receive(), before it takes
+ *                                                                the visits
+ *   PAUSE         pause_vcpu()                                   pause_holds(), before it reads who
+ *                                                                asks for it
  *
  * tests/models/kick.pml shows that no kick and no mail is lost between the last test of the value
  * and the entry: the NMI handler also sets the preemption timer to 0 (vm/pcpu.h).
@@ -71,6 +75,8 @@ enum attention_request {
     ATTENTION_MAIL = BIT(32),
     ATTENTION_START = BIT(33),
     ATTENTION_ENDED = BIT(34),
+    ATTENTION_VISIT = BIT(35),
+    ATTENTION_PAUSE = BIT(36),
 };
 
 struct attention {

@@ -1,0 +1,177 @@
+/* SPDX-License-Identifier: MIT */
+/* The life of a call: its words, its pieces, what it says. Pure. */
+#include "monitor/command.h"
+
+#include "lib/cpu_local.h"
+#include "lib/epoch.h"
+#include "lib/string.h"
+#include "lib/visible.h"
+#include "lib/words.h"
+#include "vm/registry.h"
+#include "vm/vm.h"
+
+/* ---- The answer ------------------------------------------------------------------------------ */
+
+void monitor_say(struct monitor_call *call, const char *format, ...)
+{
+    char raw[MONITOR_WIDTH], *line = &call->text[call->said];
+    va_list arguments;
+    if (sizeof(call->text) - call->said < MONITOR_WIDTH) {
+        call->cut++;
+        return;
+    }
+    va_start(arguments, format);
+    vsnprintf(raw, sizeof(raw), format, arguments);
+    va_end(arguments);
+    size_t length = visible_text(line, MONITOR_WIDTH - 1, raw);
+    if (length > MONITOR_WIDTH - 2)
+        length = strlen(line);
+    line[length] = '\n';
+    call->said += length + 1;
+}
+
+/* ---- Its words ------------------------------------------------------------------------------- */
+
+bool monitor_number(struct monitor_call *call, unsigned index, const char *what, uint64_t min,
+                    uint64_t max, uint64_t *value)
+{
+    if (index >= call->count) {
+        monitor_say(call, "%s: %s is missing; type: %s %s", call->command->name, what,
+                    call->command->name, call->command->arguments);
+        return false;
+    }
+    const char *word = call->words[index];
+    if (word_number(word, (int)strlen(word), value) && *value >= min && *value <= max)
+        return true;
+    monitor_say(call,
+                "%s: \"%s\" is no %s: a number from %#lx to %#lx, decimal or with 0x, is "
+                "expected",
+                call->command->name, word, what, min, max);
+    return false;
+}
+
+bool monitor_words_end(struct monitor_call *call, unsigned count)
+{
+    if (call->count <= count)
+        return true;
+    monitor_say(call, "%s: \"%s\" is one word too many; type: %s %s", call->command->name,
+                call->words[count], call->command->name, call->command->arguments);
+    return false;
+}
+
+/* Splits call->line at spaces, in place. Returns false if there are too many words. */
+static bool monitor_split(struct monitor_call *call)
+{
+    char *at = call->line;
+    for (;;) {
+        while (*at == ' ' || *at == '\t')
+            *at++ = 0;
+        if (!*at)
+            return true;
+        if (call->count == MONITOR_WORDS)
+            return false;
+        call->words[call->count++] = at;
+        while (*at && *at != ' ' && *at != '\t')
+            at++;
+    }
+}
+
+const struct monitor_command *monitor_find(const char *line)
+{
+    size_t length = 0;
+    while (*line == ' ')
+        line++;
+    while (line[length] && line[length] != ' ')
+        length++;
+    for (unsigned i = 0; i < monitor_command_count; i++) {
+        const struct monitor_command *command = &monitor_commands[i];
+        if ((strlen(command->name) == length && !strncmp(command->name, line, length)) ||
+            (length == 1 && command->key == line[0]))
+            return command;
+    }
+    return NULL;
+}
+
+/* Lists the commands that begin with the same letter as the unknown word. */
+static void monitor_refuse(struct monitor_call *call)
+{
+    char alike[MONITOR_WIDTH] = "";
+    size_t used = 0;
+    for (unsigned i = 0; i < monitor_command_count; i++)
+        if (monitor_commands[i].name[0] == call->words[0][0])
+            used += (size_t)snprintf(alike + used, sizeof(alike) - used, "%s%s", used ? ", " : "",
+                                     monitor_commands[i].name);
+    monitor_say(call, "\"%.40s\" is no command%s%s; h lists all", call->words[0],
+                used ? "; with this letter begin " : "", alike);
+}
+
+void monitor_call_begin(struct monitor_call *call, const char *line)
+{
+    memset(call, 0, offsetof(struct monitor_call, text));
+    snprintf(call->line, sizeof(call->line), "%s", line);
+    if (!monitor_split(call)) {
+        monitor_say(call, "a line has at most %u words", MONITOR_WORDS);
+        return;
+    }
+    if (!call->count)
+        return;
+    call->command = monitor_find(call->words[0]);
+    if (!call->command)
+        monitor_refuse(call);
+}
+
+/* ---- Its pieces ------------------------------------------------------------------------------ */
+
+static void monitor_visited(struct vcpu *vcpu, void *context)
+{
+    struct monitor_call *call = context;
+    call->look(call, vcpu);
+}
+
+bool monitor_visit(struct monitor_call *call,
+                   void (*look)(struct monitor_call *call, struct vcpu *vcpu))
+{
+    if (!call->visiting) {
+        call->look = look;
+        call->visit = (struct visit){.call = monitor_visited, .context = call};
+        call->visiting = true;
+        visit_begin(call->vcpu, &call->visit);
+    }
+    call->waits = !visit_done(&call->visit);
+    call->visiting = call->waits;
+    call->missed = !call->waits && !visit_called(&call->visit);
+    return !call->waits;
+}
+
+void monitor_begin_look(struct monitor_call *call)
+{
+    epoch_online(this_cpu(), &call->vm->mmu);
+}
+
+void monitor_end_look(struct monitor_call *call)
+{
+    (void)call;
+    epoch_offline(this_cpu());
+}
+
+/* A visit that has begun has to be over before the call is, whatever the person wants. */
+static bool monitor_gives_up(struct monitor_call *call)
+{
+    call->waits = call->visiting && !visit_done(&call->visit);
+    if (!call->waits)
+        monitor_say(call, "^C");
+    return !call->waits;
+}
+
+bool monitor_call_piece(struct monitor_call *call)
+{
+    call->waits = false;
+    if (call->abandoned ? !monitor_gives_up(call) : call->command && call->command->piece(call))
+        return true;
+    if (call->vm)
+        registry_release(call->vm);
+    call->vm = NULL;
+    if (call->cut)
+        monitor_say(call, "(%u lines were cut)", call->cut);
+    return false;
+}
