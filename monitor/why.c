@@ -60,8 +60,9 @@ static void say_td(struct monitor_call *call, gpa_t gpa, uint64_t access)
                 vm->number, vm->name, gpa.v, shared ? "shared" : "private",
                 td_page_state_name(state));
     if (state == TD_PAGE_ACCEPTED && !shared)
-        monitor_say(call, "The TD has accepted the page, and accesses it without an exit unless the "
-                          "secure side is changing it.");
+        monitor_say(call,
+                    "The TD has accepted the page, and accesses it without an exit unless the "
+                    "secure side is changing it.");
     else
         monitor_say(call, "An access that exits ends as follows: %s%s.",
                     why > TD_WHY_VE ? "the TD is stopped, because " : "", td_why_rule(why));
@@ -73,8 +74,9 @@ static void say_caches(struct monitor_call *call, gpa_t gpa)
     uint64_t generation = mmu_slot_generation(&vm->mmu);
     for (unsigned i = 0; i < vm->vcpu_count; i++)
         if (mmio_cache_hit(&vm->vcpus[i]->mmio.cache, gpa, generation)) {
-            monitor_say(call, "The MMIO cache of vCPU %u has the frame in this generation: there "
-                              "step 2 of the flow answers a misconfiguration.",
+            monitor_say(call,
+                        "The MMIO cache of vCPU %u has the frame in this generation: there "
+                        "step 2 of the flow answers a misconfiguration.",
                         i);
             return;
         }

@@ -36,8 +36,9 @@ static const char *const crs[] = {"MOV to CR", "MOV from CR", "CLTS", "LMSW"};
 static void say_io(struct monitor_call *call, const struct last_exit *exit)
 {
     uint64_t q = exit->qualification;
-    monitor_say(call, "  %s of %lu byte%s, port %#lx%s: the port bus gives it to a device; nobody "
-                      "there reads as all ones.",
+    monitor_say(call,
+                "  %s of %lu byte%s, port %#lx%s: the port bus gives it to a device; nobody "
+                "there reads as all ones.",
                 q & BIT(3) ? "IN" : "OUT", (q & 7) + 1, q & 7 ? "s" : "", q >> 16 & 0xffff,
                 q & BIT(4) ? ", a string instruction" : "");
 }
@@ -77,8 +78,9 @@ static void say_details(struct monitor_call *call, const struct last_exit *exit)
         if (exit->handled)
             monitor_say(call, "  CPUID: the table of the VM's features has answered.");
         else
-            monitor_say(call, "  CPUID of leaf %#x, subleaf %#x: the table of the VM's features "
-                              "answers.",
+            monitor_say(call,
+                        "  CPUID of leaf %#x, subleaf %#x: the table of the VM's features "
+                        "answers.",
                         (uint32_t)exit->rax, (uint32_t)exit->rcx);
         return;
     case REASON_RDMSR:
@@ -89,8 +91,9 @@ static void say_details(struct monitor_call *call, const struct last_exit *exit)
     case REASON_CR_ACCESS:
         monitor_say(call, "  %s%s: the bits that the hypervisor owns are checked and shadowed.",
                     crs[q >> 4 & 3],
-                    q >> 4 & 2 ? "" : (const char *[]){"0", "?", "?", "3", "4", "?", "?", "?",
-                                                       "8"}[(q & 15) > 8 ? 1 : q & 15]);
+                    q >> 4 & 2 ? ""
+                               : (const char *[]){"0", "?", "?", "3", "4", "?", "?", "?",
+                                                  "8"}[(q & 15) > 8 ? 1 : q & 15]);
         return;
     case REASON_IO_INSTRUCTION:
         return say_io(call, exit);
@@ -101,9 +104,10 @@ static void say_details(struct monitor_call *call, const struct last_exit *exit)
                     exit->gpa);
         return;
     default:
-        monitor_say(call, "  %s", answers[exit->reason] ? answers[exit->reason]
-                                                        : "The guest gets #UD or #GP, or the VM "
-                                                          "ends by unhandled-exit.");
+        monitor_say(call, "  %s",
+                    answers[exit->reason] ? answers[exit->reason]
+                                          : "The guest gets #UD or #GP, or the VM "
+                                            "ends by unhandled-exit.");
         return;
     }
 }
@@ -115,7 +119,8 @@ void why_say_last(struct monitor_call *call, const struct last_exit *exit)
                 exit->rip);
     say_details(call, exit);
     if (exit->event & EVENT_INFO_VALID)
-        monitor_say(call, "  It interrupted the delivery of vector %lu, which the next entry "
-                          "delivers again.",
+        monitor_say(call,
+                    "  It interrupted the delivery of vector %lu, which the next entry "
+                    "delivers again.",
                     field_get(exit->event, EVENT_INFO_VECTOR));
 }

@@ -28,7 +28,7 @@ static void say_page(struct monitor_call *call, const struct mmu_why *why)
         snprintf(tracked, sizeof(tracked), "; its writes are tracked (%u times)%s", why->tracked,
                  why->open ? ", but it is open for one now" : "");
     const char *side = !slot->shared ? "" : why->shared ? "; it is shared" : "; it is private";
-    const char *dirty = !slot->dirty  ? ""
+    const char *dirty = !slot->dirty ? ""
                         : why->dirty ? "; it is in the dirty log"
                                      : "; it is not in the dirty log";
     if (why->populated)
@@ -47,9 +47,10 @@ static void say_slot(struct monitor_call *call, const struct mmu_why *why)
         return;
     }
     memslot_flags_text(why->slot.flags, flags, sizeof(flags));
-    monitor_say(call, "  Slot %u covers it: GPA %#lx to %#lx, %s.", why->slot.id,
-                gfn_to_gpa(why->slot.base).v,
-                gfn_to_gpa(why->slot.base).v + why->slot.backing.pages * PAGE_SIZE - 1, flags);
+    uint64_t first = gfn_to_gpa(why->slot.base).v;
+    uint64_t last = first + (why->slot.backing.pages << PAGE_SHIFT) - 1;
+    monitor_say(call, "  Slot %u covers it: GPA %#lx to %#lx, %s.", why->slot.id, first, last,
+                flags);
     if (!(why->role & ROLE_MIRROR))
         say_page(call, why);
 }
@@ -166,8 +167,9 @@ static void say_exit(struct monitor_call *call, const struct mmu *mmu, const str
     if (exit->stale)
         monitor_say(call, "  %s", reasons[exit->stale]);
     if (exit->splits)
-        monitor_say(call, "  The large leaf of level %u is split first, into leaves that translate "
-                          "the same (T6).",
+        monitor_say(call,
+                    "  The large leaf of level %u is split first, into leaves that translate "
+                    "the same (T6).",
                     exit->splits);
     monitor_say(call, "  %s", reasons[exit->why]);
     if (exit->links)
@@ -190,12 +192,14 @@ static void say_device(struct monitor_call *call, struct bus *bus, const struct 
     }
     bus_hint_fill(bus, &hint, why->gpa.v, 1, write);
     if (!hint.sequence)
-        monitor_say(call, "In the end the instruction is emulated; no device claims the address, "
-                          "so the bus %s.",
+        monitor_say(call,
+                    "In the end the instruction is emulated; no device claims the address, "
+                    "so the bus %s.",
                     write ? "drops the write" : "reads it as all ones");
     else
-        monitor_say(call, "In the end the instruction is emulated; the bus gives the access to "
-                          "\"%s\", at offset %#lx.",
+        monitor_say(call,
+                    "In the end the instruction is emulated; the bus gives the access to "
+                    "\"%s\", at offset %#lx.",
                     hint.region.ops->name, why->gpa.v - hint.region.start);
 }
 
@@ -235,7 +239,8 @@ static void say_end(struct monitor_call *call, struct bus *bus, const struct mmu
 void why_say_access(struct monitor_call *call, const struct mmu *mmu, struct bus *bus,
                     const struct mmu_why *why)
 {
-    monitor_say(call, "A %s at GPA %#lx, frame %#lx of the %s root, generation %#lx of the slots%s:",
+    monitor_say(call,
+                "A %s at GPA %#lx, frame %#lx of the %s root, generation %#lx of the slots%s:",
                 access_name(why->access), why->gpa.v, why->gfn.v, role_name(why->role),
                 (uint64_t)GENERATION(why->generation),
                 why->generation & SLOT_UPDATE_IN_PROGRESS ? ", which are being changed" : "");
@@ -361,18 +366,21 @@ void why_say_miss(struct monitor_call *call, const struct mmio_vcpu *vcpu)
         monitor_say(call, "Every MMIO access was replayed, or there was none.");
         return;
     }
-    monitor_say(call, "The last MMIO access that was not replayed was at GPA %#lx, by the "
-                      "instruction at RIP %#lx:",
+    monitor_say(call,
+                "The last MMIO access that was not replayed was at GPA %#lx, by the "
+                "instruction at RIP %#lx:",
                 miss->gpa.v, miss->rip);
     monitor_say(call, "  %s.", replay_texts[miss->replay]);
     if (miss->known == KNOWN_SERVES) {
-        monitor_say(call, "  It was made by the second fast path, since all its parts were cached.");
+        monitor_say(call,
+                    "  It was made by the second fast path, since all its parts were cached.");
         return;
     }
     monitor_say(call, "  The second fast path did not make it either: %s.",
                 known_texts[miss->known]);
-    monitor_say(call, "  It was emulated. Decoded instruction: %s. Cached walk to the instruction: "
-                      "%s. To the operand: %s.",
+    monitor_say(call,
+                "  It was emulated. Decoded instruction: %s. Cached walk to the instruction: "
+                "%s. To the operand: %s.",
                 decoded_texts[miss->decoded], walk_texts[miss->code], walk_texts[miss->data]);
 }
 
