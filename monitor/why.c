@@ -17,33 +17,35 @@
 
 /* ---- An access ------------------------------------------------------------------------------- */
 
-/* Reads the word r, w or x. */
-static bool access_word(struct monitor_call *call, unsigned index, uint64_t *access)
+static const char *const access_words[] = {"r", "w", "x"};
+static const uint64_t access_rights[] = {EPT_READ, EPT_WRITE, EPT_EXECUTE};
+
+/* The right that the word means, or 0. */
+static uint64_t access_named(const char *word)
 {
-    static const char *const words[] = {"r", "w", "x"};
-    static const uint64_t rights[] = {EPT_READ, EPT_WRITE, EPT_EXECUTE};
-    *access = EPT_READ;
-    for (unsigned i = 0; index < call->count && i < ARRAY_SIZE(words); i++) {
-        if (!strcmp(call->words[index], words[i])) {
-            *access = rights[i];
-            return true;
-        }
-    }
-    if (index >= call->count)
-        return true;
-    monitor_say(call, "why: \"%s\" is no access: r, w or x is expected", call->words[index]);
-    return false;
+    for (unsigned i = 0; i < ARRAY_SIZE(access_words); i++)
+        if (!strcmp(word, access_words[i]))
+            return access_rights[i];
+    return 0;
 }
 
-/* `why GPA` is about the only VM, `why VM GPA [r|w|x]` about that one. */
-static bool access_words(struct monitor_call *call)
+/* `why GPA [r|w|x]` is about the only VM, `why VM GPA [r|w|x]` about that one. */
+static bool access_begin(struct monitor_call *call)
 {
-    unsigned bits = spte_format.caps.maxphyaddr;
-    unsigned at = call->count > 2 ? 2 : 1;
-    bits = bits < EPT_GPA_BITS ? bits : EPT_GPA_BITS;
-    return monitor_words_end(call, 4) && monitor_vm(call, at == 2 ? 1 : MONITOR_WORDS) &&
-           monitor_number(call, at, "GPA", 0, BIT(bits) - 1, &call->value[0]) &&
-           access_word(call, 3, &call->value[1]);
+    unsigned bits =
+        spte_format.caps.maxphyaddr < EPT_GPA_BITS ? spte_format.caps.maxphyaddr : EPT_GPA_BITS;
+    bool given = access_named(call->words[call->count - 1]);
+    unsigned words = call->count - given;
+    unsigned gpa = words > 2 ? 2 : 1, access = gpa + 1;
+    call->value[1] = given ? access_named(call->words[call->count - 1]) : EPT_READ;
+    if (words > access + 1 || (words == access + 1 && given))
+        return monitor_words_end(call, access + 1);
+    if (words == access + 1) {
+        monitor_say(call, "why: \"%s\" is no access: r, w or x is expected", call->words[access]);
+        return false;
+    }
+    return monitor_vm(call, gpa == 2 ? 1 : MONITOR_WORDS) &&
+           monitor_number(call, gpa, "GPA", 0, BIT(bits) - 1, &call->value[0]);
 }
 
 /* What a TD may be asked whether or not it is a debug TD: the state of a page is no secret of its.
@@ -85,7 +87,7 @@ static void say_caches(struct monitor_call *call, gpa_t gpa)
 static bool why_access(struct monitor_call *call)
 {
     struct mmu_why why;
-    if (!call->vm && !access_words(call))
+    if (!call->vm && !access_begin(call))
         return false;
     struct vm *vm = call->vm;
     gpa_t gpa = GPA(call->value[0]);

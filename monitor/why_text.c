@@ -175,7 +175,10 @@ static void say_exit(struct monitor_call *call, const struct mmu *mmu, const str
     if (exit->links)
         monitor_say(call, "  %u table%s linked on the way.", exit->links,
                     exit->links == 1 ? " is" : "s are");
-    if (exit->after.lowest != before->lowest || left != before->spte[before->lowest])
+    if (why->has_slot && !why->populated && exit->result == FAULT_FIXED)
+        monitor_say(call, "  A host page is allocated and cleared for it: one of 4 KiB, or a block "
+                          "of 2 MiB or 1 GiB if one is free and fits.");
+    else if (exit->after.lowest != before->lowest || left != before->spte[before->lowest])
         say_entry(call, mmu, why, "  It leaves behind ", exit->after.lowest, left);
 }
 

@@ -127,8 +127,7 @@ static void private_access(const struct violation *v)
     struct vm *vm = v->vcpu->vm;
     struct mmio_info info;
     enum td_page_state state = td_page_state(vm, gfn_to_gpa(mmu_gfn(&vm->mmu, v->gpa)));
-    enum td_why why =
-        td_private_why(state, __atomic_load_n(&vm->td->td_ctls, __ATOMIC_RELAXED));
+    enum td_why why = td_private_why(state, __atomic_load_n(&vm->td->td_ctls, __ATOMIC_RELAXED));
     if (why == TD_WHY_VE)
         violation_raise(v);
     if (!violation_decide(v, why))
