@@ -62,7 +62,9 @@ uint64_t mmu_look_dirty(const struct memslot *slot)
 {
     uint64_t count = 0;
     for (uint64_t i = 0; i < (slot->backing.pages + 63) / 64; i++)
-        count += (uint64_t)__builtin_popcountll(__atomic_load_n(&slot->dirty[i], __ATOMIC_RELAXED));
+        for (uint64_t left = __atomic_load_n(&slot->dirty[i], __ATOMIC_RELAXED); left;
+             left &= left - 1)
+            count++;
     return count;
 }
 

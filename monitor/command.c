@@ -163,15 +163,21 @@ static bool monitor_gives_up(struct monitor_call *call)
     return !call->waits;
 }
 
+/* Returns true if the call goes on: with its command, or with what is to be said at its end. */
 bool monitor_call_piece(struct monitor_call *call)
 {
     call->waits = false;
-    if (call->abandoned ? !monitor_gives_up(call) : call->command && call->command->piece(call))
+    if (!call->over &&
+        (call->abandoned ? !monitor_gives_up(call) : call->command && call->command->piece(call)))
         return true;
+    call->over = true;
     if (call->vm)
         registry_release(call->vm);
     call->vm = NULL;
-    if (call->cut)
-        monitor_say(call, "(%u lines were cut)", call->cut);
+    if (!call->cut)
+        return false;
+    if (sizeof(call->text) - call->said < MONITOR_WIDTH)
+        return true; /* until the text has been taken away */
+    monitor_say(call, "(%u lines were cut)", call->cut);
     return false;
 }

@@ -61,6 +61,7 @@ struct monitor_call {
     bool visiting;  /* a visit has begun, and its end has not been seen */
     bool missed;    /* the last visit found that the vCPU has no turns, and called nothing */
     bool abandoned; /* set by whoever executes the call: it is to end soon */
+    bool over;      /* the command has executed its last piece */
     bool waits;     /* the piece had nothing to do but to wait: call it again in a millisecond */
 
     size_t said;  /* bytes of `text` */

@@ -5,7 +5,7 @@
 #include "lib/types.h"
 
 #define COMPLETION_WORDS 64u
-#define COMPLETION_WIDTH 40u
+#define COMPLETION_WIDTH 48u
 
 struct completion {
     unsigned count;

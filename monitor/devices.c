@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* `bus`, `lapic`, `ioapic` and `virtio`: what a VM has besides memory. */
+#include "arch/x86/tsc.h"
+#include "arch/x86/unprivileged.h"
 #include "lib/bits.h"
 #include "lib/string.h"
 #include "monitor/command.h"
@@ -7,9 +9,6 @@
 #include "monitor/look.h"
 #include "vm/virtio_unit.h"
 #include "vm/vm.h"
-
-#include "arch/x86/tsc.h"
-#include "arch/x86/unprivileged.h"
 
 #include <linux/virtio_config.h>
 
@@ -19,7 +18,7 @@
 
 static void say_region(struct monitor_call *call, const struct bus_region *region, int priority)
 {
-    monitor_say(call, "  %#010lx to %#010lx  %s%s", region->start, region->last, region->ops->name,
+    monitor_say(call, "  0x%08lx to 0x%08lx  %s%s", region->start, region->last, region->ops->name,
                 priority > 0   ? ", over what is below it"
                 : priority < 0 ? ", where nothing else is"
                                : "");

@@ -43,8 +43,18 @@ static void show_rest(struct editor *e, unsigned gone)
     show_back(e, rest + gone);
 }
 
+/* Begins an empty line, on a new row of the terminal. */
+static void begin_line(struct editor *e)
+{
+    e->line[0] = 0;
+    e->length = e->cursor = e->back = 0;
+    e->taken = false;
+}
+
 void editor_prompt(struct editor *e)
 {
+    if (e->taken)
+        begin_line(e);
     show(e, PROMPT, sizeof(PROMPT) - 1);
     show(e, e->line, e->length);
     show_back(e, e->length - e->cursor);
@@ -129,14 +139,6 @@ static void remember(struct editor *e)
 }
 
 /* ---- Keys ------------------------------------------------------------------------------------ */
-
-/* Begins an empty line, on a new row of the terminal. */
-static void begin_line(struct editor *e)
-{
-    e->line[0] = 0;
-    e->length = e->cursor = e->back = 0;
-    e->taken = false;
-}
 
 /* Handles the byte that ends an escape sequence such as ESC [ A or ESC [ 3 ~. */
 static void editor_sequence(struct editor *e, uint8_t last)

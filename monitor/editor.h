@@ -29,7 +29,7 @@
 
 enum editor_event {
     EDITOR_NOTHING,
-    EDITOR_LINE, /* Return: the line is in `line` until the next key */
+    EDITOR_LINE, /* Return: the line is in `line` until the next key or prompt */
     EDITOR_TAB,  /* the caller completes the word, by editor_complete() */
 };
 

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* `ept`, `gva`, `slots`, `dirty` and `memory`: how addresses become memory, and whose it is. */
 #include "arch/x86/memory.h"
-#include "arch/x86/this_cpu.h"
 #include "lib/bits.h"
 #include "lib/page.h"
 #include "lib/string.h"
@@ -49,7 +48,7 @@ static void say_walk(struct monitor_call *call, const struct mmu_look *look, uin
     for (unsigned i = 0; i < look->count; i++) {
         spte_text(&call->vm->mmu, look->entries[i].spte, look->entries[i].level, generation, text,
                   sizeof(text));
-        monitor_say(call, "    level %u  %#018lx  %s", look->entries[i].level,
+        monitor_say(call, "    level %u  0x%016lx  %s", look->entries[i].level,
                     look->entries[i].spte, text);
     }
 }
@@ -161,7 +160,7 @@ static void look_through_tables(struct monitor_call *call, struct vcpu *vcpu)
         monitor_say(call, "    PDPTE register  %#018lx", w.pdpte);
     for (unsigned i = 0; i < w.count; i++)
         monitor_say(
-            call, "    entry at GPA %#010lx  %#0*lx%s%s%s%s%s%s", w.entries[i].gpa.v,
+            call, "    entry at GPA 0x%08lx  %#0*lx%s%s%s%s%s%s", w.entries[i].gpa.v,
             (int)w.entry_size * 2 + 2, w.entries[i].value,
             w.entries[i].value & BIT(0) ? "  P" : "  not present",
             w.entries[i].value & BIT(1) ? " W" : "", w.entries[i].value & BIT(2) ? " U" : "",
@@ -202,7 +201,7 @@ static void say_one_slot(struct monitor_call *call, const struct memslot *slot)
 {
     char flags[100];
     memslot_flags_text(slot->flags, flags, sizeof(flags));
-    monitor_say(call, "  slot %-5u GPA %#010lx to %#010lx  %8lu pages  %s", slot->id,
+    monitor_say(call, "  slot %-5u GPA 0x%08lx to 0x%08lx  %8lu pages  %s", slot->id,
                 slot->base.v << PAGE_SHIFT,
                 ((slot->base.v + slot->backing.pages) << PAGE_SHIFT) - 1, slot->backing.pages,
                 flags);
@@ -228,7 +227,7 @@ bool command_slots(struct monitor_call *call)
     return more;
 }
 
-#define DIRTY_PAGES 0x80000u /* pages of the largest slot whose bits are counted in one piece */
+#define DIRTY_PAGES 0x2000u /* of the largest slot whose bits are counted, in one piece */
 
 bool command_dirty(struct monitor_call *call)
 {

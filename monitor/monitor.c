@@ -87,13 +87,15 @@ static bool monitor_shows(void)
     return true;
 }
 
-/* Prints pieces of the console's own text. Returns true if there is more. */
-static bool monitor_prints(void)
+static bool console_has_text(void)
 {
-    unsigned i = 0;
-    while (i++ < PRINTS && __atomic_load_n(transcript_notices, __ATOMIC_RELAXED))
+    return __atomic_load_n(transcript_notices, __ATOMIC_RELAXED);
+}
+
+static void monitor_prints(void)
+{
+    for (unsigned i = 0; i < PRINTS && console_has_text(); i++)
         (void)transcript_print();
-    return i > PRINTS;
 }
 
 static void show_editor(void)
@@ -146,13 +148,9 @@ static void monitor_takes(uint8_t key)
     show_editor();
 }
 
-/* Called after the last piece of a call. What it has said is shown before anything else. CPUs that
- * are idle have not left their loops while the monitor was open. */
-static void monitor_answered(void)
+/* CPUs that are idle have not left their loops while the monitor was open. */
+static void monitor_closes(void)
 {
-    greeted = false;
-    if (!leaves)
-        return;
     leaves = false;
     input_leave_monitor();
     sched_wake_all();
@@ -162,13 +160,16 @@ static void monitor_answered(void)
 static bool monitor_acts(void)
 {
     int key;
-    bool open = input_is_monitored();
     if (answering) {
         monitor_answers();
-        if (!answering)
-            monitor_answered();
+        greeted &= answering;
         return !call.waits;
     }
+    if (leaves) {
+        monitor_closes();
+        return true;
+    }
+    bool open = input_is_monitored();
     if (open != greeted) {
         greeted = open;
         if (open)
@@ -192,8 +193,8 @@ static bool monitor_has_more(void)
 static bool monitor_piece(struct work *unused)
 {
     (void)unused;
-    bool prints = monitor_prints();
-    if (!monitor_shows() || monitor_acts() || prints)
+    monitor_prints();
+    if (!monitor_shows() || monitor_acts() || console_has_text())
         return true;
     if (answering)
         monitor_wake(rdtsc() + tsc_khz());

@@ -113,7 +113,7 @@ static void say_cache(struct monitor_call *call, const struct vcpu *vcpu)
         decoded += cache->decoded[i].insn.code != DECODED_EMPTY;
     for (unsigned i = 0; i < MMIO_BUS_RANGES; i++)
         ranges += cache->ranges[i].hint.sequence != 0;
-    if (cache->generation)
+    if (cache->generation && cache->generation != GENERATION_NEVER)
         monitor_say(call, "  MMIO cache: GPA %#lx is MMIO in generation %#lx, %s",
                     cache->alias.v << PAGE_SHIFT, cache->generation,
                     cache->generation == generation ? "which is the slots' now" : "which is over");

@@ -127,19 +127,30 @@ static void look_at_vcpu(struct monitor_call *call, struct vcpu *vcpu)
         say_halt(call, vcpu);
 }
 
+/* Goes on with the next VM, if all are asked for. Returns false if there is none. */
+static bool next_vm(struct monitor_call *call)
+{
+    unsigned number = call->vm ? call->vm->number : 0;
+    if (call->vm)
+        registry_release(call->vm);
+    call->vm = call->count == 1 ? registry_hold_next(number) : NULL;
+    call->index = 0;
+    return call->vm;
+}
+
 bool command_vcpus(struct monitor_call *call)
 {
     char state[64];
-    if (!call->vm && (!monitor_words_end(call, 2) || !monitor_vm(call, 1)))
+    if (!call->vm &&
+        (!monitor_words_end(call, 2) || !(call->count == 1 ? next_vm(call) : monitor_vm(call, 1))))
         return false;
-    const struct vm *vm = call->vm;
     if (!call->vcpu) {
-        call->vcpu = vm->vcpus[call->index];
+        call->vcpu = call->vm->vcpus[call->index];
         vcpu_state_text(call->vcpu, state, sizeof(state));
-        monitor_say(call, "%u.%lu %s: %s", vm->number, call->index, vm->name, state);
+        monitor_say(call, "%u.%lu %s: %s", call->vm->number, call->index, call->vm->name, state);
     }
     if (!monitor_visit(call, look_at_vcpu))
         return true;
     call->vcpu = NULL;
-    return ++call->index < vm->vcpu_count;
+    return ++call->index < call->vm->vcpu_count || next_vm(call);
 }

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 # Fuzzing, of the decoder against Zydis, of the GHCI's hypercalls against a model, of the loaders,
-# of virtio by a hostile driver, of PCI and a PC's other devices, and of the secure side by a
-# malicious VMM;
+# of virtio by a hostile driver, of PCI and a PC's other devices, of the secure side by a malicious
+# VMM, and of the monitor by its person;
 # and the list of emulated instructions. Included by the Makefile.
 
 # ---- Fuzzing: tests/fuzz/corpus holds small inputs that reach every row of the decoder's table --
@@ -32,12 +32,12 @@ LOADER_SRC := $(addprefix launch/,loader.c plan.c elf.c multiboot.c multiboot2.c
               bios.c aml.c td_plan.c td_lazy.c) vm/layout.c tests/fuzz/fuzz_loader.c
 
 .PHONY: fuzz fuzz-decode fuzz-ghci fuzz-loader fuzz-virtio fuzz-console fuzz-net fuzz-devices \
-    fuzz-pci fuzz-secure brute docs lint-instructions deps-fuzz
+    fuzz-pci fuzz-secure fuzz-monitor brute docs lint-instructions deps-fuzz
 deps-fuzz:
 	@tools/deps.sh lint unit fuzz
 
 fuzz: fuzz-decode fuzz-ghci fuzz-loader fuzz-virtio fuzz-console fuzz-net fuzz-devices fuzz-pci \
-    fuzz-secure
+    fuzz-secure fuzz-monitor
 fuzz: ## fuzz what guests say, and what a malicious VMM asks of the secure side
 
 fuzz-decode: $(B)/fuzz/decode
@@ -92,6 +92,17 @@ $(B)/fuzz/secure: $(SECURE_FUZZ_SRC) $(HEADERS) tests/unit/ept/secure_world.h \
 	@mkdir -p $(@D)
 	$(Q)$(CLANG) $(FUZZ_FLAGS) -fsanitize=fuzzer,address,undefined \
 	    -fno-sanitize-recover=undefined $(filter %.c,$^) -lcmocka -o $@
+
+MONITOR_SRC := $(addprefix monitor/,editor.c command.c target.c) lib/words.c lib/visible.c \
+               tests/fuzz/fuzz_monitor.c
+
+fuzz-monitor: $(B)/fuzz/monitor
+	$(Q)$(call run_fuzz,monitor,-max_len=512)
+
+$(B)/fuzz/monitor: $(MONITOR_SRC) $(HEADERS) tests/unit/monitor/editor_terminal.h | deps-fuzz
+	@mkdir -p $(@D)
+	$(Q)$(CLANG) $(FUZZ_FLAGS) -fsanitize=fuzzer,address,undefined \
+	    -fno-sanitize-recover=undefined $(filter %.c,$^) -o $@
 
 fuzz-virtio: $(B)/fuzz/virtio
 	$(Q)$(call run_fuzz,virtio,-max_len=512)
