@@ -367,6 +367,8 @@ static NOINLINE bool vcpu_exited_to_extra_work(struct vcpu *vcpu, uint32_t reaso
 {
     if (mitigate_actions() & DO_IBRS_AT_EXIT)
         mitigate_at_exit();
+    if (unlikely(vcpu->vmx.watched))
+        last_exit_note(vcpu);
     if (vmx.poison)
         vcpu->poison_ticks += vmx_poison(reason);
     if (vcpu->vmx.pml_on)

@@ -18,6 +18,7 @@
 #include "vm/debugger.h"
 #include "vm/features.h"
 #include "vm/ghci.h"
+#include "vm/last_exit.h"
 #include "vm/legacy_msr.h"
 #include "vm/pass.h"
 #include "vm/sched.h"
@@ -104,6 +105,8 @@ struct vcpu {
     uint64_t delayed_until; /* TSC: the earlier one of these two */
     uint64_t frames_at;     /* TSC: when the vCPU receives frames or typed bytes, or TIME_NEVER */
     uint64_t frames_from;   /* TSC: not before this time */
+
+    struct last_exit last; /* while vmx.watched */
 
     uint64_t exits[REASON_COUNT];
     uint64_t exceptions; /* exits by an exception, which count as "exception or NMI" above */

@@ -56,6 +56,7 @@ struct vmx_vcpu {
     hpa_t pml; /* the page-modification log, or 0 */
     bool pml_on;
     bool extra_work;            /* each exit begins with extra work; see vmx_update_extra_work() */
+    bool watched;               /* its exits are kept for people who ask (vm/last_exit.h) */
     bool td;                    /* a TD's: all exits are td_exit()'s (vm/td.h) */
     const uint32_t *holds_nmis; /* NULL, or: while it is not 0, NMIs wait (tdx/ve.h) */
     struct vmx_apicv apicv;
