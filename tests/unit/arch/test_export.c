@@ -44,7 +44,7 @@ static uint32_t crc_by_bits(const uint8_t *bytes, size_t size)
 {
     uint32_t crc = 0xffffffff;
     for (size_t i = 0; i < 8 * size; i++) {
-        uint32_t bit = (crc & 1) ^ (bytes[i / 8] >> i % 8 & 1u);
+        uint32_t byte = bytes[i / 8], bit = (crc ^ byte >> i % 8) & 1;
         crc = crc >> 1 ^ (bit ? 0xedb88320 : 0);
     }
     return ~crc;
