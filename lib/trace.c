@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* The rings and the table behind trace events; see the header. */
-#include "lib/trace.h"
+#include "lib/trace_export.h"
+#include "lib/trace_ring.h"
 
 #include "lib/assert.h"
 #include "lib/errno.h"
@@ -10,15 +11,8 @@
 #include "lib/spinlock.h"
 #include "lib/string.h"
 
-struct ring {
-    struct trace_record *records;
-    uint64_t written; /* records since the start; the ring holds the last TRACE_RING of them */
-    uint16_t vm, vcpu;
-    uint64_t *counts; /* of the vCPU that this pCPU runs */
-} __attribute__((aligned(64)));
-
-static struct ring rings[CPUS_MAX];
-uint32_t trace_mask;
+struct trace_ring trace_rings[CPUS_MAX];
+uint32_t trace_mask, trace_changes;
 
 static const struct {
     const char *name, *values;
@@ -41,14 +35,14 @@ int trace_create_ring(unsigned cpu)
         log_error("no memory for the trace ring of CPU %u; give the machine more", cpu);
         return -ENOMEM;
     }
-    rings[cpu].records = phys_to_virt(pages);
-    rings[cpu].written = 0;
+    trace_rings[cpu].records = phys_to_virt(pages);
+    trace_rings[cpu].written = 0;
     return 0;
 }
 
 void trace_run(uint16_t vm, uint16_t vcpu, uint64_t counts[TRACE_EVENT_COUNT])
 {
-    struct ring *ring = &rings[this_cpu()];
+    struct trace_ring *ring = &trace_rings[this_cpu()];
     ring->vm = vm;
     ring->vcpu = vcpu;
     ring->counts = counts;
@@ -77,6 +71,7 @@ static void trace_update_mask(void)
     for (uint16_t vm = 1; vm < TRACE_VMS; vm++)
         mask |= has_chosen(vm) ? choices[vm] : 0;
     __atomic_store_n(&trace_mask, mask, __ATOMIC_SEQ_CST);
+    __atomic_fetch_add(&trace_changes, 1, __ATOMIC_SEQ_CST);
 }
 
 uint32_t trace_select(uint16_t vm, uint32_t wanted)
@@ -105,20 +100,25 @@ void trace_emit(enum trace_event event, uint64_t a, uint64_t b, uint64_t c, uint
                 uint64_t f)
 {
     unsigned cpu = this_cpu();
-    struct ring *ring = &rings[cpu];
+    struct trace_ring *ring = &trace_rings[cpu];
     if (!(trace_selected(ring->vm) >> event & 1))
         return; /* only other VMs have selected the event */
+    const struct trace_record record = {.tsc = __builtin_ia32_rdtsc(),
+                                        .event = (uint16_t)event,
+                                        .cpu = (uint16_t)cpu,
+                                        .vm = ring->vm,
+                                        .vcpu = ring->vcpu,
+                                        .values = {a, b, c, d, e, f}};
+    if (trace_has_limit && !trace_within_limit(&record))
+        return;
     if (ring->counts)
         ring->counts[event]++;
     if (!ring->records)
         return;
-    ring->records[ring->written % TRACE_RING] = (struct trace_record){.tsc = __builtin_ia32_rdtsc(),
-                                                                      .event = (uint16_t)event,
-                                                                      .cpu = (uint16_t)cpu,
-                                                                      .vm = ring->vm,
-                                                                      .vcpu = ring->vcpu,
-                                                                      .values = {a, b, c, d, e, f}};
+    trace_copy(&ring->records[ring->written % TRACE_RING], &record);
     __atomic_store_n(&ring->written, ring->written + 1, __ATOMIC_RELEASE);
+    if (trace_exports())
+        trace_export_full(cpu);
 }
 
 /* ---- Reading --------------------------------------------------------------------------------- */
@@ -128,24 +128,31 @@ const char *trace_name(enum trace_event event)
     return events[event].name;
 }
 
-static uint64_t written_on(unsigned cpu)
+const char *trace_values(enum trace_event event)
 {
-    return __atomic_load_n(&rings[cpu].written, __ATOMIC_ACQUIRE);
+    return events[event].values;
 }
 
-/* Copies the next record of one ring that belongs to the reader's VM. The slot that may be written
- * at the moment is not read, and a record that was overwritten during the copy is skipped. */
-static bool trace_peek(struct trace_reader *reader, unsigned cpu, struct trace_record *record)
+bool trace_get(const struct trace_ring *ring, uint64_t *at, struct trace_record *record)
 {
-    for (uint64_t written; (written = written_on(cpu)) > reader->at[cpu]; reader->at[cpu]++) {
-        if (written - reader->at[cpu] >= TRACE_RING)
-            reader->at[cpu] = written - TRACE_RING + 1;
-        *record = rings[cpu].records[reader->at[cpu] % TRACE_RING];
+    for (uint64_t written; (written = trace_written(ring)) > *at;) {
+        if (written - *at >= TRACE_RING)
+            *at = written - TRACE_RING + 1;
+        trace_copy(record, &ring->records[*at % TRACE_RING]);
         /* The copy comes before the check; on x86 a compiler barrier suffices for that. */
         __asm__ volatile("" : : : "memory");
-        if (record->vm == reader->vm && written_on(cpu) - reader->at[cpu] < TRACE_RING)
+        if (trace_written(ring) - *at < TRACE_RING)
             return true;
     }
+    return false;
+}
+
+/* Copies the next record of one ring that belongs to the reader's VM. */
+static bool trace_peek(struct trace_reader *reader, unsigned cpu, struct trace_record *record)
+{
+    for (; trace_get(&trace_rings[cpu], &reader->at[cpu], record); reader->at[cpu]++)
+        if (record->vm == reader->vm)
+            return true;
     return false;
 }
 
@@ -242,6 +249,16 @@ static int trace_format_value(char *text, size_t size, char form, uint64_t value
         if (value == BIT(63) || value == (BIT(63) | 0x5a0))
             return snprintf(text, size, "%s", value == BIT(63) ? "nonpresent" : "frozen");
         return snprintf(text, size, "%#lx", value);
+    case 't':
+        return snprintf(text, size, "%s",
+                        CHOICE(value, "interrupt", "?", "NMI", "exception", "INT", "INT1", "INT3"));
+    case 'l':
+        return snprintf(
+            text, size, "%s",
+            CHOICE(value, "fixed", "lowest", "SMI", "?", "NMI", "INIT", "start-up", "ExtINT"));
+    case 'o':
+        return value == TRACE_NO_ADDRESS ? snprintf(text, size, "-")
+                                         : snprintf(text, size, "%#lx", value);
     case 'd':
         return trace_format_debts(text, size, value);
     case 'i':

@@ -12,6 +12,10 @@
  *   x hexadecimal   u decimal   a EPT permissions   e a fault's error code   f a fault's result
  *   m an MMIO's direction       i why INVEPT was executed   s an SPTE
  *   d the reasons of lib/flush_reasons.h, a bit for each
+ *   t the type of an event, as VMX numbers it               l an APIC's delivery mode
+ *   o an address that may be missing: TRACE_NO_ADDRESS
+ *
+ * tools/harness/events.py reads them from the machine itself, and knows the same formats.
  */
 #pragma once
 
@@ -23,32 +27,42 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define TRACE_EVENTS(X)                                            \
-    /* The guest's access and the fault */                         \
-    X(page_fault, "gpa:x error_code:e")                            \
-    X(fast_page_fault, "gfn:x access:a sptep:x old:s new:s ret:f") \
-    X(mmu_spte_requested, "gfn:x pfn:x level:u")                   \
-    /* One of these for each change of an SPTE (rule P8) */        \
-    X(mmu_set_spte, "gfn:x spte:s sptep:x level:u access:a")       \
-    X(tdp_mmu_spte_changed, "gfn:x old:s new:s level:u")           \
-    X(mmu_split_huge_page, "gfn:x spte:s level:u")                 \
-    X(mark_mmio_spte, "sptep:x gfn:x access:a gen:x")              \
-    /* Consequences of these changes */                            \
-    X(mmu_zap_all_fast, "gen:x used:u")                            \
-    X(invept, "reason:i owed:d debt:x")                            \
-    /* MMIO */                                                     \
-    X(check_mmio_spte, "gen:x spte_gen:x spte:s")                  \
-    X(handle_mmio_page_fault, "addr:x gfn:x access:a")             \
-    X(vcpu_match_mmio, "gva:x gpa:x write:u gpa_match:u")          \
-    X(fast_mmio, "gpa:x")                                          \
-    X(mmio, "type:m len:u gpa:x val:x")                            \
-    /* A TD and the module that it believes to run on */           \
-    X(tdcall, "leaf:x rcx:x status:x")                             \
-    X(tdvmcall, "leaf:x r12:x r13:x r14:x r10:x r11:x")            \
-    X(ve, "reason:u qualification:x gla:x gpa:x twice:u")          \
-    X(accept, "gpa:x level:u status:x")                            \
-    X(convert, "gpa:x pages:u shared:u")                           \
-    X(secure_refused, "call:u gfn:x level:u page:x state:u status:x")
+#define TRACE_EVENTS(X)                                               \
+    /* The guest's access and the fault */                            \
+    X(page_fault, "gpa:x error_code:e")                               \
+    X(fast_page_fault, "gfn:x access:a sptep:x old:s new:s ret:f")    \
+    X(mmu_spte_requested, "gfn:x pfn:x level:u")                      \
+    /* One of these for each change of an SPTE (rule P8) */           \
+    X(mmu_set_spte, "gfn:x spte:s sptep:x level:u access:a")          \
+    X(tdp_mmu_spte_changed, "gfn:x old:s new:s level:u")              \
+    X(mmu_split_huge_page, "gfn:x spte:s level:u")                    \
+    X(mark_mmio_spte, "sptep:x gfn:x access:a gen:x")                 \
+    /* Consequences of these changes */                               \
+    X(mmu_zap_all_fast, "gen:x used:u")                               \
+    X(invept, "reason:i owed:d debt:x")                               \
+    /* MMIO */                                                        \
+    X(check_mmio_spte, "gen:x spte_gen:x spte:s")                     \
+    X(handle_mmio_page_fault, "addr:x gfn:x access:a")                \
+    X(vcpu_match_mmio, "gva:x gpa:x write:u gpa_match:u")             \
+    X(fast_mmio, "gpa:x")                                             \
+    X(mmio, "type:m len:u gpa:x val:x")                               \
+    /* A TD and the module that it believes to run on */              \
+    X(tdcall, "leaf:x rcx:x status:x")                                \
+    X(tdvmcall, "leaf:x r12:x r13:x r14:x r10:x r11:x")               \
+    X(ve, "reason:u qualification:x gla:x gpa:x twice:u")             \
+    X(accept, "gpa:x level:u status:x")                               \
+    X(convert, "gpa:x pages:u shared:u")                              \
+    X(secure_refused, "call:u gfn:x level:u page:x state:u status:x") \
+    /* What a vCPU does on its pCPU */                                \
+    X(exit, "reason:u rip:x qualification:x gpa:o")                   \
+    X(entry, "rip:x halted:u")                                        \
+    X(inj_virq, "vector:u type:t reinjected:u")                       \
+    X(inj_exception, "vector:u error_code:x type:t reinjected:u")     \
+    X(apic_ipi, "dest:u vector:u mode:l")                             \
+    X(apic_accept_irq, "vector:u")                                    \
+    X(kick, "cpu:u")                                                  \
+    X(remote_flush, "cpu:u debt:x")                                   \
+    X(turn, "on:u")
 
 enum trace_event {
 #define X(name, values) TRACE_##name,
@@ -68,6 +82,11 @@ _Static_assert(TRACE_EVENT_COUNT <= 32, "a bit for each in trace_mask");
 /* The events of every MMIO access. While one of them is selected, no access takes the fast path of
  * mmio/replay.h, which therefore does not have to test for them. */
 #define TRACE_MMIO_EVENTS (TRACE_BIT(vcpu_match_mmio) | TRACE_BIT(fast_mmio) | TRACE_BIT(mmio))
+
+/* While one of these is selected for a VM, its exits begin with extra work (vmx/extra_work.c). */
+#define TRACE_EXIT_EVENTS (TRACE_BIT(exit) | TRACE_BIT(entry))
+
+#define TRACE_NO_ADDRESS (~0ull)
 
 /* The direction of `mmio`, with KVM's numbers. */
 #define TRACE_MMIO_READ  1u
@@ -125,7 +144,17 @@ void trace_forget(uint16_t vm);
 /* The events that are recorded for a VM. */
 uint32_t trace_selected(uint16_t vm);
 
+/* Advances at each change of a selection, so that a vCPU can find out that there was one. */
+extern uint32_t trace_changes;
+
+/* Records only events whose address, if they have one, is in [first, last]; an event that is about
+ * several bytes or pages has the addresses of all of them. {0, UINT64_MAX}: no limit. Called before
+ * other CPUs record. */
+void trace_limit(uint64_t first, uint64_t last);
+
+/* The name of an event, and of its values with their formats, as in the table. */
 const char *trace_name(enum trace_event event);
+const char *trace_values(enum trace_event event);
 
 /* Reads the records of a VM that the rings still hold, ordered by time: all of them, or only the
  * `newest` ones. trace_read_begin() returns how many records there are to read. No events may be

@@ -77,6 +77,7 @@ static void start_export(void)
         machine_exit(EXIT_BAD_COMMAND_LINE);
     }
     export_open(device);
+    trace_export_begin();
 }
 
 static void machine_start(uint32_t magic, uint32_t address)
@@ -96,12 +97,13 @@ static void machine_start(uint32_t magic, uint32_t address)
     acpi_init(&info);
     if (trace_create_ring(this_cpu()))
         machine_exit(EXIT_NO_MEMORY);
-    if (options_parse(info.command_line, &options) || trace_choose(options.trace))
+    if (options_parse(info.command_line, &options) || trace_choose(options.trace) ||
+        trace_choose_part(options.trace_vm, options.trace_gpa))
         machine_exit(EXIT_BAD_COMMAND_LINE);
-    start_export();
     input_set_escape((uint8_t)options.escape);
     machine_set_on_exit((enum on_exit)options.on_exit);
     tsc_calibrate(&info);
+    start_export();
     wall_clock_start();
     patience_set(tsc_khz() * 1000);
     log_info("boot: %s by %s, %u modules, %lu MiB of RAM free, command line \"%s\"", info.protocol,

@@ -54,6 +54,8 @@ static const struct word words[] = {
     {.name = "export", .kind = WORD_CHOICE, .choices = export_values, FIELD(export)},
     {.name = "counters", .kind = WORD_NUMBER, .max = 1, FIELD(counters)},
     {.name = "trace", .kind = WORD_TEXT, FIELD(trace)},
+    {.name = "trace_vm", .kind = WORD_TEXT, FIELD(trace_vm)},
+    {.name = "trace_gpa", .kind = WORD_TEXT, FIELD(trace_gpa)},
     {.name = "tests", .kind = WORD_TEXT, FIELD(tests)},
 };
 
@@ -75,6 +77,8 @@ int options_parse(const char *command_line, struct options *options)
                                 .break_field = BREAK_NO_FIELD,
                                 .entry_checks = 1,
                                 .trace = "off",
+                                .trace_vm = "*",
+                                .trace_gpa = "0-0xffffffffffffffff",
                                 .tests = "*"};
     int parsed = words_parse(command_line, words, ARRAY_SIZE(words), options, "command line");
     return parsed < 0 ? parsed : 0;

@@ -55,6 +55,7 @@ struct options {
     uint64_t export;           /* enum export_to */
     uint64_t counters;         /* print each VM's counters in its report */
     char trace[WORD_TEXT_MAX]; /* for trace_choose() */
+    char trace_vm[WORD_TEXT_MAX], trace_gpa[WORD_TEXT_MAX]; /* for trace_choose_part() */
     char tests[WORD_TEXT_MAX]; /* a pattern for the names of guests to run */
 };
 

@@ -15,6 +15,7 @@
 #include "vm/pcpu.h"
 #include "vm/sched.h"
 #include "vm/sleep.h"
+#include "vm/trace.h"
 #include "vm/triple_fault.h"
 #include "vm/vm.h"
 #include "lib/log.h"
@@ -101,11 +102,21 @@ static void look_at_input(uint64_t now)
         (void)transcript_print();
 }
 
+/* Called when the selection of trace events may have changed for this vCPU. */
+static NOINLINE void follow_trace(struct vcpu *vcpu)
+{
+    vcpu->trace_changes = READ_ONCE(trace_changes);
+    vcpu->vmx.exits_traced = trace_selected(vcpu->vm->number) & TRACE_EXIT_EVENTS;
+    vmx_update_extra_work(&vcpu->vmx);
+}
+
 /* Called when a deadline has passed, the timer has expired or a kick has arrived, and for a halted
  * vCPU. */
 static void look_at_clock(struct vcpu *vcpu, uint64_t now)
 {
     attention_clear(&vcpu->vmx.attention, ATTENTION_TIMER | ATTENTION_KICK);
+    if (unlikely(vcpu->trace_changes != READ_ONCE(trace_changes)))
+        follow_trace(vcpu);
     ipi_receive(vcpu);
     if (unlikely(now >= vcpu->frames_at)) {
         units_receive(vcpu);
@@ -125,6 +136,8 @@ static void look_at_clock(struct vcpu *vcpu, uint64_t now)
 
 static void run_enter(struct vcpu *vcpu)
 {
+    trace(entry, vcpu_traced_rip(vcpu),
+          attention_requested(&vcpu->vmx.attention, ATTENTION_HALTED));
     if (vmx_run(&vcpu->vmx))
         vcpu_end(vcpu, VM_ENDED_ENTRY_FAILED,
                  "the VM entry at RIP %#lx failed: " PLEASE_REPORT "the messages above",
@@ -191,7 +204,7 @@ static void wait_halted(struct vcpu *vcpu)
         }
         if (!sched_halts())
             return;
-        if (!transcript_has_text() || !transcript_print())
+        if ((!transcript_has_text() || !transcript_print()) && !trace_send_piece())
             halt_cpu(vcpu);
         sched_busy();
         look_at_clock(vcpu, rdtsc());
@@ -278,6 +291,7 @@ static void run_begin(struct vcpu *vcpu)
     epoch_online(this_cpu(), &vcpu->vm->mmu);
     vcpu->place = tlb_place(this_cpu());
     trace_run(vcpu->vm->number, vcpu->index, vcpu->traced);
+    trace(turn, true);
     memory_pay_from(vcpu->vm->number);
     mitigate_enter_vm(vcpu->vm->number);
     bool migrated = vmx_load(&vcpu->vmx);
@@ -305,6 +319,7 @@ static void run_end(struct vcpu *vcpu)
     tlb_leave(this_cpu());
     epoch_offline(this_cpu());
     vcpu->budget_left = vcpu->budget_end > now ? vcpu->budget_end - now : 0;
+    trace(turn, false);
     trace_run(0, 0, NULL);
     extra_state_save(&vcpu->extra);
     vmx_unload(&vcpu->vmx);
