@@ -165,6 +165,17 @@ run-quick: export METHOD := optrom
 run-quick: export MACHINE := bochs
 run-quick: run ## boot with the option ROM in a fraction of a second, as the tests do
 
+# The events of a run, for Perfetto. EVENTS= are those of the word `trace=`.
+.PHONY: trace
+trace: all $(B)/optrom.bin | deps-run
+trace: ## record the events of GUESTS= (EVENTS=, SMP=2) as build/trace/NAME.json, for Perfetto
+	$(Q)METHOD=$(or $(METHOD),optrom) MACHINE=bochs SMP=$(or $(SMP),2) NAME=$(or $(NAME),trace) \
+	    CMDLINE="export=e9 trace=$(or $(EVENTS),all) $(CMDLINE)" \
+	    GUESTS="$(if $(filter file,$(origin GUESTS)),$(call guest_item,smp),$(GUESTS))" \
+	    $(PYTHON) tools/run.py; status=$$?; \
+	$(PYTHON) tools/perfetto.py $(B)/run/$(or $(NAME),trace)/emulator.txt \
+	    $(B)/trace/$(or $(NAME),trace).json && exit $$status
+
 doctor: | deps-base ## list which machines can be used here, and what to install
 	$(Q)$(PYTHON) tools/doctor.py
 

@@ -5,6 +5,7 @@
 #include "arch/x86/export.h"
 #include "arch/x86/tsc.h"
 #include "lib/errno.h"
+#include "lib/flush_reasons.h"
 #include "lib/log.h"
 #include "lib/string.h"
 #include "lib/spinlock.h"
@@ -173,7 +174,14 @@ void trace_begin(const struct vm *vm)
 
 void trace_export_begin(void)
 {
+    static const char *const flushes[] = {
+#define X(name, text) text,
+        FLUSH_REASONS(X)
+#undef X
+    };
     export_line("tsc_khz %lu", tsc_khz());
+    for (unsigned i = 0; i < ARRAY_SIZE(flushes); i++)
+        export_line("flush %s", flushes[i]);
     for (unsigned i = 0; i < TRACE_EVENT_COUNT; i++)
         export_line("event %u %s %s", i, trace_name((enum trace_event)i),
                     trace_values((enum trace_event)i));

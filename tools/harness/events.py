@@ -16,6 +16,7 @@ NO_ADDRESS = (1 << 64) - 1
 class Event:
     name: str
     values: tuple[tuple[str, str], ...]  # the name and the format of each, as in lib/trace.h
+    flushes: tuple[str, ...] = ()  # why flushes are owed, from bit 1 on
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,13 +38,14 @@ class Record:
     def args(self) -> dict[str, int | str]:
         """The values as they are shown."""
         named = zip(self.event.values, self.raw, strict=True)
-        return {name: shown(form, value) for (name, form), value in named}
+        return {name: shown(form, value, self.event.flushes) for (name, form), value in named}
 
 
 @dataclasses.dataclass
 class Recording:
     tsc_khz: int = 0
     vms: dict[int, str] = dataclasses.field(default_factory=dict)
+    flushes: list[str] = dataclasses.field(default_factory=list)
     table: dict[int, Event] = dataclasses.field(default_factory=dict)
     records: list[Record] = dataclasses.field(default_factory=list)  # ordered by time
     # The pCPU, how many of its records are missing, and the TSC of the first one after them.
@@ -69,8 +71,10 @@ CHOICES = {
 SPTES = {1 << 63: "nonpresent", 1 << 63 | 0x5A0: "frozen"}
 
 
-def shown(form: str, value: int) -> int | str:
+def shown(form: str, value: int, flushes: tuple[str, ...] = ()) -> int | str:
     """A value as lib/trace.c prints it; numbers stay numbers."""
+    if form == "d":
+        return ",".join(name for i, name in enumerate(flushes) if value >> i + 1 & 1) or "-"
     if form == "u":
         return value
     if form == "f" and value >> 63:
@@ -98,7 +102,9 @@ def _describe(recording: Recording, line: str) -> None:
     elif what == "event":
         number, name, *values = rest.split()
         pairs = tuple((value.split(":")[0], value.split(":")[1]) for value in values)
-        recording.table[int(number)] = Event(name, pairs)
+        recording.table[int(number)] = Event(name, pairs, tuple(recording.flushes))
+    elif what == "flush":
+        recording.flushes.append(rest)
 
 
 def _unpack(recording: Recording, data: bytes, seen: dict[int, int]) -> None:
