@@ -2,10 +2,10 @@
 /*
  * Trace events, switched on and off by the guest itself (rule N8): an event that is on is recorded
  * each time, and an event that is off is not. The accesses are repeated ones, which take the fast
- * path while they are not traced.
+ * path while they are not traced. On two vCPUs it also sends IPIs, for the arrows of tools/perfetto.py.
  */
-#include "guest/programs/rt/rt.h"
-#include "lib/trace.h"
+#include "guest/programs/rt/smp.h"
+#include "lib/trace_events.h"
 
 #define DEV  ((uint64_t)TESTDEV_A_BASE)
 #define HOLE 0xc0000000ull
@@ -76,6 +76,83 @@ static void changes(void)
     trace_events(at_boot);
 }
 
+/* An exit and the entry after it are an event each, on the path of every exit, whatever its reason;
+ * what they cost is in docs/TRACE.md. */
+static uint64_t cpuids(void)
+{
+    uint64_t least = UINT64_MAX;
+    for (unsigned i = 0; i < N; i++) {
+        uint64_t start = rdtsc();
+        (void)cpuid(0);
+        uint64_t ticks = rdtsc() - start;
+        least = ticks < least ? ticks : least;
+    }
+    return least;
+}
+
+static void exits_and_entries(void)
+{
+    uint64_t at_boot = trace_events(0);
+    struct watch exit = watch_event(TRACE_exit), entry = watch_event(TRACE_entry);
+    uint64_t without = cpuids();
+    EXPECT_EQ(watched(exit) + watched(entry), 0);
+    trace_events(TRACE_BIT(exit));
+    uint64_t with_exit = cpuids();
+    EXPECT(watched(exit) >= N);
+    EXPECT_EQ(watched(entry), 0);
+    trace_events(TRACE_BIT(exit) | TRACE_BIT(entry));
+    uint64_t with_both = cpuids();
+    EXPECT(watched(entry) >= N);
+    trace_events(0);
+    uint64_t exits = watched(exit);
+    EXPECT_EQ(cpuids(), without);
+    EXPECT_EQ(watched(exit), exits);
+    note("exit_ticks", with_exit - without);
+    note("entry_ticks", with_both - with_exit);
+    trace_events(at_boot);
+}
+
+/* The machine's debug port is not the guest's. */
+static void debug_port(void)
+{
+    EXPECT_EQ(inb(0xe9), 0xff);
+    for (const char *at = "written by a guest"; *at; at++)
+        outb(0xe9, (uint8_t)*at);
+}
+
+static volatile uint64_t taken, stop;
+
+static void take(struct frame *frame)
+{
+    taken++;
+    if (frame->vector != VECTOR_NMI)
+        apic_write(APIC_REG_EOI, 0);
+}
+
+static void let_interrupts_in(void)
+{
+    __asm__ volatile("sti");
+    while (!stop)
+        pause();
+    __asm__ volatile("cli");
+}
+
+static void ipis(void)
+{
+    apic_write(APIC_REG_SVR, 0x1ff);
+    set_handler(0x60, take);
+    set_handler(VECTOR_NMI, take);
+    EXPECT(start_cpus(1, 1));
+    run_on(1, let_interrupts_in);
+    for (uint64_t i = 0; i < 10; i++) {
+        send_ipi(1, i == 9 ? ICR_NMI : ICR_FIXED | 0x60);
+        while (taken == i)
+            pause();
+    }
+    stop = 1;
+    EXPECT(finished(1));
+}
+
 static void refusals(void)
 {
     struct hypercall unknown = {.rbx = BIT(TRACE_EVENT_COUNT)};
@@ -89,8 +166,11 @@ void guest_main(void)
     static const struct test tests[] = {
         {"accesses", accesses, NEED_TESTCTL},
         {"changes", changes, NEED_TESTCTL},
+        {"exits_and_entries", exits_and_entries, NEED_TESTCTL},
         {"refusals", refusals, NEED_TESTCTL},
+        {"debug_port", debug_port, 0},
+        {"ipis", ipis, 0},
     };
 
-    run_tests(tests, ARRAY_SIZE(tests));
+    run_tests(tests, ARRAY_SIZE(tests) - (cpu_total() == 1));
 }

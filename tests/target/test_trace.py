@@ -129,7 +129,7 @@ def test_an_unknown_event_stops_the_boot(boot) -> None:
 
 
 def test_the_document_lists_every_event() -> None:
-    table = (ROOT / "lib/trace.h").read_text()
+    table = (ROOT / "lib/trace_events.h").read_text()
     text = (ROOT / "docs/TRACE.md").read_text()
     rows = re.findall(r'X\((\w+), "([^"]+)"\)', table)
     assert len(rows) > 10
