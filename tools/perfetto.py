@@ -20,17 +20,6 @@ from harness.events import Record, Recording
 
 PCPUS = 1000  # the process of the pCPUs; those of the VMs have the VMs' numbers
 
-# The exit reasons by KVM's names (VMX_EXIT_REASONS in Linux' uapi/asm/vmx.h).
-REASONS = dict(enumerate((
-    "EXCEPTION_NMI EXTERNAL_INTERRUPT TRIPLE_FAULT INIT_SIGNAL SIPI_SIGNAL OTHER_SMI SMI "
-    "INTERRUPT_WINDOW NMI_WINDOW TASK_SWITCH CPUID GETSEC HLT INVD INVLPG RDPMC RDTSC RSM VMCALL "
-    "VMCLEAR VMLAUNCH VMPTRLD VMPTRST VMREAD VMRESUME VMWRITE VMOFF VMON CR_ACCESS DR_ACCESS "
-    "IO_INSTRUCTION MSR_READ MSR_WRITE INVALID_STATE MSR_LOAD_FAIL REASON_35 MWAIT_INSTRUCTION "
-    "MONITOR_TRAP_FLAG REASON_38 MONITOR_INSTRUCTION PAUSE_INSTRUCTION MCE_DURING_VMENTRY "
-    "REASON_42 TPR_BELOW_THRESHOLD APIC_ACCESS EOI_INDUCED GDTR_IDTR LDTR_TR EPT_VIOLATION "
-    "EPT_MISCONFIG INVEPT RDTSCP PREEMPTION_TIMER INVVPID WBINVD XSETBV APIC_WRITE RDRAND INVPCID "
-    "VMFUNC ENCLS RDSEED PML_FULL XSAVES XRSTORS").split()))  # fmt: skip
-
 Slice = dict[str, object]
 Args = dict[str, int | str]
 
@@ -69,7 +58,7 @@ class Track:
             self.inner = (record.name, now, record.args())
         if record.name == "exit":
             reason = record["reason"]
-            self.outer = (REASONS.get(reason, f"REASON_{reason:#x}"), now, record.args())
+            self.outer = (events.reason_name(reason), now, record.args())
         elif record.name == "entry":
             self.outer = ("halted" if record["halted"] else "guest", now, record.args())
         elif record.name == "turn" and record["on"]:

@@ -13,6 +13,7 @@
 #include "vm/ipi.h"
 #include "vm/legacy_timer.h"
 #include "vm/pcpu.h"
+#include "vm/regular.h"
 #include "vm/sched.h"
 #include "vm/sleep.h"
 #include "vm/trace.h"
@@ -63,25 +64,6 @@ static void say_where_it_was(struct vcpu *vcpu)
                  vmread(VMCS_GUEST_RIP));
 }
 
-static uint64_t nx_due_after(const struct vm *vm, uint64_t now)
-{
-    return vm->nx_recovery ? now + vm->nx_recovery * tsc_khz() : ~0ull;
-}
-
-/* Begins to make large pages of split ones when that is due. Of the VM's vCPUs, the one whose
- * compare-exchange succeeds does the work, as a chore. */
-static void recover_large_pages(struct vcpu *vcpu, uint64_t now)
-{
-    struct vm *vm = vcpu->vm;
-    uint64_t due = __atomic_load_n(&vm->nx_due, __ATOMIC_RELAXED);
-    if (likely(now < due) ||
-        !__atomic_compare_exchange_n(&vm->nx_due, &due, nx_due_after(vm, now), false,
-                                     __ATOMIC_RELAXED, __ATOMIC_RELAXED))
-        return;
-    mmu_nx_begin(&vm->mmu);
-    attention_request(&vcpu->vmx.attention, ATTENTION_CHORES);
-}
-
 /* Wakes the sleeping vCPUs that are due. The slice of the vCPU that runs here begins when something
  * starts to wait for this pCPU, and is unlimited while nothing waits. */
 static void look_at_queue(struct vcpu *vcpu, uint64_t now)
@@ -125,7 +107,7 @@ static void look_at_clock(struct vcpu *vcpu, uint64_t now)
     if (unlikely(now >= vcpu->delayed_until))
         deliver_delayed(vcpu, now);
     lapic_tick(&vcpu->lapic);
-    recover_large_pages(vcpu, now);
+    regular_look(vcpu, now);
     if (unlikely(now >= READ_ONCE(input_due)))
         look_at_input(now);
     look_at_queue(vcpu, now);

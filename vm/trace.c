@@ -19,7 +19,7 @@
 #define NEWEST 64 /* events that are printed to explain an unexpected end */
 
 static uint32_t chosen; /* the mask of the events that the command line chose */
-static const char *chosen_vms = "*";
+static const char *chosen_vms; /* NULL: all VMs, and what belongs to none */
 
 /* Returns the mask of the events that match one name of the list. */
 static uint32_t trace_match(const char *name)
@@ -85,7 +85,10 @@ int trace_choose_part(const char *vms, const char *range)
         return -EINVAL;
     }
     trace_limit(first, last);
-    chosen_vms = vms;
+    if (strcmp(vms, "*")) {
+        chosen_vms = vms;
+        trace_select(0, 0);
+    }
     return 0;
 }
 
@@ -167,8 +170,8 @@ static void export_line(const char *format, ...)
 
 void trace_begin(const struct vm *vm)
 {
-    if (!options_match(chosen_vms, vm->name))
-        trace_select((uint16_t)vm->number, 0);
+    if (chosen_vms && options_match(chosen_vms, vm->name))
+        trace_select((uint16_t)vm->number, chosen);
     export_line("vm %u %s", vm->number, vm->name);
 }
 
