@@ -10,31 +10,29 @@
 #define RECORD_MAX  (RECORD_HEAD + 8u * TRACE_VALUES)
 
 bool (*trace_export_send)(const void *batch, size_t size);
+static uint8_t values_of[TRACE_EVENT_COUNT]; /* how many values each event has */
 
 void trace_export_to(bool (*send)(const void *batch, size_t size))
 {
+    for (unsigned i = 0; i < TRACE_EVENT_COUNT; i++) {
+        values_of[i] = 0;
+        for (const char *at = trace_values((enum trace_event)i); (at = strchr(at, ':')); at++)
+            values_of[i]++;
+    }
     trace_export_send = send;
-}
-
-static unsigned values_of(unsigned event)
-{
-    unsigned count = 0;
-    for (const char *at = trace_values((enum trace_event)event); (at = strchr(at, ':')); at++)
-        count++;
-    return count;
 }
 
 /* Writes a record as it leaves the machine, and returns its size. */
 static size_t trace_pack(uint8_t *to, const struct trace_record *record)
 {
-    unsigned values = values_of(record->event);
-    const uint8_t head[2] = {(uint8_t)record->event, (uint8_t)values};
+    uint8_t values = values_of[record->event];
+    const uint8_t head[2] = {(uint8_t)record->event, values};
     const uint16_t who[3] = {record->cpu, record->vm, record->vcpu};
     memcpy(to, &record->tsc, 8);
     memcpy(to + 8, head, 2);
     memcpy(to + 10, who, 6);
-    memcpy(to + RECORD_HEAD, record->values, 8 * values);
-    return RECORD_HEAD + 8 * values;
+    memcpy(to + RECORD_HEAD, record->values, 8u * values);
+    return RECORD_HEAD + 8u * values;
 }
 
 /* Fills a batch with the next records, and returns its size. `*at` becomes the number of the record

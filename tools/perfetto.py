@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: MIT
 """Turns the trace events that the image has exported into a file for Perfetto or chrome://tracing:
-tools/perfetto.py OUTPUT-OF-THE-EMULATOR FILE.json
+tools/perfetto.py OUTPUT-OF-THE-EMULATOR FILE.json. Without the second file it prints the events.
 
 Each VM is a process with a track for each vCPU; the pCPUs are a process of their own. On a vCPU's
 track the time in the guest and the handling of each exit alternate, and what happened during an
@@ -178,12 +178,24 @@ def _names(recording: Recording, tracks: Iterable[tuple[int, int]]) -> list[Slic
     return out
 
 
+def text(recording: Recording) -> Iterator[str]:
+    """A line for each event: the microseconds since the first one, the pCPU, and whose it is."""
+    for record in recording.records:
+        us = (record.tsc - recording.records[0].tsc) * 1000 / recording.tsc_khz
+        whose = f"{recording.vms.get(record.vm, '?')}/{record.vcpu}" if record.vm else "-"
+        values = " ".join(f"{name}={value}" for name, value in record.args().items())
+        yield f"{us:>12.1f} {record.cpu:>2} {whose:<12} {record.name:<22} {values}"
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("output", type=pathlib.Path, help="what the emulator has written")
-    parser.add_argument("json", type=pathlib.Path, help="the file to write")
+    parser.add_argument("json", type=pathlib.Path, nargs="?", help="the file to write")
     opt = parser.parse_args()
     recording = events.read(opt.output.read_bytes())
+    if not opt.json:
+        print(*text(recording), sep="\n")
+        return 0
     opt.json.parent.mkdir(parents=True, exist_ok=True)
     opt.json.write_text(json.dumps(convert(recording)))
     missing = sum(gap[1] for gap in recording.gaps)

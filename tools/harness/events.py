@@ -55,7 +55,8 @@ class Record:
     def args(self) -> dict[str, int | str]:
         """The values as they are shown."""
         named = zip(self.event.values, self.raw, strict=True)
-        return {name: shown(form, value, self.event.flushes) for (name, form), value in named}
+        found = {name: shown(form, value, self.event.flushes) for (name, form), value in named}
+        return found | {"reason": reason_name(self["reason"])} if self.name == "exit" else found
 
 
 @dataclasses.dataclass
