@@ -6,12 +6,16 @@
 #include "vm/transcript.h"
 #include "vm/vm.h"
 
-#define LINE 200 /* characters; a line is ended after as many */
+#define COUNTER 48  /* characters of a counter, with its value */
+#define LINE    136 /* characters after which a line is ended */
+_Static_assert(sizeof("# stat  18446744073709551615\n") + VM_NAME_SIZE + LINE + COUNTER <=
+                   LOG_LINE_MAX,
+               "the console does not cut a line");
 
 struct stat {
     const struct vm *vm;
     uint64_t milliseconds;
-    char line[LINE + 48];
+    char line[LINE + COUNTER];
     int used;
 };
 

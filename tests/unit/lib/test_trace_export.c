@@ -80,7 +80,7 @@ static uint64_t read_sent(unsigned cpu, void (*check)(uint64_t number, const uin
             assert_int_equal(number_at(record + 12, 2), VM);
             assert_int_equal(number_at(record + 14, 2), 1);
             check(next, record);
-            at += 16 + 8 * record[9];
+            at += 16 + 8u * record[9];
         }
         assert_true(at <= sent_size);
     }
@@ -107,7 +107,7 @@ static void is_record(uint64_t number, const uint8_t *record)
     assert_int_equal(record[8], names[number % 3]);
     assert_int_equal(record[9], values[number % 3]);
     for (unsigned i = 0; i < record[9]; i++)
-        assert_int_equal(number_at(record + 16 + 8 * i, 8), i % 2 ? ~number : number);
+        assert_int_equal(number_at(record + 16 + 8u * i, 8), i % 2 ? ~number : number);
 }
 
 static void each_record_leaves_once(void **state)

@@ -452,6 +452,7 @@ static void exits_and_entries_as_events(void **state)
         assert_int_equal(values[3], defines & DEFINES_GPA ? 0x222 : TRACE_NO_ADDRESS);
         assert_true(!again || records[1].event == TRACE_entry);
 
+        vcpu->vmx.attention.word = 0;
         trace_select(5, TRACE_BIT(mmio));
         follow_trace(vcpu);
         assert_false(vcpu->vmx.extra_work);
