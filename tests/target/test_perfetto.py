@@ -247,6 +247,7 @@ def test_formats_are_those_of_the_hypervisor() -> None:
 def test_a_recording_of_the_machine(boot, tmp_path) -> None:
     trace_guest = Guest(BUILD / "guest/trace.elf", ("testctl", "vcpus=2"))
     slots = Guest(BUILD / "guest/smp_slots.elf", ("testctl", "vcpus=2", "budget=60000"), "10")
+    changing = re.compile(r"^ +[\d.]+|rip=0x\w+")  # with each change of the code
     result = boot(smp=2, cmdline="export=e9 trace=all parallel=1", guests=(trace_guest, slots),
                   timeout=120)  # fmt: skip
     assert result.status == 0, result
@@ -259,6 +260,18 @@ def test_a_recording_of_the_machine(boot, tmp_path) -> None:
     assert "ui.perfetto.dev" in said and "chrome://tracing" in said
     trace = json.loads(out.read_text())
     found = check(trace)
+
+    document = (ROOT / "docs/TRACE.md").read_text()
+    (block,) = re.findall(r"^```\n(build/trace/trace.json: .*)\n```$", document, re.M)
+    assert re.fullmatch(re.escape(block.split(": ")[1]).replace("…", r"\d+"),
+                        said.strip().split(": ")[1])  # fmt: skip
+    listed = [changing.sub("…", line) for line in subprocess.run(
+        command[:2], check=True, capture_output=True, text=True).stdout.splitlines()]  # fmt: skip
+    (block,) = re.findall(r"^\$ tools/perfetto.py .*\n…\n((?:.*\n)+?)…\n", document, re.M)
+    wanted = [changing.sub("…", line) for line in block.splitlines()]
+    assert len(wanted) > 5 and wanted in [
+        listed[at : at + len(wanted)] for at in range(len(listed))
+    ], wanted  # fmt: skip
 
     recording = events.read(stream)
     (line,) = [line for line in result.lines if line.startswith("# trace: ")]
