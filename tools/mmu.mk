@@ -17,9 +17,10 @@ PCI_SRC := $(addprefix dev/,pci.c pci_function.c pci_host.c pci_interrupts.c) mm
            mmio/bus_change.c lib/host_tlb.c tests/unit/support.c
 
 .PHONY: tsan model
-# The MMU, the secure side, a disk of several vCPUs, the switch, the PCI bus, and events on their way
-# out.
-tsan: $(addprefix $(B)/tsan/,threads mirror secure disk switch pci trace) ## what CPUs share, by TSan
+# The MMU, the secure side, a disk of several vCPUs, the switch, the PCI bus, and trace events that
+# leave the machine.
+TSAN := threads mirror secure disk switch pci trace
+tsan: $(TSAN:%=$(B)/tsan/%) ## what CPUs share, by TSan
 	$(Q)for program in $^; do TSAN_OPTIONS=halt_on_error=1 $$program || exit 1; done
 
 $(B)/tsan/threads: $(TSAN_SRC)

@@ -8,8 +8,9 @@
  *   # stat VM MS NAME=VALUE …
  *
  * on the console: the name of the VM, the time in milliseconds of the TSC, which lines of the same
- * moment have in common, and the counters that are not 0. The last of these lines ends with a dot. `exit_N` counts the exits by reason N of
- * all vCPUs, `exits` all exits. Lines that the console cannot print in time are cut.
+ * moment have in common, and the counters that are not 0. The last of these lines ends with a dot.
+ * `exit_N` counts the exits by reason N of all vCPUs, `exits` all exits. Lines that the console
+ * cannot print in time are cut.
  */
 #pragma once
 

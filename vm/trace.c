@@ -18,7 +18,7 @@
 
 #define NEWEST 64 /* events that are printed to explain an unexpected end */
 
-static uint32_t chosen; /* the mask of the events that the command line chose */
+static uint32_t chosen;        /* the mask of the events that the command line chose */
 static const char *chosen_vms; /* NULL: all VMs, and what belongs to none */
 
 /* Returns the mask of the events that match one name of the list. */

@@ -39,6 +39,7 @@ void trace_export_end(void);
  * previous mask, or -EINVAL if the mask has unknown bits. */
 int64_t trace_choose_bits(struct vm *vm, uint64_t events);
 
-/* Prints the events of a VM that has ended, unless they leave the machine by the export channel, or only the newest ones if the VM did not end
- * successfully. Afterwards the events that the command line chose are recorded again. */
+/* Prints the events of a VM that has ended, or only the newest ones if the VM did not end
+ * successfully; none if events leave the machine by the export channel. Afterwards the events that
+ * the command line chose are recorded again. */
 void trace_report(const struct vm *vm);

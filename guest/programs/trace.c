@@ -2,7 +2,8 @@
 /*
  * Trace events, switched on and off by the guest itself (rule N8): an event that is on is recorded
  * each time, and an event that is off is not. The accesses are repeated ones, which take the fast
- * path while they are not traced. On two vCPUs it also sends IPIs, for the arrows of tools/perfetto.py.
+ * path while they are not traced. On two vCPUs it also sends IPIs, which tools/perfetto.py shows as
+ * arrows.
  */
 #include "guest/programs/rt/smp.h"
 #include "lib/trace_events.h"
@@ -96,8 +97,8 @@ static struct cost cpuids(void)
     return cost;
 }
 
-/* An exit and the entry after it are an event each, whatever the exit's reason. What they cost is in
- * docs/TRACE.md. */
+/* An exit and the entry after it are an event each, whatever the exit's reason. What they cost is
+ * in docs/TRACE.md. */
 static void exits_and_entries(void)
 {
     uint64_t at_boot = trace_events(0);

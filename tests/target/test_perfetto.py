@@ -310,7 +310,7 @@ def test_a_part_of_the_events(boot) -> None:
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        ("trace_gpa=0x2000-0x1000", "trace_gpa=0x2000-0x1000 is no range of addresses; write FIRST"),
+        ("trace_gpa=0x2000-0x1000", "trace_gpa=0x2000-0x1000 is no range of addresses; write"),
         ("trace_gpa=page", "trace_gpa=page is no range of addresses"),
         ("export=com9", "export=off|e9"),
     ],
