@@ -217,8 +217,8 @@ static enum gdb_outcome resume(struct gdb *gdb, const char *at, struct reply *re
 static void read_description(const struct gdb *gdb, const char *at, struct reply *reply)
 {
     uint64_t offset, length;
-    if (!parse_number(&at, &offset) || !parse_char(&at, ',') || !parse_number(&at, &length) || *at ||
-        !length) {
+    if (!parse_number(&at, &offset) || !parse_char(&at, ',') || !parse_number(&at, &length) ||
+        *at || !length) {
         reply_text(reply, GDB_BROKEN);
         return;
     }

@@ -42,7 +42,7 @@ struct gdb {
     unsigned thread;  /* the vCPU of the packets g, m and so on */
     struct debugger debugger;
     struct gdb_breakpoint breakpoints[GDB_BREAKPOINTS];
-    uint8_t slot_kind[DEBUGGER_SLOTS];           /* the number after Z; 0: free */
+    uint8_t slot_kind[DEBUGGER_SLOTS];    /* the number after Z; 0: free */
     enum gdb_action actions[GDB_THREADS]; /* what vCont has asked for */
     bool no_acks;
 };
@@ -52,8 +52,8 @@ enum gdb_outcome {
     GDB_RESUMES, /* by `actions`; there is no answer before the VM stops again */
     GDB_DETACHES,
     GDB_KILLS,
-    GDB_ASKS_WHY,  /* the answer is why the VM has stopped */
-    GDB_MONITORS,  /* *rest is a command of `monitor` that is not of this file */
+    GDB_ASKS_WHY, /* the answer is why the VM has stopped */
+    GDB_MONITORS, /* *rest is a command of `monitor` that is not of this file */
 };
 
 /* Does the packet need a visit to the vCPU `gdb->thread`? */

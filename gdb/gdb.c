@@ -38,15 +38,15 @@ struct stop {
 
 static struct {
     bool on;
-    unsigned number;           /* of the VM */
-    struct vm *offered;        /* has started and is not held yet; atomic */
+    unsigned number;    /* of the VM */
+    struct vm *offered; /* has started and is not held yet; atomic */
     const struct gdb_monitor *monitor;
 
     enum state state;
-    struct vm *vm;  /* held, unless NO_VM */
-    bool attached;  /* GDB has sent something since it was last detached */
-    bool told;      /* … and has to be told of the next stop */
-    bool waiting;   /* a packet waits for the VM to be stopped */
+    struct vm *vm; /* held, unless NO_VM */
+    bool attached; /* GDB has sent something since it was last detached */
+    bool told;     /* … and has to be told of the next stop */
+    bool waiting;  /* a packet waits for the VM to be stopped */
     bool interrupted;
     unsigned arming; /* the vCPU whose turn it is to be told */
     struct gdb gdb;
@@ -488,7 +488,8 @@ static void advance(void)
     } else if (!visits && vm_ending(g.vm) != VM_RUNNING) {
         g.waiting = false;
         vm_has_ended();
-    } else if (g.state == RUNNING && pause_pausers(g.vm->vcpus[0]) & PAUSE_GDB && pause_reached(g.vm)) {
+    } else if (g.state == RUNNING && pause_pausers(g.vm->vcpus[0]) & PAUSE_GDB &&
+               pause_reached(g.vm)) {
         g.state = STOPPING;
     }
     if (g.state == STOPPING && pause_reached(g.vm)) {

@@ -165,6 +165,20 @@ run-quick: export METHOD := optrom
 run-quick: export MACHINE := bochs
 run-quick: run ## boot with the option ROM in a fraction of a second, as the tests do
 
+# The events of a run, for Perfetto. EVENTS= are those of the word `trace=`.
+own_guests = $(filter-out file,$(origin GUESTS))
+TRACED := $(B)/guest/trace.elf:testctl,vcpus=2 \
+          $(B)/guest/smp_slots.elf:testctl,vcpus=2,budget=60000:10
+.PHONY: trace
+trace: all $(B)/optrom.bin | deps-run
+trace: ## record the events of GUESTS= (EVENTS=, SMP=2) as build/trace/NAME.json, for Perfetto
+	$(Q)METHOD=$(or $(METHOD),optrom) MACHINE=bochs SMP=$(or $(SMP),2) NAME=$(or $(NAME),trace) \
+	    CMDLINE="export=e9 trace=$(or $(EVENTS),all) $(CMDLINE) $(if $(own_guests),,parallel=1)" \
+	    GUESTS="$(if $(own_guests),$(GUESTS),$(TRACED))" \
+	    $(PYTHON) tools/run.py; status=$$?; \
+	$(PYTHON) tools/perfetto.py $(B)/run/$(or $(NAME),trace)/emulator.txt \
+	    $(B)/trace/$(or $(NAME),trace).json && exit $$status
+
 doctor: | deps-base ## list which machines can be used here, and what to install
 	$(Q)$(PYTHON) tools/doctor.py
 

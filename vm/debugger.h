@@ -30,10 +30,10 @@ enum debugger_stop {
 #define DEBUGGER_SLOTS 4 /* DR0 to DR3 */
 
 struct debugger {
-    bool software;                     /* #BP exits */
-    uint64_t address[DEBUGGER_SLOTS];  /* linear */
-    uint64_t dr7;                      /* the bits that enable and describe them; 0: none */
-    uint32_t generation;               /* counts changes of code */
+    bool software;                    /* #BP exits */
+    uint64_t address[DEBUGGER_SLOTS]; /* linear */
+    uint64_t dr7;                     /* the bits that enable and describe them; 0: none */
+    uint32_t generation;              /* counts changes of code */
 
     /* Both are called on the vCPU's pCPU after an exit. */
     bool (*owns)(struct vcpu *vcpu, uint64_t linear); /* is the INT3 there the debugger's? */

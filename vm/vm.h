@@ -206,16 +206,21 @@ struct vm {
     unsigned unit_count;
     unsigned unit_turn; /* counts pieces of the devices' work, which take turns */
     struct kut_devices kut;
-    struct td *td;    /* its state as a TD, else NULL */
+    struct td *td;             /* its state as a TD, else NULL */
     struct debugger *debugger; /* vm/debugger.h; NULL: it has none */
-    struct vcpu vcpu; /* the first vCPU */
+    struct vcpu vcpu;          /* the first vCPU */
     struct vcpu *vcpus[VCPUS_MAX];
     unsigned vcpu_count;
     unsigned active; /* vCPUs that do not wait for a start-up IPI */
     bool chores;     /* pending work waits for a vCPU that takes it (vm/ipi.h) */
 
     uint64_t nx_recovery; /* ms between two recoveries of large pages; 0: none */
-    uint64_t nx_due;      /* TSC: when the next recovery is due */
+    uint64_t nx_due;      /* TSC: when the next recovery is due, or TIME_NEVER */
+    uint64_t stat_period; /* ms between two lines of its counters (vm/stat.h); 0: none */
+    uint64_t stat_due;    /* TSC: when the next such line is due, or TIME_NEVER */
+    /* The earlier one of these two; TIME_NEVER while a vCPU does what is due, which alone accesses
+     * the two then. */
+    uint64_t regular_due;
 
     bool put_off;     /* not created yet: other VMs have the memory that it needs */
     bool chose_trace; /* its guest has chosen trace events by HC_TRACE */

@@ -45,17 +45,10 @@ static void frames(void **state)
         unsigned packets;
         const char *packet, *acks;
     } rows[] = {
-        {"$?#3f", 1, "?", "+"},
-        {"$?#3F", 1, "?", "+"},
-        {"+++$?#3f", 1, "?", "+"},
-        {"$?#3e", 0, NULL, "-"},
-        {"$?#zz$?#3f", 1, "?", "-+"},
-        {"$?#3", 0, NULL, ""},
-        {"$abc$?#3f", 1, "?", "+"},
-        {"$#00", 1, "", "+"},
-        {"x?#3f", 0, NULL, ""},
-        {"$X}\x03#d8", 1, "X#", "+"},
-        {"$X}#d5", 0, NULL, "-"},
+        {"$?#3f", 1, "?", "+"},       {"$?#3F", 1, "?", "+"},       {"+++$?#3f", 1, "?", "+"},
+        {"$?#3e", 0, NULL, "-"},      {"$?#zz$?#3f", 1, "?", "-+"}, {"$?#3", 0, NULL, ""},
+        {"$abc$?#3f", 1, "?", "+"},   {"$#00", 1, "", "+"},         {"x?#3f", 0, NULL, ""},
+        {"$X}\x03#d8", 1, "X#", "+"}, {"$X}#d5", 0, NULL, "-"},
     };
     (void)state;
     for (unsigned i = 0; i < ARRAY_SIZE(rows); i++) {
@@ -91,7 +84,8 @@ static void replies(void **state)
     assert_string_equal(sent(), "$OK#9a");
     assert_int_equal(receive("$?#3f", 5), 1);
     wire_reply(&wire, "a}*#$b", 6);
-    assert_string_equal(sent(), "+$a}]}\n}\x03}\x04" "b#25");
+    assert_string_equal(sent(), "+$a}]}\n}\x03}\x04"
+                                "b#25");
     wire.no_acks = true;
     assert_int_equal(receive("$?#3f", 5), 1);
     assert_int_equal(receive("$?#00-", 6), 0);
@@ -128,24 +122,72 @@ static void each_packet(void **state)
         {"qXfer:features:read:target.xml:ffff,5", "l"},
         {"qXfer:features:read:target.xml:0", "E01"},
         {"qXfer:features:read:target.xml:0,0", "E01"},
-        {"T1", "OK"}, {"T2", "OK"}, {"T3", "E01"}, {"T0", "E01"}, {"T", "E01"}, {"T1x", "E01"},
-        {"Hg2", "OK"}, {"Hg0", "OK"}, {"Hc-1", "OK"}, {"Hg-2", "E01"}, {"Hg", "E01"},
-        {"Hx1", "E01"}, {"Hg3", "E01"}, {"Hg1;", "E01"}, {"Hg11111111111111111", "E01"},
-        {"p0", "0000000000000000"}, {"p11", "00000000"}, {"pffff", "E01"}, {"p", "E01"},
-        {"p0x", "E01"}, {"P0=1100000000000022", "OK"}, {"p0", "1100000000000022"},
-        {"P0=11", "E01"}, {"P0", "E01"}, {"P0=11000000000000220", "E01"}, {"P0=zz", "E01"},
-        {"m0,4", "90909090"}, {"m0,0", ""}, {"mfffe,4", "9090"}, {"m10000,4", "E0e"},
-        {"m0", "E01"}, {"m0,ffffff", "E01"}, {"m0,4;", "E01"}, {"m,4", "E01"},
-        {"m100000000,1", "E0e"}, {"m11111111111111111,1", "E01"},
-        {"M10,2:abcd", "OK"}, {"m10,2", "abcd"}, {"M10,2:ab", "E01"}, {"M10,2:abcdef", "E01"},
-        {"M10,1:zz", "E01"}, {"M10000,1:00", "E0e"}, {"M10,ffffffffffffffff:", "E01"},
-        {"X10,2:zz", "OK"}, {"m10,2", "7a7a"}, {"X10,0:", "OK"}, {"X10,3:zz", "E01"},
-        {"Z5,0,1", ""}, {"Z0,0", "E01"}, {"Z0,0,1;", "E01"}, {"Z0,10000,1", "E0e"},
-        {"Z2,1001,2", "E16"}, {"Z2,1000,3", "E16"}, {"Z2,1000,0", "E16"}, {"Z2,1000,10", "E16"},
-        {"c1000", "E01"}, {"s1000", "E01"},
-        {"vCont;", "E01"}, {"vCont;x", "E01"}, {"vCont;c:3", "E01"}, {"vCont;c;", "E01"},
-        {"vCont;Czz", "E01"}, {"vCont;s:1x", "E01"},
-        {"qRcmd,7a", NULL}, {"qRcmd,7", "E01"}, {"qRcmd,zz", "E01"},
+        {"T1", "OK"},
+        {"T2", "OK"},
+        {"T3", "E01"},
+        {"T0", "E01"},
+        {"T", "E01"},
+        {"T1x", "E01"},
+        {"Hg2", "OK"},
+        {"Hg0", "OK"},
+        {"Hc-1", "OK"},
+        {"Hg-2", "E01"},
+        {"Hg", "E01"},
+        {"Hx1", "E01"},
+        {"Hg3", "E01"},
+        {"Hg1;", "E01"},
+        {"Hg11111111111111111", "E01"},
+        {"p0", "0000000000000000"},
+        {"p11", "00000000"},
+        {"pffff", "E01"},
+        {"p", "E01"},
+        {"p0x", "E01"},
+        {"P0=1100000000000022", "OK"},
+        {"p0", "1100000000000022"},
+        {"P0=11", "E01"},
+        {"P0", "E01"},
+        {"P0=11000000000000220", "E01"},
+        {"P0=zz", "E01"},
+        {"m0,4", "90909090"},
+        {"m0,0", ""},
+        {"mfffe,4", "9090"},
+        {"m10000,4", "E0e"},
+        {"m0", "E01"},
+        {"m0,ffffff", "E01"},
+        {"m0,4;", "E01"},
+        {"m,4", "E01"},
+        {"m100000000,1", "E0e"},
+        {"m11111111111111111,1", "E01"},
+        {"M10,2:abcd", "OK"},
+        {"m10,2", "abcd"},
+        {"M10,2:ab", "E01"},
+        {"M10,2:abcdef", "E01"},
+        {"M10,1:zz", "E01"},
+        {"M10000,1:00", "E0e"},
+        {"M10,ffffffffffffffff:", "E01"},
+        {"X10,2:zz", "OK"},
+        {"m10,2", "7a7a"},
+        {"X10,0:", "OK"},
+        {"X10,3:zz", "E01"},
+        {"Z5,0,1", ""},
+        {"Z0,0", "E01"},
+        {"Z0,0,1;", "E01"},
+        {"Z0,10000,1", "E0e"},
+        {"Z2,1001,2", "E16"},
+        {"Z2,1000,3", "E16"},
+        {"Z2,1000,0", "E16"},
+        {"Z2,1000,10", "E16"},
+        {"c1000", "E01"},
+        {"s1000", "E01"},
+        {"vCont;", "E01"},
+        {"vCont;x", "E01"},
+        {"vCont;c:3", "E01"},
+        {"vCont;c;", "E01"},
+        {"vCont;Czz", "E01"},
+        {"vCont;s:1x", "E01"},
+        {"qRcmd,7a", NULL},
+        {"qRcmd,7", "E01"},
+        {"qRcmd,zz", "E01"},
         {"G00", "E01"},
     };
     (void)state;
@@ -267,9 +309,9 @@ static void each_paging(void **state)
     answers("mffffff8000001000,1", "E0e");
     answers("mffffff8000205678,2", "1234");
     answers("mffffff8040005678,2", "1234");
-    answers("m7f8000000678,2", "E0e");   /* not mapped */
-    answers("mff8000000678,2", "E0e");   /* not canonical */
-    paging.efer = 0;                     /* PAE */
+    answers("m7f8000000678,2", "E0e"); /* not mapped */
+    answers("mff8000000678,2", "E0e"); /* not canonical */
+    paging.efer = 0;                   /* PAE */
     paging.pdpte[3] = 0x3001;
     answers("mc0000678,2", "1234");
     answers("mc0205678,2", "1234");
@@ -277,7 +319,7 @@ static void each_paging(void **state)
     answers("m1c0000678,2", "E0e");
     assert_memory_equal(before, ram, sizeof(ram));
     memset(ram, 0, 0x5000);
-    paging.cr4 = CR4_PSE;                /* 32-bit */
+    paging.cr4 = CR4_PSE; /* 32-bit */
     put(0x1000 + 4 * 0x300, 0x4001, 4);
     put(0x1000 + 4 * 0x301, 0x81, 4);
     put(0x4000, 0x5001, 4);

@@ -186,11 +186,10 @@ static void by_chance(void **state)
     order.changes = 0;
     for (uint64_t seed = 1; seed <= support_rounds(300); seed++)
         play(seed, 1 + (unsigned)(seed % 4), 1 + (unsigned)(seed % VCPUS), 100000);
-    printf(
-        "    %lu turns, %lu halts, %lu slept, %lu mails, %lu kicks, %lu times idle, %lu parked, "
-        "%lu visits, %lu missed, %lu pauses\n",
-        met.turns, met.halts, met.slept, met.mails, met.kicks, met.idle, met.parked, met.visits,
-        met.missed, met.pauses);
+    printf("    %lu turns, %lu halts, %lu slept, %lu mails, %lu kicks, %lu times idle, %lu parked, "
+           "%lu visits, %lu missed, %lu pauses\n",
+           met.turns, met.halts, met.slept, met.mails, met.kicks, met.idle, met.parked, met.visits,
+           met.missed, met.pauses);
     assert_true(met.turns > 1000 && met.halts > 1000 && met.slept > 1000 && met.mails > 1000 &&
                 met.kicks > 1000 && met.idle > 100 && met.parked > 100 && met.visits > 1000 &&
                 met.missed > 100 && met.pauses > 1000);
