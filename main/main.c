@@ -3,6 +3,7 @@
  * and EBX, sets up the hypervisor, runs the guests, and prints the last line. */
 #include "arch/x86/acpi.h"
 #include "arch/x86/cpu.h"
+#include "arch/x86/debug_port.h"
 #include "arch/x86/interrupts.h"
 #include "arch/x86/this_cpu.h"
 #include "arch/x86/memory.h"
@@ -64,6 +65,20 @@ static void setup_memory_mapping(void)
                    vmx_has(&vmx.controls, CONTROL_SECONDARY, SECONDARY_VPID);
 }
 
+/* Opens the export channel that the command line asks for. */
+static void start_export(void)
+{
+    if (options.export == EXPORT_OFF)
+        return;
+    const struct export_device *device = debug_port_find();
+    if (!device) {
+        log_error("command line: export=e9, but this machine has no debug port at 0xe9; give Bochs "
+                  "\"port_e9_hack: enabled=1\" or QEMU \"-debugcon file:NAME\"");
+        machine_exit(EXIT_BAD_COMMAND_LINE);
+    }
+    export_open(device);
+}
+
 static void machine_start(uint32_t magic, uint32_t address)
 {
     interrupts_mask();
@@ -83,6 +98,7 @@ static void machine_start(uint32_t magic, uint32_t address)
         machine_exit(EXIT_NO_MEMORY);
     if (options_parse(info.command_line, &options) || trace_choose(options.trace))
         machine_exit(EXIT_BAD_COMMAND_LINE);
+    start_export();
     input_set_escape((uint8_t)options.escape);
     machine_set_on_exit((enum on_exit)options.on_exit);
     tsc_calibrate(&info);

@@ -23,6 +23,8 @@ static const char *const provoke_values[] = {
     "nmi",     "leak",      "guarded",   "private",    "td",   "lie_frame", "lie_map",
     "lie_add", "lie_block", "lie_track", "lie_remove", NULL};
 
+static const char *const export_values[] = {"off", "e9", NULL};
+
 static const struct word words[] = {
     {.name = "mmio_caching", .kind = WORD_NUMBER, .max = 1, FIELD(mmio_caching)},
     {.name = "gva_cache", .kind = WORD_CHOICE, .choices = gva_cache_values, FIELD(gva_cache)},
@@ -49,6 +51,7 @@ static const struct word words[] = {
     {.name = "break_value", .kind = WORD_NUMBER, .max = UINT64_MAX, FIELD(break_value)},
     {.name = "poison", .kind = WORD_NUMBER, .max = 1, FIELD(poison)},
     {.name = "entry_checks", .kind = WORD_NUMBER, .max = 1, FIELD(entry_checks)},
+    {.name = "export", .kind = WORD_CHOICE, .choices = export_values, FIELD(export)},
     {.name = "counters", .kind = WORD_NUMBER, .max = 1, FIELD(counters)},
     {.name = "trace", .kind = WORD_TEXT, FIELD(trace)},
     {.name = "tests", .kind = WORD_TEXT, FIELD(tests)},
