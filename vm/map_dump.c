@@ -2,6 +2,7 @@
 /* Makes the blocks of a picture; see the header. Pure. */
 #include "vm/map_dump.h"
 
+#include "arch/x86/export.h"
 #include "lib/string.h"
 #include "mmu/memslot.h"
 #include "vm/counters.h"
@@ -12,7 +13,18 @@
 
 _Static_assert(TRACE_VMS < 128, "a number of a VM is one byte of a block");
 
+static bool is_wanted;
 static uint32_t pictures;
+
+void map_choose(bool wanted)
+{
+    is_wanted = wanted;
+}
+
+bool map_is_wanted(void)
+{
+    return is_wanted;
+}
 
 void map_begin(struct map_dump *dump, enum map_moment moment, uint64_t time, const char *label)
 {
@@ -273,7 +285,15 @@ static bool fill(struct block *block, struct map_dump *dump, struct vm *vm)
     return false;
 }
 
-/* A block that nobody took is made again: only then is what it held forgotten. */
+static enum map_progress refuse(struct map_dump *dump)
+{
+    if (++dump->refused < MAP_PATIENCE)
+        return MAP_REFUSED;
+    dump->stage = MAP_END + 1;
+    return MAP_OVER;
+}
+
+/* A block that was refused is made again from the same state. */
 enum map_progress map_piece(struct map_dump *dump, struct vm *vm,
                             bool (*emit)(const void *block, size_t size))
 {
@@ -281,7 +301,7 @@ enum map_progress map_piece(struct map_dump *dump, struct vm *vm,
     struct map_dump next = *dump;
     bool locks = dump->stage == MAP_REGIONS;
     if (locks && !spin_trylock(&vm->mmio_bus.lock))
-        return MAP_REFUSED;
+        return refuse(dump);
     put_number(&block, dump->stage);
     put_number(&block, dump->number);
     put_number(&block, dump->blocks);
@@ -291,13 +311,41 @@ enum map_progress map_piece(struct map_dump *dump, struct vm *vm,
         spin_unlock(&vm->mmio_bus.lock);
     if (block.used > header) {
         if (!emit(block.bytes, block.used))
-            return MAP_REFUSED;
+            return refuse(dump);
         next.blocks++;
     }
+    next.refused = 0;
     if (!more) {
         next.stage++;
         next.index = 0;
     }
     *dump = next;
     return dump->stage > MAP_END ? MAP_OVER : MAP_MORE;
+}
+
+/* ---- The channel ----------------------------------------------------------------------------- */
+
+static bool emit_frame(const void *block, size_t size)
+{
+    return export_bytes(EXPORT_MAP, block, size);
+}
+
+enum map_progress map_export(struct map_dump *dump, struct vm *vm)
+{
+    enum map_progress progress = map_piece(dump, vm, emit_frame);
+    if (progress == MAP_REFUSED)
+        (void)export_send();
+    return progress;
+}
+
+bool map_at_end(struct vm *vm, uint64_t time)
+{
+    struct map_dump *dump = &vm->vcpu.map;
+    if (!map_is_wanted() || vm_ending(vm) == VM_RUNNING)
+        return true;
+    if (dump->moment != MAP_ENDED)
+        map_begin(dump, MAP_ENDED, time, vm_ending_name(vm_ending(vm)));
+    if (dump->stage > MAP_END)
+        return true; /* the caller is freeing the VM already */
+    return map_export(dump, vm) == MAP_OVER;
 }

@@ -48,17 +48,24 @@ enum map_moment {
     MAP_ENDED,
 };
 
+#define MAP_PATIENCE 100000u /* a picture is given up if the channel refuses a block so often */
+
 /* The state of a picture between two pieces. */
 struct map_dump {
     uint32_t number; /* of the picture, unique in the machine */
     uint32_t blocks;
     enum map_block stage; /* of the next block */
     uint32_t index;       /* of the next row of this stage */
+    uint32_t refused; /* tries of this block that were refused */
     struct picture_at at;
     uint64_t time; /* microseconds since the machine's TSC was 0 */
     enum map_moment moment;
     char label[MAP_LABEL_MAX + 1];
 };
+
+/* Whether the command line asks for pictures. */
+void map_choose(bool wanted);
+bool map_is_wanted(void);
 
 /* Begins a picture. `label` is text of the guest: what is not printable becomes a question mark. */
 void map_begin(struct map_dump *dump, enum map_moment moment, uint64_t time, const char *label);
@@ -66,7 +73,7 @@ void map_begin(struct map_dump *dump, enum map_moment moment, uint64_t time, con
 enum map_progress {
     MAP_MORE,    /* call again */
     MAP_REFUSED, /* `emit` has refused the block: call again later */
-    MAP_OVER,
+    MAP_OVER,    /* the picture is complete, or has been given up */
 };
 
 /* Makes the next block, in at most 40,000 instructions, and gives it to `emit`, which returns
@@ -74,3 +81,11 @@ enum map_progress {
  * nobody. The caller is in an epoch, which may end between two calls. */
 enum map_progress map_piece(struct map_dump *dump, struct vm *vm,
                             bool (*emit)(const void *block, size_t size)) MUST_CHECK;
+
+/* The same into the export channel. */
+enum map_progress map_export(struct map_dump *dump, struct vm *vm) MUST_CHECK;
+
+/* Draws a VM that has ended, and of which nothing has been freed yet: does a piece, and returns
+ * whether that was the last one. Does nothing if no pictures are wanted, or if the VM has never
+ * run. */
+bool map_at_end(struct vm *vm, uint64_t time) MUST_CHECK;

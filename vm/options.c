@@ -52,6 +52,7 @@ static const struct word words[] = {
     {.name = "poison", .kind = WORD_NUMBER, .max = 1, FIELD(poison)},
     {.name = "entry_checks", .kind = WORD_NUMBER, .max = 1, FIELD(entry_checks)},
     {.name = "export", .kind = WORD_CHOICE, .choices = export_values, FIELD(export)},
+    {.name = "map", .kind = WORD_NUMBER, .max = 1, FIELD(map)},
     {.name = "counters", .kind = WORD_NUMBER, .max = 1, FIELD(counters)},
     {.name = "trace", .kind = WORD_TEXT, FIELD(trace)},
     {.name = "tests", .kind = WORD_TEXT, FIELD(tests)},

@@ -53,6 +53,7 @@ struct options {
     uint64_t poison;                   /* put garbage into undefined exit fields */
 
     uint64_t export;           /* enum export_to */
+    uint64_t map;              /* draw VMs' memory into the export channel; needs one */
     uint64_t counters;         /* print each VM's counters in its report */
     char trace[WORD_TEXT_MAX]; /* for trace_choose() */
     char tests[WORD_TEXT_MAX]; /* a pattern for the names of guests to run */

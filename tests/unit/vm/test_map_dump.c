@@ -31,6 +31,11 @@ void transcript_list(struct transcript *transcript, const char *format, ...)
     fail();
 }
 
+const char *vm_ending_name(enum vm_ending ending)
+{
+    return ending == VM_ENDED_EXIT ? "exit" : "other";
+}
+
 /* ---- The channel ----------------------------------------------------------------------------- */
 
 #define BLOCKS 4096u
