@@ -14,38 +14,49 @@
 
 #include "mmu/types.h"
 
-/* The classes. Each has a name, and says what an access does, for the legend of a picture. */
+/* The bits of an entry by name, for whoever explains one. */
+enum picture_kind {
+    PICTURE_OF_TABLE = 1 << 0,
+    PICTURE_OF_LEAF = 1 << 1,
+    PICTURE_OF_MMIO = 1 << 2,
+};
+
+/* The classes, with the kind of their entries' fields. Each has a name, and says what an access
+ * does, for the legend of a picture. */
 #define PICTURE_CLASSES(X)                                                                         \
-    X(EMPTY, "empty",                                                                              \
+    X(EMPTY, 0, "empty",                                                                           \
       "Nothing is mapped: the first access is an EPT violation, by which the MMU "                 \
       "installs what belongs here.")                                                               \
-    X(TABLE, "table", "Points to a table of 512 entries of the next lower level.")                 \
-    X(RAM, "RAM", "The guest reads, writes and executes it without an exit.")                      \
-    X(NO_EXECUTE, "RAM, no execute",                                                               \
+    X(TABLE, PICTURE_OF_TABLE, "table",                                                            \
+      "Points to a table of 512 entries of the next lower level.")                                 \
+    X(RAM, PICTURE_OF_LEAF, "RAM", "The guest reads, writes and executes it without an exit.")     \
+    X(NO_EXECUTE, PICTURE_OF_LEAF, "RAM, no execute",                                              \
       "The guest reads and writes it without an exit. A fetch is an EPT violation.")               \
-    X(NO_WRITE, "RAM, no write yet",                                                               \
+    X(NO_WRITE, PICTURE_OF_LEAF, "RAM, no write yet",                                              \
       "Reads and fetches do not exit. The first write is an EPT violation, which the MMU repairs " \
       "by making the page writable.")                                                              \
-    X(EXECUTE_ONLY, "RAM, execute only",                                                           \
+    X(EXECUTE_ONLY, PICTURE_OF_LEAF, "RAM, execute only",                                          \
       "Only fetches are allowed. Reads and writes are refused.")                                   \
-    X(TRACKED, "write-tracked RAM",                                                                \
+    X(TRACKED, PICTURE_OF_LEAF, "write-tracked RAM",                                               \
       "Each write to the page is an EPT violation, so that the hypervisor notices it.")            \
-    X(READ_ONLY, "read-only slot", "Reads and fetches do not exit. Each write is emulated.")       \
-    X(AGED, "aged RAM",                                                                            \
+    X(READ_ONLY, PICTURE_OF_LEAF, "read-only slot",                                                \
+      "Reads and fetches do not exit. Each write is emulated.")                                    \
+    X(AGED, PICTURE_OF_LEAF, "aged RAM",                                                           \
       "All rights are taken away, to see whether the page is still in use. The next access is an " \
       "EPT violation, which gives them back.")                                                     \
-    X(MMIO, "MMIO, current",                                                                       \
+    X(MMIO, PICTURE_OF_MMIO, "MMIO, current",                                                      \
       "No slot covers the frame. An access is an EPT misconfiguration, and the generation in the " \
       "entry says that it still holds: the access is emulated without a search for a slot.")       \
-    X(MMIO_STALE, "MMIO, stale",                                                                   \
+    X(MMIO_STALE, PICTURE_OF_MMIO, "MMIO, stale",                                                  \
       "The entry says MMIO, but its generation is not that of the slots. The next access is "      \
       "handled as an EPT violation, and the entry is replaced.")                                   \
-    X(BLOCKED, "blocked", "A private page whose removal the secure side has refused.")             \
-    X(FROZEN, "frozen", "A CPU is changing the entry; others wait.")                               \
-    X(ALIEN, "alien", "The MMU never stores such an entry: a bug.")
+    X(BLOCKED, PICTURE_OF_LEAF, "blocked",                                                         \
+      "A private page whose removal the secure side has refused.")                                 \
+    X(FROZEN, 0, "frozen", "A CPU is changing the entry; others wait.")                            \
+    X(ALIEN, 0, "alien", "The MMU never stores such an entry: a bug.")
 
 enum picture_class {
-#define X(name, text, meaning) PICTURE_##name,
+#define X(name, fields, text, meaning) PICTURE_##name,
     PICTURE_CLASSES(X)
 #undef X
         PICTURE_CLASS_COUNT,
@@ -86,13 +97,6 @@ struct picture_entry {
  * at most; the caller is in an epoch, which may end between two calls. An entry may be visited
  * twice if the table below it has vanished meanwhile; then what comes later is newer. */
 bool picture_next(const struct mmu *mmu, struct picture_at *at, struct picture_entry *entry);
-
-/* The bits of an entry by name, for whoever explains one. */
-enum picture_kind {
-    PICTURE_OF_TABLE = 1 << 0,
-    PICTURE_OF_LEAF = 1 << 1,
-    PICTURE_OF_MMIO = 1 << 2,
-};
 
 struct picture_field {
     uint64_t mask;

@@ -83,9 +83,10 @@ static bool put_begin(struct block *block, const struct map_dump *dump, struct v
 static bool put_class(struct block *block, const struct map_dump *dump, struct vm *vm)
 {
     static const struct {
+        uint8_t fields;
         const char *name, *meaning;
     } classes[] = {
-#define X(name, text, meaning) {text, meaning},
+#define X(name, fields, text, meaning) {fields, text, meaning},
         PICTURE_CLASSES(X)
 #undef X
     };
@@ -93,6 +94,7 @@ static bool put_class(struct block *block, const struct map_dump *dump, struct v
     if (dump->index == ARRAY_SIZE(classes))
         return false;
     put_number(block, dump->index);
+    put_number(block, classes[dump->index].fields);
     put_text(block, classes[dump->index].name);
     put_text(block, classes[dump->index].meaning);
     return true;

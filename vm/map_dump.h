@@ -31,7 +31,7 @@ struct vm;
 enum map_block {
     MAP_BEGIN = 1, /* MAP_VERSION, number of the VM, its name, the label, why (enum map_moment), TSC
                       in kHz ticks: in microseconds, generation of the slots, top level, frames */
-    MAP_CLASSES,   /* … number, name, meaning */
+    MAP_CLASSES,   /* … number, kind of its fields (enum picture_kind), name, meaning */
     MAP_MARKS,     /* … bit, meaning */
     MAP_FIELDS,    /* … mask, kinds of entries (enum picture_kind), name */
     MAP_ROOTS,     /* … number, stolen bits of an alias in it, name, 1 if its entries follow */
@@ -56,7 +56,7 @@ struct map_dump {
     uint32_t blocks;
     enum map_block stage; /* of the next block */
     uint32_t index;       /* of the next row of this stage */
-    uint32_t refused; /* tries of this block that were refused */
+    uint32_t refused;     /* tries of this block that were refused */
     struct picture_at at;
     uint64_t time; /* microseconds since the machine's TSC was 0 */
     enum map_moment moment;
