@@ -25,7 +25,9 @@ HERE = pathlib.Path(__file__).parent
 
 
 def label_of(picture: Picture) -> str:
-    return f"end of the VM: {picture.label}" if picture.ended else picture.label or "no label"
+    if picture.ended:
+        return f"end of the VM: {picture.label}" if picture.label else "end of the VM"
+    return picture.label or "no label"
 
 
 def facts(before: Picture | None, now: Picture) -> list[str]:

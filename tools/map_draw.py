@@ -77,7 +77,7 @@ def lay_out(pictures: list[Picture]) -> Layout:
     layout = Layout()
     used = sorted(used_blocks(pictures))
     columns = columns_for(len(used))
-    width = columns * (COLUMNS + GAP) - GAP
+    width = columns * (COLUMNS + GAP) + GAP + PAD  # room for two areas of half the columns each
 
     def level_2(first: int, blocks: list[int]) -> tuple[Box, list[tuple[int, float, float]]]:
         across = max(2, min(columns, len(blocks)))
@@ -92,10 +92,10 @@ def lay_out(pictures: list[Picture]) -> Layout:
 
     y = float(HEAD)
     for region in sorted({b >> 18 for b in used}):  # 512 GiB each
-        outer = Box(3, region << 27, PAD, y, width + 4 * PAD)
+        outer = Box(3, region << 27, PAD, y, width + 2 * PAD)
         gibs = sorted({b >> 9 for b in used if b >> 18 == region})
         inner = [level_2(g << 18, [b for b in used if b >> 9 == g]) for g in gibs]
-        corners = list(shelves([(b.width, b.height) for b, _ in inner], width + 2 * PAD))
+        corners = list(shelves([(b.width, b.height) for b, _ in inner], width))
         layout.boxes.append(outer)
         for (box, places), (dx, dy) in zip(inner, corners, strict=True):
             box.x, box.y = outer.x + PAD + dx, outer.y + HEAD + dy
@@ -104,7 +104,7 @@ def lay_out(pictures: list[Picture]) -> Layout:
                 layout.blocks[block] = (box.x + bx, box.y + by)
             outer.height = max(outer.height, HEAD + dy + box.height + PAD)
         y += outer.height + GAP
-    layout.width = width + 6 * PAD
+    layout.width = width + 4 * PAD
     layout.height = y - GAP + PAD
     layout.boxes.insert(0, Box(4, 0, 0, 0, layout.width, layout.height))
     return layout

@@ -93,20 +93,25 @@ function describe(gfn) {
     return { entries, last, before, kind: vm().classes[last.kind] };
 }
 
+// A level of the walk. The bits of the last entry are shown at once.
+function detailsOf(entry, open) {
+    const bits = element("div", { className: "bits" });
+    const words = entry.word === undefined ? [] : bitsInWords(entry);
+    bits.append(...words.map((w) => element("span", { textContent: w })));
+    const word = entry.word === undefined ? "empty" : "0x" + entry.word.toString(16).padStart(16, "0");
+    const head = element("summary", {}, element("span", { className: "faint",
+        textContent: `level ${entry.level}, ${SIZES[entry.level]} ` }),
+    element("span", { className: "mono", textContent: word }));
+    return element("details", { open }, head, bits);
+}
+
 function showEntry() {
     const { entries, last, before, kind } = describe(state.gfn), box = $("entry-text");
     const marks = vm().marks.filter((_, i) => last.marks >> i & 1);
     const from = address(state.gfn + root(state.root).bits);
     const list = element("ol", { className: "walk" });
-    for (const e of entries) {
-        const bits = element("div", { className: "bits" });
-        const words = e.word === undefined ? [] : bitsInWords(e);
-        bits.append(...words.map((w) => element("span", { textContent: w })));
-        const word = e.word === undefined ? "empty" : "0x" + e.word.toString(16).padStart(16, "0");
-        list.append(element("li", {}, element("span", { className: "faint",
-            textContent: `level ${e.level}, ${SIZES[e.level]} from ${address(e.gfn)}` }),
-        element("div", { className: "mono", textContent: word }), bits));
-    }
+    for (const e of entries)
+        list.append(element("li", {}, detailsOf(e, e === last)));
     box.replaceChildren(
         element("div", { className: "what" }, swatch(last.kind), kind.name),
         element("p", { className: "mono", textContent: `GPA ${from}` }),

@@ -165,6 +165,24 @@ run-quick: export METHOD := optrom
 run-quick: export MACHINE := bochs
 run-quick: run ## boot with the option ROM in a fraction of a second, as the tests do
 
+# The first guest tells a story in moments; the second has private, shared and execute-only memory.
+.PHONY: map map-pictures test-ui
+MAPPED := $(call guest_item,map) roots=$(B)/guest/map.elf:testctl,shared=39,execute_only=38
+MAP    := $(or $(NAME),map)
+map map-pictures: all guests $(B)/optrom.bin | deps-run
+	$(Q)mkdir -p $(B)/map
+	$(Q)METHOD=$(or $(METHOD),optrom) MACHINE=bochs NAME=$(MAP) CMDLINE="export=e9 map=1 $(CMDLINE)" \
+	    GUESTS="$(if $(filter file,$(origin GUESTS)),$(MAPPED),$(GUESTS))" \
+	    $(PYTHON) tools/run.py; status=$$?; $(PYTHON) tools/map.py $(MAP_ARGUMENTS) && exit $$status
+map: MAP_ARGUMENTS = $(B)/run/$(MAP)/emulator.txt $(B)/map/$(MAP).html
+map: ## draw the memory of GUESTS= at its moments as a page, build/map/NAME.html
+map-pictures: MAP_ARGUMENTS = --pictures $(B)/run/$(MAP)/emulator.txt docs
+map-pictures: ## draw the two maps of the README anew
+
+test-ui: | deps-base ## the page of `make map` by keyboard in headless Chromium
+	@tools/deps.sh unit pytest ui
+	$(Q)$(PYTHON) -m pytest -q tests/ui
+
 doctor: | deps-base ## list which machines can be used here, and what to install
 	$(Q)$(PYTHON) tools/doctor.py
 

@@ -4,12 +4,13 @@
  * for a picture (docs/MAP.md), and checks by HC_SPTE that the memory is as the picture's label
  * says. The story of this hypervisor comes first: a device page becomes RAM, and nothing is zapped.
  */
-#include "guest/programs/rt/rt.h"
+#include "guest/programs/sides/region.h"
 
 #define DEV   ((uint64_t)TESTDEV_A_BASE)
 #define OTHER 0xc0000000ull /* a slot that has nothing to do with the device */
 #define AREA  0xd0000000ull /* 4 MiB of RAM */
 #define PAGES 1024ull
+#define CODE  (TEST_VA + BIT(37)) /* the mapping of a page of code by its execute-only alias */
 
 #define RWX      7u
 #define WX       6u
@@ -100,11 +101,46 @@ static void ram_is_watched(void)
     hc_map("the slot is deleted");
 }
 
+/* Private, shared and execute-only memory, each by a root of its own. */
+static void memory_has_sides(void)
+{
+    uint32_t (*function)(void) = (uint32_t(*)(void))(uintptr_t)CODE;
+    volatile uint8_t *code = (volatile uint8_t *)region_word(false, 9);
+    static const uint8_t bytes[] = {0xb8, 42, 0, 0, 0, 0xc3}; /* mov $42, %eax; ret */
+
+    region_map();
+    for (uint64_t page = 0; page < 512; page++)
+        *region_word(false, page) = page;
+    hc_map("2 MiB of private memory");
+
+    for (uint64_t page = 0; page < 512; page += 32)
+        EXPECT_EQ(region_convert(true, page, 8), 0);
+    hc_map("a quarter becomes shared");
+    for (uint64_t page = 0; page < 512; page += 4) {
+        bool shared = page % 32 < 8;
+        *region_word(shared, page) = page;
+        EXPECT_EQ(*region_word(shared, page), page);
+    }
+    hc_map("both sides are written");
+
+    for (unsigned i = 0; i < sizeof(bytes); i++)
+        code[i] = bytes[i];
+    map_page(rt_pml4, CODE, (REGION + 9 * RT_PAGE) | code_bit(), PTE_P);
+    EXPECT_EQ(function(), 42);
+    hc_map("code runs by its alias");
+}
+
 void guest_main(void)
 {
-    static const struct test tests[] = {
+    static const struct test plain[] = {
         {"mmio_becomes_ram", mmio_becomes_ram, NEED_TESTCTL},
         {"ram_is_watched", ram_is_watched, NEED_TESTCTL},
     };
-    run_tests(tests, ARRAY_SIZE(tests));
+    static const struct test sides[] = {
+        {"memory_has_sides", memory_has_sides, NEED_TESTCTL | NEED_SHARED | NEED_CODE},
+    };
+    if (shared_bit())
+        run_tests(sides, ARRAY_SIZE(sides));
+    else
+        run_tests(plain, ARRAY_SIZE(plain));
 }
