@@ -104,14 +104,16 @@ def figures(vm: int, pictures: list[Picture], layout: map_draw.Layout) -> Iterab
         yield (
             f'<svg class="map" data-vm="{vm}" data-root="{root.number}" tabindex="0" '
             f'role="application" aria-roledescription="map" aria-label="{escape(what)}" '
-            f'data-label="{escape(what)}" viewBox="0 0 {layout.width:g} {layout.height:g}">'
+            f'data-label="{escape(what)}" viewBox="0 0 {layout.width:g} {layout.height:g}" '
+            f'style="aspect-ratio:{layout.width:g}/{layout.height:g}">'
         )
         before: Picture | None = None
         for p in pictures:
             drawn = map_draw.draw(p, root, layout, map_draw.changes(before, p))
-            yield f'<g class="picture" data-p="{p.number}">{drawn}</g>'
+            name = f"p{p.number}r{root.number}"
+            yield f'<g class="picture" id="{name}" data-p="{p.number}">{drawn}</g>'
             before = p
-        yield '<rect class="cursor" width="1" height="1"/></svg></figure>'
+        yield '<rect class="cursor" width="2" height="2" rx="0.5"/></svg></figure>'
 
 
 def warnings(pictures: list[Picture]) -> Iterable[str]:

@@ -43,7 +43,7 @@ class Layout:
     blocks: dict[int, tuple[float, float]] = dataclasses.field(default_factory=dict)  # by number
 
 
-def used_blocks(pictures: Iterable[Picture]) -> set[int]:
+def used_blocks(pictures: Iterable[Picture], slot_blocks: int) -> set[int]:
     """The numbers of the blocks in which something was ever mapped, and of the first blocks of each
     slot."""
     blocks: set[int] = set()
@@ -55,12 +55,12 @@ def used_blocks(pictures: Iterable[Picture]) -> set[int]:
                 blocks.add(run.gfn // WHOLE)  # stands for its GiB
         for slot in picture.slots:
             first, last = slot.base // WHOLE, (slot.base + slot.pages - 1) // WHOLE
-            blocks.update(range(first, min(last + 1, first + SLOT_BLOCKS)))
+            blocks.update(range(first, min(last + 1, first + slot_blocks)))
     return blocks
 
 
 def columns_for(blocks: int) -> int:
-    return 4 if blocks <= 12 else 8 if blocks <= 128 else 16 if blocks <= 1024 else 32
+    return max(2, min(4, blocks)) if blocks <= 12 else 8 if blocks <= 128 else 16 if blocks <= 1024 else 32
 
 
 def shelves(sizes: list[tuple[float, float]], width: float) -> Iterator[tuple[float, float]]:
@@ -73,9 +73,9 @@ def shelves(sizes: list[tuple[float, float]], width: float) -> Iterator[tuple[fl
         x, row = x + w + GAP, max(row, h)
 
 
-def lay_out(pictures: list[Picture]) -> Layout:
+def lay_out(pictures: list[Picture], slot_blocks: int = SLOT_BLOCKS) -> Layout:
     layout = Layout()
-    used = sorted(used_blocks(pictures))
+    used = sorted(used_blocks(pictures, slot_blocks))
     columns = columns_for(len(used))
     width = columns * (COLUMNS + GAP) + GAP + PAD  # room for two areas of half the columns each
 

@@ -117,7 +117,7 @@ function showEntry() {
         element("p", { className: "mono", textContent: `GPA ${from}` }),
         element("p", { textContent: kind.meaning }),
         element("p", { className: "faint", textContent: places(picture(), state.gfn) }),
-        ...marks.map((m) => element("p", { className: "faint", textContent: m + "." })));
+        ...marks.map((m) => element("p", { className: "faint", textContent: m[0].toUpperCase() + m.slice(1) + "." })));
     if (before && before.kind !== last.kind)
         box.append(element("p", { className: "now",
             textContent: `At the moment before: ${vm().classes[before.kind].name}.` }));
@@ -138,11 +138,22 @@ function placeCursor() {
         const mine = svg === map(state.root);
         cursor.classList.toggle("on", mine);
         if (mine && at) {
-            cursor.setAttribute("x", at[0] + cell % COLUMNS);
-            cursor.setAttribute("y", at[1] + Math.floor(cell / COLUMNS));
+            cursor.setAttribute("x", at[0] + cell % COLUMNS - 0.5);
+            cursor.setAttribute("y", at[1] + Math.floor(cell / COLUMNS) - 0.5);
         }
         svg.setAttribute("aria-label", label(svg));
     }
+    if (at)
+        placeLens(at, cell);
+}
+
+// The block under the cursor, large: a window onto the drawing.
+function placeLens([x, y], cell) {
+    const lens = $("lens"), cursor = lens.querySelector(".cursor");
+    lens.querySelector("use").setAttribute("href", `#p${picture().number}r${state.root}`);
+    lens.setAttribute("viewBox", `${x - 0.5} ${y - 0.5} 33 17`);
+    cursor.setAttribute("x", x + cell % COLUMNS - 0.2);
+    cursor.setAttribute("y", y + Math.floor(cell / COLUMNS) - 0.2);
 }
 
 function label(svg) {
@@ -283,11 +294,13 @@ function showCounters() {
 // ---- The legend ----------------------------------------------------------------------------
 
 function showLegend() {
-    const counts = {};
+    const counts = {}, ever = new Set();
     for (const [, , kind, , , count] of picture().runs)
         counts[kind] = (counts[kind] || 0) + count;
+    for (const p of vm().pictures)
+        p.runs.forEach((run) => ever.add(run[2]));
     $("legend-list").replaceChildren(...Object.entries(vm().classes)
-        .filter(([kind]) => Number(kind) !== EMPTY)
+        .filter(([kind]) => ever.has(Number(kind)))
         .map(([kind, c]) => {
             const button = element("button", { title: c.meaning, onclick: () => only(kind) },
                 swatch(kind), c.name,
@@ -414,10 +427,12 @@ function showVm(index) {
     for (const figure of document.querySelectorAll("#maps figure"))
         figure.hidden = Number(figure.dataset.vm) !== index;
     $("moments").replaceChildren(...vm().pictures.map((p, i) => element("li", {},
-        element("button", { onclick: () => { play(false); showPicture(i); } },
+        element("button", { onclick: () => { play(false); showPicture(i); followChange(); } },
             element("b", { textContent: i + 1 }), p.label))));
     state.root = vm().roots.find((r) => r.shown).number;
-    state.gfn = (Number(Object.keys(vm().layout.blocks)[0]) || 0) * WHOLE;
+    const page = vm().pictures.flatMap((p) => p.runs)
+        .find((run) => run[0] === state.root && run[2] !== TABLE);
+    state.gfn = page ? page[4] : (Number(Object.keys(vm().layout.blocks)[0]) || 0) * WHOLE;
     $("play").disabled = vm().pictures.length < 2;
     showPicture(0);
 }

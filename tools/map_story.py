@@ -6,10 +6,11 @@ from html import escape
 import map_draw
 import map_read
 from map_draw import COLUMNS
-from map_read import EMPTY, Class, Picture
+from map_read import EMPTY, TABLE, Class, Picture
 
 # By the name of a class: its colour in the light, and in the dark.
 COLOURS = {
+    "empty": ("#f6f7f9", "#1d222b"),
     "table": ("#c9ced8", "#4a5160"),
     "RAM": ("#3b78d8", "#5c98f2"),
     "RAM, no execute": ("#1f9c93", "#3dbdb2"),
@@ -51,24 +52,25 @@ PATTERNS = f"""
  cy="0.5" r="0.2"/></pattern>
 """
 
+# Without ancestors in the selectors: the lens of the page clones the drawings.
 SHAPES = """
-svg .box { fill: var(--area); stroke: var(--line); stroke-width: 0.4; }
-svg .l3 { fill: var(--card); } svg .l2 { fill: var(--area); }
-svg .none { stroke-dasharray: 1.4 1.2; }
-svg text { font-family: system-ui, "Segoe UI", "DejaVu Sans", sans-serif; fill: var(--faint); }
-svg .h { font-size: 4.2px; font-weight: 600; fill: var(--ink); }
-svg .t { font-size: 3.6px; }
-svg .big { font-size: 5px; fill: #fff; text-anchor: middle; font-weight: 600; }
-svg .bg { fill: var(--ground); } svg .slot { fill: var(--slot); }
-svg .grid { fill: url(#cells); } svg .gl { fill: none; stroke: var(--grid); stroke-width: 0.12; }
-svg .edge { fill: none; stroke: var(--line); stroke-width: 0.35; }
-svg .large { stroke: var(--ink); stroke-opacity: 0.4; }
-svg .dev { fill: none; stroke: var(--ink); stroke-width: 0.22; stroke-dasharray: 0.5 0.4; }
-svg .new { fill: none; stroke: var(--new); stroke-width: 0.7; stroke-linejoin: round; }
-svg .m { fill: none; }
-svg .m0 { stroke: var(--ink); stroke-width: 0.25; } svg .m2 { fill: url(#dots); }
-svg .dot { fill: var(--ink); fill-opacity: 0.75; }
-svg .s1 { fill: var(--stale); } svg .s2 { fill: var(--stale2); }
+.box { fill: var(--area); stroke: var(--line); stroke-width: 0.4; }
+.l3 { fill: var(--card); } .l2 { fill: var(--area); }
+.none { stroke-dasharray: 1.4 1.2; }
+text { font-family: system-ui, "Segoe UI", "DejaVu Sans", sans-serif; fill: var(--faint); }
+.h { font-size: 4.2px; font-weight: 600; fill: var(--ink); }
+.t { font-size: 3.6px; }
+.big { font-size: 5px; fill: #fff; text-anchor: middle; font-weight: 600; }
+.bg { fill: var(--ground); } .slot { fill: var(--slot); }
+.grid { fill: url(#cells); } .gl { fill: none; stroke: var(--grid); stroke-width: 0.12; }
+.edge { fill: none; stroke: var(--line); stroke-width: 0.35; }
+.large { stroke: var(--ink); stroke-opacity: 0.4; }
+.dev { fill: none; stroke: var(--ink); stroke-width: 0.22; stroke-dasharray: 0.5 0.4; }
+.new { fill: none; stroke: var(--new); stroke-width: 0.35; stroke-linejoin: round; }
+.m { fill: none; }
+.m0 { stroke: var(--ink); stroke-width: 0.25; } .m2 { fill: url(#dots); }
+.dot { fill: var(--ink); fill-opacity: 0.75; }
+.s1 { fill: var(--stale); } .s2 { fill: var(--stale2); }
 """
 
 OTHER = ("#777777", "#aaaaaa")  # of a class whose name is not in the table
@@ -81,7 +83,7 @@ def style(classes: dict[int, Class], shapes: str = SHAPES) -> str:
     light, dark = (
         "".join(f"--{name}:{pair[i]};" for name, pair in pairs.items()) for i in range(2)
     )
-    kinds = "".join(f"svg .k{n}{{fill:var(--k{n})}}" for n in classes)
+    kinds = "".join(f".k{n}{{fill:var(--k{n})}}" for n in classes)
     return (
         f":root{{{light}}}\n@media (prefers-color-scheme:dark){{:root{{{dark}}}}}\n"
         f":root[data-theme=light]{{{light}color-scheme:light}}"
@@ -115,10 +117,10 @@ def document(width: float, height: float, classes: dict[int, Class], title: str,
 
 
 STORY_SHAPES = """
-svg .paper { fill: var(--card); stroke: var(--line); stroke-width: 0.5; }
-svg .step { font-size: 5px; font-weight: 600; fill: var(--ink); }
-svg .say { font-size: 4.4px; } svg .kind { font-size: 4.8px; font-weight: 600; fill: var(--ink); }
-svg .arrow { fill: none; stroke: var(--faint); stroke-width: 0.8; }
+.paper { fill: var(--card); stroke: var(--line); stroke-width: 0.5; }
+.step { font-size: 5px; font-weight: 600; fill: var(--ink); }
+.say { font-size: 4.4px; } .kind { font-size: 4.8px; font-weight: 600; fill: var(--ink); }
+.arrow { fill: none; stroke: var(--faint); stroke-width: 0.8; }
 """
 
 SHOWN = 4  # columns and rows of cells that a panel of the story shows
@@ -183,8 +185,9 @@ def story(pictures: list[Picture]) -> str:
 
 def roots(picture: Picture) -> str:
     """The memory of a VM with stolen bits: its roots beside each other."""
-    layout = map_draw.lay_out([picture])
-    shown = [r for r in picture.roots if r.shown]
+    layout = map_draw.lay_out([picture], slot_blocks=0)
+    shown = [r for r in picture.roots if any(
+        run.root == r.number and run.kind != TABLE for run in picture.runs)]  # fmt: skip
     body = []
     for i, root in enumerate(shown):
         x = 6 + i * (layout.width + 6)

@@ -101,13 +101,23 @@ static void ram_is_watched(void)
     hc_map("the slot is deleted");
 }
 
+/* Writes a function into a private page, and executes it by the page's execute-only alias. */
+static void run_by_alias(uint64_t page)
+{
+    static const uint8_t bytes[] = {0xb8, 42, 0, 0, 0, 0xc3}; /* mov $42, %eax; ret */
+    uint64_t va = CODE + page * RT_PAGE;
+    uint32_t (*function)(void) = (uint32_t(*)(void))(uintptr_t)va;
+    volatile uint8_t *code = (volatile uint8_t *)region_word(false, page);
+
+    for (unsigned i = 0; i < sizeof(bytes); i++)
+        code[i] = bytes[i];
+    map_page(rt_pml4, va, (REGION + page * RT_PAGE) | code_bit(), PTE_P);
+    EXPECT_EQ(function(), 42);
+}
+
 /* Private, shared and execute-only memory, each by a root of its own. */
 static void memory_has_sides(void)
 {
-    uint32_t (*function)(void) = (uint32_t(*)(void))(uintptr_t)CODE;
-    volatile uint8_t *code = (volatile uint8_t *)region_word(false, 9);
-    static const uint8_t bytes[] = {0xb8, 42, 0, 0, 0, 0xc3}; /* mov $42, %eax; ret */
-
     region_map();
     for (uint64_t page = 0; page < 512; page++)
         *region_word(false, page) = page;
@@ -123,10 +133,8 @@ static void memory_has_sides(void)
     }
     hc_map("both sides are written");
 
-    for (unsigned i = 0; i < sizeof(bytes); i++)
-        code[i] = bytes[i];
-    map_page(rt_pml4, CODE, (REGION + 9 * RT_PAGE) | code_bit(), PTE_P);
-    EXPECT_EQ(function(), 42);
+    for (uint64_t page = 8; page < 32; page++)
+        run_by_alias(page);
     hc_map("code runs by its alias");
 }
 
