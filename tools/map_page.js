@@ -397,7 +397,7 @@ const pageKeys = {
     p: () => play(!state.playing),
     c: () => followChange(),
     t: () => theme(),
-    "/": () => $("search").focus(),
+    "/": () => { $("search").focus(); $("search").select(); },
     "?": () => $("help").showModal(),
 };
 
@@ -428,7 +428,7 @@ function showVm(index) {
         figure.hidden = Number(figure.dataset.vm) !== index;
     $("moments").replaceChildren(...vm().pictures.map((p, i) => element("li", {},
         element("button", { onclick: () => { play(false); showPicture(i); followChange(); } },
-            element("b", { textContent: i + 1 }), p.label))));
+            element("b", { textContent: i + 1 }), " ", p.label))));
     state.root = vm().roots.find((r) => r.shown).number;
     const page = vm().pictures.flatMap((p) => p.runs)
         .find((run) => run[0] === state.root && run[2] !== TABLE);
