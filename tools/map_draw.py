@@ -60,7 +60,9 @@ def used_blocks(pictures: Iterable[Picture], slot_blocks: int) -> set[int]:
 
 
 def columns_for(blocks: int) -> int:
-    return max(2, min(4, blocks)) if blocks <= 12 else 8 if blocks <= 128 else 16 if blocks <= 1024 else 32
+    if blocks <= 12:
+        return max(2, min(4, blocks))
+    return 8 if blocks <= 128 else 16 if blocks <= 1024 else 32
 
 
 def shelves(sizes: list[tuple[float, float]], width: float) -> Iterator[tuple[float, float]]:

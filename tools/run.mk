@@ -179,7 +179,7 @@ map: ## draw the memory of GUESTS= at its moments as a page, build/map/NAME.html
 map-pictures: MAP_ARGUMENTS = --pictures $(B)/run/$(MAP)/emulator.txt docs
 map-pictures: ## draw the two maps of the README anew
 
-test-ui: $(B)/unit/test_map_dump | deps-base ## the page of `make map` by keyboard in headless Chromium
+test-ui: $(B)/unit/test_map_dump | deps-base ## the page of `make map` in headless Chromium
 	@tools/deps.sh unit pytest ui
 	$(Q)mkdir -p $(B)/map
 	$(Q)MAP_DUMP=$(B)/map/story.bin $< 2>$(B)/map/story.log >&2

@@ -32,7 +32,7 @@ void map_begin(struct map_dump *dump, enum map_moment moment, uint64_t time, con
                               .stage = MAP_BEGIN,
                               .time = time,
                               .moment = moment};
-    for (size_t i = 0; label[i] && i < MAP_LABEL_MAX; i++)
+    for (size_t i = 0; i < MAP_LABEL_MAX && label[i]; i++)
         dump->label[i] = label[i] >= ' ' && label[i] <= '~' ? label[i] : '?';
 }
 

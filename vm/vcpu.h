@@ -83,8 +83,8 @@ struct vcpu {
     struct mmu_change change;
     struct mmu_walk walk;
     struct map_dump map; /* HC_MAP; of vCPU 0, also the picture of the VM that has ended */
-    uint64_t tsc_offset;            /* the guest's TSC less the host's */
-    uint64_t tsc_adjust;            /* IA32_TSC_ADJUST */
+    uint64_t tsc_offset; /* the guest's TSC less the host's */
+    uint64_t tsc_adjust; /* IA32_TSC_ADJUST */
     struct legacy_msrs legacy_msrs; /* with legacy */
 
     uint64_t budget_left;  /* TSC ticks; valid while no pCPU runs the vCPU */

@@ -4,185 +4,7 @@
  * real MMU is in the picture and nothing else, classes and marks are right, and nothing depends on
  * when the channel takes a block. With MAP_DUMP=FILE, the pictures of the story are written there.
  */
-#include "tests/unit/mmu/mmu_world.h"
-
-#include "arch/x86/export.h"
-#include "vm/map_dump.h"
-#include "vm/vm.h"
-
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-
-#define RAM    0x200000ull
-#define PAGES  1024ull
-#define DEVICE 0xfee00000ull
-#define HOLE   0xc0000000ull
-
-static struct vm vm;
-static const struct mmu_config usual = {.mmio_caching = true, .ad = true, .huge = true};
-static const struct mmu_config small = {.mmio_caching = true, .ad = true};
-static const struct bus_ops device_ops = {.name = "test device"};
-
-/* vm/counters.c uses it, for reports that nobody here asks for. */
-void transcript_list(struct transcript *transcript, const char *format, ...)
-{
-    (void)transcript, (void)format;
-    fail();
-}
-
-const char *vm_ending_name(enum vm_ending ending)
-{
-    return ending == VM_ENDED_EXIT ? "exit" : "other";
-}
-
-/* ---- The channel ----------------------------------------------------------------------------- */
-
-#define BLOCKS 4096u
-static struct {
-    uint8_t bytes[MAP_BLOCK_MAX];
-    size_t size;
-} blocks[BLOCKS];
-static unsigned taken, refuse_every, calls;
-
-static bool take(const void *block, size_t size)
-{
-    assert_in_range(size, 4, MAP_BLOCK_MAX);
-    assert_true(taken < BLOCKS);
-    if (refuse_every && !(++calls % refuse_every))
-        return false;
-    memcpy(blocks[taken].bytes, block, size);
-    blocks[taken++].size = size;
-    return true;
-}
-
-static void draw_with(const char *label, enum map_moment moment)
-{
-    struct map_dump dump;
-    enum map_progress progress;
-    taken = 0;
-    map_begin(&dump, moment, 4711, label);
-    do
-        progress = map_piece(&dump, &vm, take);
-    while (progress != MAP_OVER);
-}
-
-static void draw(void)
-{
-    draw_with("now", MAP_ASKED);
-}
-
-/* ---- Reading a picture ----------------------------------------------------------------------- */
-
-struct reader {
-    const uint8_t *at, *end;
-};
-
-static uint64_t number(struct reader *r)
-{
-    uint64_t value = 0;
-    for (unsigned shift = 0;; shift += 7) {
-        assert_true(r->at < r->end && shift < 70);
-        value |= (uint64_t)(*r->at & 0x7f) << shift;
-        if (!(*r->at++ & 0x80))
-            return value;
-    }
-}
-
-static const char *text(struct reader *r)
-{
-    static char texts[8][256];
-    static unsigned turn;
-    char *to = texts[turn++ % 8];
-    size_t size = number(r);
-    assert_true(size < 256 && size <= (size_t)(r->end - r->at));
-    memcpy(to, r->at, size);
-    to[size] = 0;
-    r->at += size;
-    return to;
-}
-
-/* Opens block `i`, and checks the numbers with which it begins. */
-static struct reader open_block(unsigned i, uint64_t *kind)
-{
-    struct reader r = {blocks[i].bytes, blocks[i].bytes + blocks[i].size};
-    static uint64_t picture;
-    *kind = number(&r);
-    uint64_t of = number(&r);
-    if (!i)
-        picture = of;
-    assert_int_equal(of, picture);
-    assert_int_equal(number(&r), i);
-    return r;
-}
-
-struct entry {
-    uint64_t alias, word;
-    unsigned root, level, class, marks;
-};
-static struct entry entries[1 << 16];
-static unsigned entry_count;
-
-static void read_run(struct reader *r)
-{
-    struct entry e = {.root = (unsigned)number(r)};
-    e.level = (unsigned)number(r);
-    e.class = (unsigned)number(r);
-    e.marks = (unsigned)number(r);
-    uint64_t gfn = number(r), count = number(r);
-    e.word = number(r);
-    assert_in_range(count, 1, 512);
-    for (uint64_t i = 0; i < count; i++) {
-        assert_true(entry_count < ARRAY_SIZE(entries));
-        e.alias = gfn | vm.mmu.roots[e.root].bits;
-        entries[entry_count++] = e;
-        gfn += ept_frames(e.level);
-        e.word += ept_frames(e.level) << PAGE_SHIFT;
-    }
-}
-
-/* Reads the entries of the picture that was drawn last. */
-static void read_entries(void)
-{
-    uint64_t kind;
-    entry_count = 0;
-    for (unsigned i = 0; i < taken; i++) {
-        struct reader r = open_block(i, &kind);
-        while (kind == MAP_ENTRIES && r.at < r.end)
-            read_run(&r);
-    }
-    assert_int_equal(kind, MAP_END);
-}
-
-/* The entry in the picture, which is there once; NULL: it is empty. */
-static const struct entry *entry_of(uint64_t alias, unsigned level)
-{
-    const struct entry *found = NULL;
-    for (unsigned i = 0; i < entry_count; i++) {
-        if (entries[i].alias == alias && entries[i].level == level) {
-            assert_null(found);
-            found = &entries[i];
-        }
-    }
-    return found;
-}
-
-/* Draws, and returns the lowest entry for this address, as mmu_spte() finds it. */
-static struct entry lowest(uint64_t gpa)
-{
-    static const struct entry empty = {.class = PICTURE_EMPTY};
-    unsigned level;
-    draw();
-    read_entries();
-    (void)mmu_spte(&vm.mmu, GPA(gpa), &level);
-    const struct entry *e = entry_of(align_down(gpa >> PAGE_SHIFT, ept_frames(level)), level);
-    return e ? *e : empty;
-}
-
-static unsigned class_at(uint64_t gpa)
-{
-    return lowest(gpa).class;
-}
+#include "map_world.h"
 
 /* ---- The oracle ------------------------------------------------------------------------------ */
 
@@ -210,35 +32,6 @@ static void compare(void)
     compared = 0;
     compare_table(vm.mmu.composite, vm.mmu.root_level, 0);
     assert_int_equal(compared, entry_count);
-}
-
-/* ---- The VM ---------------------------------------------------------------------------------- */
-
-static void start(const struct mmu_config *config)
-{
-    world_reset(WORLD_CAPS, config);
-    memset(&vm, 0, sizeof(vm));
-    strcpy(vm.name, "story");
-    vm.number = 3;
-    bus_init(&vm.mmio_bus, "mmio", ~0ull);
-    assert_int_equal(bus_add(&vm.mmio_bus, DEVICE, 0x2000, &device_ops, NULL), 0);
-    assert_int_equal(mmu_create(&vm.mmu), 0);
-}
-
-static void add_ram(uint32_t flags)
-{
-    assert_int_equal(mmu_slot_add(&vm.mmu, 1, GPA(RAM), PAGES, flags), 0);
-}
-
-static void touch(uint64_t gpa, unsigned access)
-{
-    assert_true(world_touch(&vm.mmu, GPA(gpa), access).outcome >= 0);
-}
-
-static void stop(void)
-{
-    mmu_destroy(&vm.mmu);
-    assert_int_equal(support_pages_in_use(), 0);
 }
 
 /* ---- Tests ----------------------------------------------------------------------------------- */
@@ -396,6 +189,92 @@ static void a_full_channel_loses_nothing(void **state)
     stop();
 }
 
+static size_t exported;
+
+static bool refuse_all(const void *block, size_t size)
+{
+    (void)block, (void)size;
+    return false;
+}
+
+static void a_dead_channel_ends_the_picture(void **state)
+{
+    (void)state;
+    struct map_dump dump;
+    start(&usual);
+    map_begin(&dump, MAP_ASKED, 0, "");
+    assert_int_equal(map_piece(&dump, &vm, take), MAP_MORE);
+    for (unsigned i = 1; i < MAP_PATIENCE; i++)
+        assert_int_equal(map_piece(&dump, &vm, refuse_all), MAP_REFUSED);
+    assert_int_equal(map_piece(&dump, &vm, refuse_all), MAP_OVER);
+    stop();
+}
+
+static size_t count_bytes(const uint8_t *bytes, size_t size)
+{
+    (void)bytes;
+    exported += size;
+    return size;
+}
+
+/* A VM that has run is drawn once, and its end is not delayed after that. */
+static void the_end_is_drawn_once(void **state)
+{
+    (void)state;
+    static const struct export_device device = {.take = count_bytes};
+    start(&usual);
+    export_open(&device);
+    vm.ending = VM_ENDED_EXIT;
+    assert_true(map_at_end(&vm, 0)); /* not wanted */
+    map_choose(true);
+    vm.ending = VM_RUNNING;
+    assert_true(map_at_end(&vm, 0)); /* it has never run */
+    assert_int_equal(exported, 0);
+    vm.ending = VM_ENDED_EXIT;
+    unsigned pieces = 1;
+    while (!map_at_end(&vm, 0))
+        pieces++;
+    assert_true(pieces > MAP_END && exported > 1000);
+    size_t all = exported;
+    assert_true(map_at_end(&vm, 0));
+    assert_int_equal(exported, all);
+    map_choose(false);
+    stop();
+}
+
+/* The private root of a TD has a mirror, which is drawn only if the TD may be inspected. Here the
+ * mirror is another table with a page that is BLOCKED. */
+static void a_mirror_is_hidden(void **state)
+{
+    (void)state;
+    start(&small);
+    assert_int_equal(mmu_steal_bit(&vm.mmu, 39, STOLEN_SHARED), 0);
+    add_ram(MEMSLOT_SHARED);
+    touch(RAM | BIT(39), 1);
+    hpa_t page = page_alloc(0);
+    uint64_t *table = phys_to_virt(page);
+    for (unsigned i = 0; i < EPT_ENTRIES; i++)
+        table[i] = SPTE_NONPRESENT;
+    table[0] = SPTE_FROZEN;
+    vm.mmu.mirror.table = table;
+    vm.mmu.roots[0].role |= ROLE_MIRROR;
+    for (unsigned debug = 0; debug < 2; debug++) {
+        vm.words.tdx = debug ? TDX_DEBUG : TDX_PROTECTED;
+        draw();
+        read_entries();
+        unsigned private = 0;
+        for (unsigned i = 0; i < entry_count; i++)
+        private += entries[i].root == 0;
+        assert_int_equal(private, debug);
+        assert_true(entry_count > private);
+    }
+    assert_int_equal(entry_of(0, 4)->class, PICTURE_FROZEN);
+    vm.mmu.mirror.table = NULL;
+    vm.mmu.roots[0].role &= ~(uint32_t)ROLE_MIRROR;
+    page_free(page, 0);
+    stop();
+}
+
 /* While another CPU changes the bus, its regions are not read. */
 static void a_busy_bus_is_tried_again(void **state)
 {
@@ -545,6 +424,9 @@ int main(void)
         cmocka_unit_test(slots_decide_what_an_entry_means),
         cmocka_unit_test(aging_takes_rights_away),
         cmocka_unit_test(a_full_channel_loses_nothing),
+        cmocka_unit_test(a_dead_channel_ends_the_picture),
+        cmocka_unit_test(the_end_is_drawn_once),
+        cmocka_unit_test(a_mirror_is_hidden),
         cmocka_unit_test(a_busy_bus_is_tried_again),
         cmocka_unit_test(it_says_what_it_shows),
         cmocka_unit_test(pieces_are_short),
