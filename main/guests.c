@@ -207,7 +207,7 @@ static bool guest_unmake(struct work *work)
     struct entry entry = guest->entry;
     enum exit_code code = guest->code;
     uint64_t start = rdtsc();
-    bool over = vm_destroy_piece(&guest->vm);
+    bool over = map_at_end(&guest->vm, start * 1000 / tsc_khz()) && vm_destroy_piece(&guest->vm);
     guest->resets.ticks += rdtsc() - start;
     if (!over)
         return true;

@@ -21,6 +21,7 @@
 #include "main/guests.h"
 #include "vm/exits.h"
 #include "vm/input.h"
+#include "vm/map_dump.h"
 #include "vm/pcpu.h"
 #include "vm/provoke.h"
 #include "vm/trace.h"
@@ -70,6 +71,10 @@ static void setup_memory_mapping(void)
 /* Opens the export channel that the command line asks for. */
 static void start_export(void)
 {
+    if (options.export == EXPORT_OFF && options.map) {
+        log_error("command line: map=1 needs export=e9, by which pictures leave the machine");
+        machine_exit(EXIT_BAD_COMMAND_LINE);
+    }
     if (options.export == EXPORT_OFF)
         return;
     const struct export_device *device = debug_port_find();
@@ -80,6 +85,7 @@ static void start_export(void)
     }
     export_open(device);
     trace_export_begin();
+    map_choose(options.map);
 }
 
 static void machine_start(uint32_t magic, uint32_t address)

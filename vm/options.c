@@ -53,6 +53,7 @@ static const struct word words[] = {
     {.name = "poison", .kind = WORD_NUMBER, .max = 1, FIELD(poison)},
     {.name = "entry_checks", .kind = WORD_NUMBER, .max = 1, FIELD(entry_checks)},
     {.name = "export", .kind = WORD_CHOICE, .choices = export_values, FIELD(export)},
+    {.name = "map", .kind = WORD_NUMBER, .max = 1, FIELD(map)},
     {.name = "counters", .kind = WORD_NUMBER, .max = 1, FIELD(counters)},
     {.name = "stat", .kind = WORD_NUMBER, .min = 10, .max = 3600000, FIELD(stat)},
     {.name = "trace", .kind = WORD_TEXT, FIELD(trace)},

@@ -14,6 +14,7 @@
 #include "mmio/bus.h"
 #include "mmio/vcpu.h"
 #include "mmu/tlb.h"
+#include "vm/map_dump.h"
 #include "vm/cpuid_table.h"
 #include "vm/debugger.h"
 #include "vm/features.h"
@@ -87,8 +88,9 @@ struct vcpu {
     bool unfinished; /* the last hypercall has to continue, before the guest does, from: */
     struct mmu_change change;
     struct mmu_walk walk;
-    uint64_t tsc_offset;            /* the guest's TSC less the host's */
-    uint64_t tsc_adjust;            /* IA32_TSC_ADJUST */
+    struct map_dump map; /* HC_MAP; of vCPU 0, also the picture of the VM that has ended */
+    uint64_t tsc_offset; /* the guest's TSC less the host's */
+    uint64_t tsc_adjust; /* IA32_TSC_ADJUST */
     struct legacy_msrs legacy_msrs; /* with legacy */
 
     uint64_t budget_left;  /* TSC ticks; valid while no pCPU runs the vCPU */

@@ -228,7 +228,8 @@ struct vm {
     enum vm_ending ending;
     uint8_t exit_value; /* what was written to the debug-exit port */
     char message[256];
-    unsigned refused; /* accesses; see vm/refused.h */
+    unsigned refused;  /* accesses; see vm/refused.h */
+    uint32_t pictures; /* that its guest has asked for by HC_MAP */
 };
 
 /* From now on, what this pCPU logs and allocates outside of vcpu_run() belongs to the VM, or to no
