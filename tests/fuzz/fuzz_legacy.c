@@ -37,6 +37,7 @@ static struct pc_testdev testdev;
 static uint8_t text[VGA_TEXT_SIZE], text_model[VGA_TEXT_SIZE];
 static uint8_t window[PC_TESTDEV_WINDOW], window_model[PC_TESTDEV_WINDOW];
 static uint8_t latch_model[PC_TESTDEV_PORTS];
+static bool written; /* to the text memory or the window, since they were cleared */
 
 static uint64_t take(unsigned bytes)
 {
@@ -152,16 +153,34 @@ static bool is_pic(const struct bus_ops *ops)
     return ops == &pic_master_ops || ops == &pic_slave_ops || ops == &pic_elcr_ops;
 }
 
+/* Every second command is one that the chip knows. */
+static uint64_t command(const struct bus_ops *ops, uint64_t offset, uint64_t value)
+{
+    static const uint8_t keyboard_commands[] = {0x20, 0x60, 0xa7, 0xa8, 0xaa, 0xad, 0xae,
+                                                0xd0, 0xd1, 0xd2, 0xd3, 0xd4, 0xfe};
+    static const uint8_t pic_commands[] = {0x20, 0x60, 0x68, 0x48, 0x0c, 0x0b,
+                                           0xa0, 0xe0, 0xc0, 0x80, 0x00};
+    if (value & 0x80 || offset)
+        return value;
+    if (ops == &i8042_command_ops)
+        return keyboard_commands[value % ARRAY_SIZE(keyboard_commands)];
+    if (ops == &pic_master_ops || ops == &pic_slave_ops)
+        return pic_commands[value % ARRAY_SIZE(pic_commands)];
+    return value;
+}
+
 static void write_device(unsigned which, uint64_t offset, unsigned size)
 {
     const struct bus_ops *ops = devices[which].ops;
-    uint64_t value = take(size);
+    uint64_t value = command(ops, offset, take(size));
     unsigned before = unmapped, row = shown;
     if (is_pic(ops))
         pic_access(ops, offset, true, (uint8_t)value);
     ops->write(devices[which].device, NULL, offset, size, value);
-    if (memory_of(ops))
+    if (memory_of(ops)) {
         memcpy(memory_of(ops) + offset, &value, size);
+        written |= memory_of(ops) != latch_model;
+    }
     assert_int_equal(unmapped - before, ops == &pc_testdev_unmap_ops && size == 4);
     assert_true(shown - row <= size * (VGA_COLUMNS + 1)); /* a row for each character */
     assert_true(shown == row || ops == &vga_text_ops);
@@ -256,15 +275,26 @@ static void check(void)
     assert_true(vga.row <= VGA_NO_ROW);
 }
 
+/* Compares the memories with their models and clears them, which takes longer than an input that
+ * writes to none. */
+static void compare_memories(void)
+{
+    if (!written)
+        return;
+    assert_memory_equal(text, text_model, sizeof(text));
+    assert_memory_equal(window, window_model, sizeof(window));
+    memset(text, 0, sizeof(text));
+    memset(text_model, 0, sizeof(text_model));
+    memset(window, 0, sizeof(window));
+    memset(window_model, 0, sizeof(window_model));
+    written = false;
+}
+
 static void begin(void)
 {
     tsc = 0;
     rises = falls = resets = unmapped = shown = 0;
     memset(lines, 0, sizeof(lines));
-    memset(text, 0, sizeof(text));
-    memset(text_model, 0, sizeof(text_model));
-    memset(window, 0, sizeof(window));
-    memset(window_model, 0, sizeof(window_model));
     memset(latch_model, 0, sizeof(latch_model));
     model_reset();
     pic_init(&pic, interrupt, &pic);
@@ -296,7 +326,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         check();
     }
     vga_finish(&vga);
-    assert_memory_equal(text, text_model, sizeof(text));
-    assert_memory_equal(window, window_model, sizeof(window));
+    compare_memories();
     return 0;
 }
