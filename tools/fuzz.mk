@@ -76,7 +76,7 @@ LEGACY_SRC := $(addprefix dev/,fw_cfg.c i8042.c pc_testdev.c pic.c pit.c vga.c) 
               lib/host_tlb.c tests/unit/support.c tests/fuzz/fuzz_legacy.c
 
 fuzz-legacy: $(B)/fuzz/legacy
-	$(Q)$(call run_fuzz,legacy,-max_len=512 -len_control=0)
+	$(Q)$(call run_fuzz,legacy,-max_len=512 -len_control=0,tests/fuzz/legacy)
 
 $(B)/fuzz/legacy: $(LEGACY_SRC) $(HEADERS) tests/unit/dev/pic_model.h \
     tests/unit/support.h | deps-fuzz
