@@ -32,7 +32,7 @@
  * unavailable, and so is performance monitoring. */
 #define MISC_FAST_STRINGS BIT(0)
 #define MISC_UNAVAILABLE  (BIT(12) | BIT(11))
-#define MISC_WRITABLE     (BIT(34) | BIT(23) | BIT(22) | BIT(18) | BIT(16) | BIT(3) | MISC_FAST_STRINGS)
+#define MISC_WRITABLE     (0x400c50008 | MISC_FAST_STRINGS) /* bits 34, 23, 22, 18, 16, 3 */
 
 /* The MSRs of the fixed ranges: one of 64 KiB units, two of 16 KiB, eight of 4 KiB. */
 static const uint32_t fixed_msrs[LEGACY_MTRR_FIXED] = {0x250, 0x258, 0x259, 0x268, 0x269, 0x26a,
