@@ -218,7 +218,7 @@ $(HOST_OBJS) $(UNIT_MAIN:%.c=$(B)/host/%.o): | deps-unit
 
 # ---- make test, make check --------------------------------------------------------------------
 .PHONY: target tested run-guests smp-guests test check
-TESTED := $(filter-out %_bench td_% scale smp% hostile% neighbour disk net echo resets,\
+TESTED := $(filter-out %_bench td_% scale smp% hostile% neighbour disk net echo resets virtio_pci,\
             $(GUEST_PROGRAMS))
 target tested: export GUESTS := $(foreach g,$(TESTED),$(call guest_item,$(g))) $(GUEST_VARIANTS)
 target: all guests $(B)/optrom.bin $(B)/bootinfo.elf | deps-target ## the tests that boot the image
