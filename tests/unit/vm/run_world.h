@@ -51,12 +51,23 @@ static void run_point(void); /* supplied by the test */
 #include "arch/x86/power.h"
 #include "arch/x86/serial.h"
 #include "ept/invalidate.h"
+#include "mmio/fetch.h"
+#include "mmio/flow.h"
 #include "vm/exits.h"
 #include "vm/io.h"
 
 /* What XSETBV returns; if NULL, it accepts every value. */
 static bool (*cpu_takes_xcr0)(uint64_t value);
 #define xsetbv_safe(value) (!cpu_takes_xcr0 || cpu_takes_xcr0(value))
+
+/* What the emulator makes of an EPT misconfiguration, and whether the instruction is an IRET. */
+static struct {
+    enum mmio_outcome outcome;
+    bool is_iret;
+} emulated;
+#define mmio_misconfig(vcpu, gpa, delivering) \
+    ((void)(vcpu), (void)(gpa), (void)(delivering), emulated.outcome)
+#define mmio_at_iret(vcpu) ((void)(vcpu), emulated.is_iret)
 
 #include "vm/clock.c"
 #include "vm/dispatch.c"
@@ -369,9 +380,11 @@ void triple_fault_end(struct vcpu *v)
     note("explain ");
 }
 
+static void (*call_piece)(struct vcpu *v); /* a piece of a hypercall */
 void hypercall_go_on(struct vcpu *v)
 {
-    (void)v;
+    if (call_piece)
+        call_piece(v);
 }
 
 void io_string(struct vcpu *v, uint64_t qualification)
