@@ -255,8 +255,8 @@ static ALWAYS_INLINE const struct cached_walk *mmio_cached_walk(struct mmio_cach
 }
 
 /* Whether a decoded instruction is that of these bytes in code of this size. */
-static ALWAYS_INLINE enum decoded_why decoded_why(const struct decoded *decoded,
-                                                  const uint64_t bytes[2], uint8_t code)
+static ALWAYS_INLINE enum decoded_why mmio_decoded_why(const struct decoded *decoded,
+                                                       const uint64_t bytes[2], enum code_size code)
 {
     if (likely(decoded->bytes[0] == bytes[0] && decoded->bytes[1] == bytes[1]))
         return likely(decoded->insn.code == code) ? DECODED_SERVES : DECODED_OTHER_MODE;

@@ -104,7 +104,7 @@ enum mmio_outcome mmio_fetch(struct mmio_vcpu *vcpu, const struct walk_context *
             return mmio_walk_failed(vcpu, context, result, f.linear, &code);
         if (likely(code.host_page != NULL)) {
             __builtin_memcpy(bytes, code.host_page + page_offset(f.linear), sizeof(bytes));
-            why = decoded_why(decoded, bytes, mmio_code_size(context));
+            why = mmio_decoded_why(decoded, bytes, mmio_code_size(context));
             if (likely(why == DECODED_SERVES)) {
                 *insn = &decoded->insn;
                 *memory = true;

@@ -202,8 +202,8 @@ enum map_step {
     MAP_LINK,  /* … and above the mapping's level */
 };
 
-static ALWAYS_INLINE enum map_step map_step(const struct tdp_mapping *want, uint64_t spte,
-                                            unsigned at, unsigned level)
+static ALWAYS_INLINE enum map_step map_next_step(const struct tdp_mapping *want, uint64_t spte,
+                                                 unsigned at, unsigned level)
 {
     if (spte_is_leaf(spte, at)) {
         if (!(want->access.bits & ~spte))

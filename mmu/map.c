@@ -99,7 +99,7 @@ int tdp_map(struct mmu_cpu *self, const struct tdp_mapping *want)
     unsigned level = want->level, l = self->mmu->root_level;
     for (;; l--) {
         uint64_t spte = tdp_descend(table, &l, access->alias, level, &sptep);
-        switch (map_step(want, spte, l, level)) {
+        switch (map_next_step(want, spte, l, level)) {
         case MAP_ALLOWED:
             return FAULT_SPURIOUS;
         case MAP_UPGRADE:

@@ -11,9 +11,35 @@
 int why_result(const struct mmu *mmu, enum why why)
 {
     static const int8_t results[WHY_COUNT] = {
-#define X(name, result) [WHY_##name] = (result),
-        WHYS(X)
-#undef X
+        [WHY_NEXT] = FAULT_CONTINUE,
+        [WHY_ROLE_REFUSES] = -EACCES,
+        [WHY_ROLE_CONVERTS] = FAULT_VE,
+        [WHY_MIRROR] = FAULT_CONTINUE,
+        [WHY_LEAF_ALLOWS] = FAULT_SPURIOUS,
+        [WHY_ACCESS_RESTORED] = FAULT_FIXED,
+        [WHY_WRITE_RESTORED] = FAULT_FIXED,
+        [WHY_NO_DEVICES] = -EFAULT,
+        [WHY_UNCACHED] = FAULT_EMULATE,
+        [WHY_TOO_HIGH] = FAULT_EMULATE,
+        [WHY_MMIO_STORED] = FAULT_EMULATE,
+        [WHY_MMIO_FROZEN] = FAULT_RETRY,
+        [WHY_MMIO_STRAY] = FAULT_RETRY,
+        [WHY_SLOT_LEAVES] = FAULT_RETRY,
+        [WHY_READ_ONLY] = FAULT_EMULATE,
+        [WHY_OTHER_SIDE] = -EACCES,
+        [WHY_PAGES_LEAVE] = FAULT_RETRY,
+        [WHY_TRACKED] = FAULT_WRITE_PROTECTED,
+        [WHY_MAP_ALLOWS] = FAULT_SPURIOUS,
+        [WHY_MAP_NEW] = FAULT_FIXED,
+        [WHY_MAP_UPGRADED] = FAULT_FIXED,
+        [WHY_MAP_OUTDATED] = FAULT_RETRY,
+        [WHY_MAP_FROZEN] = FAULT_RETRY,
+        [WHY_MAP_COLLAPSED] = FAULT_FIXED,
+        [WHY_MMIO_CURRENT] = FAULT_EMULATE,
+        [WHY_MMIO_RENEWED] = FAULT_EMULATE,
+        [WHY_MMIO_COVERED] = FAULT_INVALID,
+        [WHY_MMIO_UPDATING] = FAULT_INVALID,
+        [WHY_BROKEN] = -EINVAL,
     };
     bool no_slot = why == WHY_UNCACHED || why == WHY_TOO_HIGH || why == WHY_MMIO_STORED;
     return no_slot && mmu_has_ve(mmu) ? FAULT_VE : results[why];
@@ -112,7 +138,7 @@ static enum why trial_map(struct trial *t, const struct tdp_mapping *want)
 {
     unsigned level = want->level;
     for (unsigned l = t->path.top;; l--) {
-        switch (map_step(want, t->path.spte[l], l, level)) {
+        switch (map_next_step(want, t->path.spte[l], l, level)) {
         case MAP_ALLOWED:
             return WHY_MAP_ALLOWS;
         case MAP_UPGRADE:

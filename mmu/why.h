@@ -12,50 +12,51 @@
 
 #include "mmu/mmu.h"
 
-/* The decisions, each with the result of the exit that it answers. Reasons with FAULT_INVALID make
- * a misconfiguration a fault, which a second reason then answers. */
-#define WHYS(X)                                                                              \
-    X(NEXT, FAULT_CONTINUE) /* not decided here: inside the MMU only */                      \
-    /* The root's role. */                                                                   \
-    X(ROLE_REFUSES, -EACCES)   /* the role never grants this right */                        \
-    X(ROLE_CONVERTS, FAULT_VE) /* the role refuses, and the CPU makes #VE of it */           \
-    X(MIRROR, FAULT_CONTINUE)  /* private memory of a TD: the secure side decides */         \
-    /* The entry, without a lock. */                                                         \
-    X(LEAF_ALLOWS, FAULT_SPURIOUS)  /* another CPU has mapped it meanwhile */                \
-    X(ACCESS_RESTORED, FAULT_FIXED) /* aging had taken the rights of the leaf */             \
-    X(WRITE_RESTORED, FAULT_FIXED)  /* W was taken to notice this write */                   \
-    /* No slot. */                                                                           \
-    X(NO_DEVICES, -EFAULT)        /* addresses of this role reach no devices */              \
-    X(UNCACHED, FAULT_EMULATE)    /* MMIO, and there are no MMIO SPTEs */                    \
-    X(TOO_HIGH, FAULT_EMULATE)    /* MMIO, and the frame does not fit into an SPTE */        \
-    X(MMIO_STORED, FAULT_EMULATE) /* MMIO: an MMIO SPTE is stored */                         \
-    X(MMIO_FROZEN, FAULT_RETRY)   /* MMIO, but another CPU is changing an entry */           \
-    X(MMIO_STRAY, FAULT_RETRY)    /* a leaf where there is no slot */                        \
-    /* The slot. */                                                                          \
-    X(SLOT_LEAVES, FAULT_RETRY)       /* it is being deleted or moved */                     \
-    X(READ_ONLY, FAULT_EMULATE)       /* a write */                                          \
-    X(OTHER_SIDE, -EACCES)            /* the page is on the other side */                    \
-    X(PAGES_LEAVE, FAULT_RETRY)       /* frames lose their host pages or rights right now */ \
-    X(TRACKED, FAULT_WRITE_PROTECTED) /* a write to a tracked page */                        \
-    /* The tables. */                                                                        \
-    X(MAP_ALLOWS, FAULT_SPURIOUS) /* a leaf allows it already */                             \
-    X(MAP_NEW, FAULT_FIXED)       /* a leaf is stored into an empty entry */                 \
-    X(MAP_UPGRADED, FAULT_FIXED)  /* the leaf gets the missing rights */                     \
-    X(MAP_OUTDATED, FAULT_RETRY)  /* the leaf is from before a change of the flags */        \
-    X(MAP_FROZEN, FAULT_RETRY)    /* another CPU is changing an entry */                     \
-    X(MAP_COLLAPSED, FAULT_FIXED) /* a large leaf replaces a table */                        \
-    /* A misconfiguration. */                                                                \
-    X(MMIO_CURRENT, FAULT_EMULATE)  /* step 3 of the flow */                                 \
-    X(MMIO_RENEWED, FAULT_EMULATE)  /* step 4: stale, but there is still no slot */          \
-    X(MMIO_COVERED, FAULT_INVALID)  /* step 4: stale, and a slot covers the frame */         \
-    X(MMIO_UPDATING, FAULT_INVALID) /* step 4: the slots are being changed */                \
-    X(BROKEN, -EINVAL)              /* step 6: a real misconfiguration */
-
+/* The decisions, in the order in which they are made. why_result() is the result of the exit that
+ * a decision answers. */
 enum why {
-#define X(name, result) WHY_##name,
-    WHYS(X)
-#undef X
-        WHY_COUNT,
+    WHY_NEXT, /* not decided here: inside the MMU only */
+
+    /* By the role of the root. */
+    WHY_ROLE_REFUSES,  /* the role never grants this right */
+    WHY_ROLE_CONVERTS, /* the role refuses, and the CPU makes #VE of it */
+    WHY_MIRROR,        /* private memory of a TD: the secure side decides */
+
+    /* By the entry, without a lock. */
+    WHY_LEAF_ALLOWS,     /* another CPU has mapped it meanwhile */
+    WHY_ACCESS_RESTORED, /* aging had taken the rights of the leaf */
+    WHY_WRITE_RESTORED,  /* W was taken to notice this write */
+
+    /* Where no slot covers the frame. */
+    WHY_NO_DEVICES,  /* addresses of this role reach no devices */
+    WHY_UNCACHED,    /* MMIO, and there are no MMIO SPTEs */
+    WHY_TOO_HIGH,    /* MMIO, and the frame does not fit into an SPTE */
+    WHY_MMIO_STORED, /* MMIO: an MMIO SPTE is stored */
+    WHY_MMIO_FROZEN, /* MMIO, but another CPU is changing an entry */
+    WHY_MMIO_STRAY,  /* a leaf where there is no slot */
+
+    /* By the slot. */
+    WHY_SLOT_LEAVES, /* it is being deleted or moved */
+    WHY_READ_ONLY,   /* a write */
+    WHY_OTHER_SIDE,  /* the page is on the other side */
+    WHY_PAGES_LEAVE, /* frames lose their host pages or rights right now */
+    WHY_TRACKED,     /* a write to a tracked page */
+
+    /* By the tables. */
+    WHY_MAP_ALLOWS,    /* a leaf allows it already */
+    WHY_MAP_NEW,       /* a leaf is stored into an empty entry */
+    WHY_MAP_UPGRADED,  /* the leaf gets the missing rights */
+    WHY_MAP_OUTDATED,  /* the leaf is from before a change of the flags */
+    WHY_MAP_FROZEN,    /* another CPU is changing an entry */
+    WHY_MAP_COLLAPSED, /* a large leaf replaces a table */
+
+    /* Of a misconfiguration: steps 3, 4 and 6 of the flow. */
+    WHY_MMIO_CURRENT,  /* current */
+    WHY_MMIO_RENEWED,  /* stale, but there is still no slot */
+    WHY_MMIO_COVERED,  /* stale, and a slot covers the frame */
+    WHY_MMIO_UPDATING, /* the slots are being changed */
+    WHY_BROKEN,        /* a real misconfiguration */
+    WHY_COUNT,
 };
 
 /* What the CPU does with an access that no cached translation serves. */

@@ -117,7 +117,7 @@ static const char *const reasons[WHY_COUNT] = {
     [WHY_TRACKED] = "Writes to the page are tracked: the hypervisor is told of this one, which is "
                     "not MMIO (N10).",
     [WHY_MAP_ALLOWS] = "The leaves allow the access then: nothing more is done.",
-    [WHY_MAP_NEW] = "The slot has memory there, and the entry is empty: the MMU maps it.",
+    [WHY_MAP_NEW] = "The slot has memory there, which is not mapped: the MMU maps it.",
     [WHY_MAP_UPGRADED] = "The leaf lacks a right that the slot grants: the MMU adds it.",
     [WHY_MAP_OUTDATED] = "The leaf is from before a change of the slot's flags, and is about to be "
                          "zapped: the guest repeats the access.",
@@ -144,6 +144,13 @@ static void say_cpu(struct monitor_call *call, const struct mmu_why *why, unsign
     const struct why_exit *exit = &why->exit[number];
     uint64_t spte = before->spte[before->lowest];
     unsigned level = before->lowest;
+    if (exit->cpu == CPU_MISCONFIGURATION && spte_is_mmio(spte, why->mmio_value)) {
+        monitor_say(call,
+                    "Exit %u: an EPT misconfiguration (49): level %u is an MMIO SPTE, in which "
+                    "bits 2:0 are 110b on purpose (write without read).",
+                    number + 1, level);
+        return;
+    }
     if (exit->cpu == CPU_MISCONFIGURATION) {
         ept_misconfig_explain(spte, level, &spte_format.caps, text, sizeof(text));
         monitor_say(call, "Exit %u: an EPT misconfiguration (49): %s.", number + 1, text);
@@ -287,8 +294,8 @@ void why_say_debts(struct monitor_call *call, const struct mmu *mmu)
         if (!debt.owes || ++owing > DEBTS_SAID)
             continue;
         debt_text(debt.reasons, text, sizeof(text));
-        monitor_say(call, "CPU %u owes a flush (%lu debts since it paid: %s)%s.", pcpu,
-                    debt.debt - debt.paid, text,
+        monitor_say(call, "CPU %u owes a flush (%lu debt%s since it paid: %s)%s.", pcpu,
+                    debt.debt - debt.paid, debt.debt - debt.paid == 1 ? "" : "s", text,
                     debt.inside ? "; it is in the guest, and may use the old translation until "
                                   "it is kicked"
                                 : ", which it pays before its next entry");
@@ -296,7 +303,8 @@ void why_say_debts(struct monitor_call *call, const struct mmu *mmu)
     if (owing > DEBTS_SAID)
         monitor_say(call, "%u more CPUs owe a flush.", owing - DEBTS_SAID);
     else if (!owing)
-        monitor_say(call, "No CPU owes a flush: every cached translation is one of these tables.");
+        monitor_say(call,
+                    "No CPU owes a flush: whatever a CPU has cached is what these tables say.");
 }
 
 /* ---- The fast path --------------------------------------------------------------------------- */
@@ -381,10 +389,10 @@ void why_say_miss(struct monitor_call *call, const struct mmio_vcpu *vcpu)
     }
     monitor_say(call, "  The second fast path did not make it either: %s.",
                 known_texts[miss->known]);
-    monitor_say(call,
-                "  It was emulated. Decoded instruction: %s. Cached walk to the instruction: "
-                "%s. To the operand: %s.",
-                decoded_texts[miss->decoded], walk_texts[miss->code], walk_texts[miss->data]);
+    monitor_say(call, "  It was emulated. The decoded instruction: %s.",
+                decoded_texts[miss->decoded]);
+    monitor_say(call, "  The cached walk to the instruction: %s.", walk_texts[miss->code]);
+    monitor_say(call, "  The cached walk to the operand: %s.", walk_texts[miss->data]);
 }
 
 const char *why_flow_text(enum flow_answer answer)
