@@ -70,8 +70,8 @@ static bool word_store(const struct word *word, const struct token *token, void 
         break;
     case WORD_NUMBER:
     case WORD_SIZE:
-        if (!(word->kind == WORD_SIZE ? parse_size : word_number)(token->value,
-                                                                   token->value_length, &number) ||
+        if (!(word->kind == WORD_SIZE ? parse_size : word_number)(token->value, token->value_length,
+                                                                  &number) ||
             number < word->min || number > word->max)
             return false;
         break;

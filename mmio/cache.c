@@ -10,9 +10,9 @@
 #include "lib/string.h"
 #include "lib/trace.h"
 
-#define MODE_NEVER        (~0ull)
-#define GENERATION_BUSY   BIT(63)
-#define ENTRY_W           BIT(1)
+#define MODE_NEVER      (~0ull)
+#define GENERATION_BUSY BIT(63)
+#define ENTRY_W         BIT(1)
 
 void mmio_cache_init(struct mmio_cache *cache, enum gva_cache mode, struct mmu *mmu,
                      struct cpu_regs *cpu, const struct walk_limits *limits)

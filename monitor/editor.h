@@ -23,8 +23,8 @@
 #define MONITOR_LINE   160u /* bytes of a typed line, with the terminating zero */
 #define EDITOR_HISTORY 16u  /* lines */
 
-/* The most bytes that one key makes the terminal show: four times a line, or for Tab, the words that
- * it lists, of which only so many are shown, the prompt and twice a line. */
+/* The most bytes that one key makes the terminal show: four times a line, or for Tab, the words
+ * that it lists, of which only so many are shown, the prompt and twice a line. */
 #define EDITOR_SHOWS 800u
 
 enum editor_event {

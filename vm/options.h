@@ -40,7 +40,7 @@ struct options {
     uint64_t apicv;    /* the CPU delivers the interrupts of guests' x2APICs, if it can */
     uint64_t x2apic;   /* send IPIs by the x2APIC, if the CPU has one */
 
-    uint64_t monitor;  /* begin with the monitor */
+    uint64_t monitor; /* begin with the monitor */
 
     /* For tests of the messages when something breaks. */
     uint64_t provoke;                  /* enum provoke of vm/provoke.h */

@@ -7,7 +7,6 @@
 #include "lib/epoch.h"
 #include "lib/log.h"
 #include "monitor/command.h"
-#include "monitor/monitor.h"
 #include "tests/unit/monitor/editor_terminal.h"
 #include "vm/registry.h"
 #include "vm/vm.h"
