@@ -6,7 +6,7 @@
  * only its last row can be corrected on the screen.
  *
  *   ^H, Delete       removes the character before the cursor
- *   ^D, Delete key   removes the one under it
+ *   ^D, Delete key   removes the one under it; ^D in an empty line ends the dialogue
  *   ^U ^K ^W         remove what is before the cursor, what is behind it, or a word
  *   ^A ^E ^B ^F      and Home, End and the arrows move the cursor (^A is often the escape key)
  *   ^P ^N            and the arrows choose a line of the history
@@ -30,6 +30,7 @@
 enum editor_event {
     EDITOR_NOTHING,
     EDITOR_LINE, /* Return: the line is in `line` until the next key or prompt */
+    EDITOR_END,  /* ^D in an empty line */
     EDITOR_TAB,  /* the caller completes the word, by editor_complete() */
 };
 

@@ -127,9 +127,11 @@ static void monitor_answers(void)
 
 static void monitor_takes(uint8_t key)
 {
-    switch (editor_key(&editor, key)) {
+    enum editor_event event = editor_key(&editor, key);
+    switch (event) {
     case EDITOR_LINE:
-        monitor_call_begin(&call, editor.line);
+    case EDITOR_END:
+        monitor_call_begin(&call, event == EDITOR_END ? "quit" : editor.line);
         answering = true;
         shown = false;
         break;

@@ -353,7 +353,7 @@ static void quitting(void **state)
     assert_string_equal(ask("x\r"), "");
     assert_string_equal(ask("\x01m"), "monitor> ");
     assert_string_equal(ask("vi\x01m"), "vi"); /* it has it already */
-    assert_string_equal(ask("\x03q\r"), "^C\nmonitor> q\nbye\n# console: VM 1 ada\n");
+    assert_string_equal(ask("\x03\x04"), "^C\nmonitor> \nbye\n# console: VM 1 ada\n");
     assert_int_equal(resumed, 1);
     transcript_close(transcript_open(2));
 }
