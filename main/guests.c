@@ -10,6 +10,7 @@
 #include "main/reset.h"
 #include "main/totals.h"
 #include "monitor/monitor.h"
+#include "monitor/start.h"
 #include "mmu/external.h"
 #include "vm/counters.h"
 #include "vm/ipi.h"
@@ -273,6 +274,7 @@ static void guest_restart(struct guest *guest)
 static void start_vcpus(struct vm *vm)
 {
     unsigned active = vm->active;
+    vm_work_for(NULL);
     for (unsigned i = 0; i < active; i++)
         visit_open(vm->vcpus[i]);
     registry_add(vm);
@@ -295,21 +297,18 @@ static void guest_made(struct guest *guest)
     vm_work_for(vm);
     if (guest->resets.count) {
         reset_restore(&guest->resets, vm);
-        vm_work_for(NULL);
-        start_vcpus(vm);
-        return;
-    }
-    if (options_match(pool.options->tests, vm->name)) {
+    } else if (options_match(pool.options->tests, vm->name)) {
         transcript_line(out, "# %s: %lu MiB%s", vm->name, vm->words.memory >> 20,
                         vm->words.testctl ? ", testctl" : "");
+    } else {
+        transcript_line(out, "ok %u %s # SKIP by tests=%s", vm->number, vm->name,
+                        pool.options->tests);
+        totals_skipped();
         vm_work_for(NULL);
-        start_vcpus(vm);
+        guest_take_apart(guest);
         return;
     }
-    transcript_line(out, "ok %u %s # SKIP by tests=%s", vm->number, vm->name, pool.options->tests);
-    totals_skipped();
-    vm_work_for(NULL);
-    guest_take_apart(guest);
+    start_vcpus(vm);
 }
 
 /* Executes a piece of the creation of a guest's VM; a function for struct work. */

@@ -64,7 +64,8 @@ struct monitor_call {
     bool over;      /* the command has executed its last piece */
     bool online; /* between monitor_begin_look() and monitor_end_look(): what this CPU was before */
     const void *owner;
-    bool waits; /* the piece had nothing to do but to wait: call it again in a millisecond */
+    bool leaves; /* the monitor is to give the console back after the call */
+    bool waits;  /* the piece had nothing to do but to wait: call it again in a millisecond */
 
     size_t said;  /* bytes of `text` */
     unsigned cut; /* lines that found no room: a piece has said more than it may */

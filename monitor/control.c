@@ -4,11 +4,9 @@
 #include "monitor/command.h"
 #include "monitor/commands.h"
 #include "monitor/look.h"
-#include "monitor/monitor.h"
-#include "vm/input.h"
+#include "monitor/start.h"
 #include "vm/pause.h"
 #include "vm/registry.h"
-#include "vm/sched.h"
 #include "vm/vm.h"
 
 /* ---- pause and resume ------------------------------------------------------------------------ */
@@ -165,6 +163,6 @@ bool command_quit(struct monitor_call *call)
     if (!monitor_words_end(call, 1))
         return false;
     monitor_lets_go();
-    monitor_leave();
+    call->leaves = true;
     return false;
 }

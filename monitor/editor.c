@@ -266,6 +266,11 @@ enum editor_event editor_key(struct editor *e, uint8_t byte)
         return EDITOR_NOTHING;
     if (byte == '\t')
         return EDITOR_TAB;
+    if (byte == CTRL('D') && !e->length) {
+        show(e, "\n", 1);
+        e->taken = true;
+        return EDITOR_END;
+    }
     if (byte == '\r' || byte == '\n') {
         show(e, "\n", 1);
         remember(e);

@@ -6,7 +6,7 @@
  * only its last row can be corrected on the screen.
  *
  *   ^H, Delete       removes the character before the cursor
- *   ^D, Delete key   removes the one under it
+ *   ^D, Delete key   removes the one under it; ^D in an empty line ends the dialogue
  *   ^U ^K ^W         remove what is before the cursor, what is behind it, or a word
  *   ^A ^E ^B ^F      and Home, End and the arrows move the cursor (^A is often the escape key)
  *   ^P ^N            and the arrows choose a line of the history
@@ -23,13 +23,14 @@
 #define MONITOR_LINE   160u /* bytes of a typed line, with the terminating zero */
 #define EDITOR_HISTORY 16u  /* lines */
 
-/* The most bytes that one key makes the terminal show: four times a line, or for Tab, the words that
- * it lists, of which only so many are shown, the prompt and twice a line. */
+/* The most bytes that one key makes the terminal show: four times a line, or for Tab, the words
+ * that it lists, of which only so many are shown, the prompt and twice a line. */
 #define EDITOR_SHOWS 800u
 
 enum editor_event {
     EDITOR_NOTHING,
     EDITOR_LINE, /* Return: the line is in `line` until the next key or prompt */
+    EDITOR_END,  /* ^D in an empty line */
     EDITOR_TAB,  /* the caller completes the word, by editor_complete() */
 };
 

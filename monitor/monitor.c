@@ -9,13 +9,11 @@
 #include "monitor/command.h"
 #include "monitor/complete.h"
 #include "monitor/editor.h"
+#include "monitor/start.h"
 #include "vm/input.h"
-#include "vm/pause.h"
-#include "vm/registry.h"
 #include "vm/sched.h"
 #include "vm/transcript.h"
 #include "vm/vcpu.h"
-#include "vm/vm.h"
 #include "vm/watch.h"
 #include "vm/work.h"
 
@@ -31,14 +29,11 @@ static struct monitor_call call;
 static struct completion completion;
 static bool answering; /* a call is in progress */
 static bool shown;     /* what the call has said is shown, or waits in `rest` */
-static bool leaves;    /* it gives the console back after the call */
 static bool greeted;   /* the prompt has been shown since the monitor got the console */
 static struct {
     const char *text;
     size_t size;
 } rest; /* what is still to be shown, of the editor's text or of the call's */
-
-static bool holds_new; /* VMs are paused when they are created; atomic */
 
 /* ---- When it works --------------------------------------------------------------------------- */
 
@@ -132,9 +127,11 @@ static void monitor_answers(void)
 
 static void monitor_takes(uint8_t key)
 {
-    switch (editor_key(&editor, key)) {
+    enum editor_event event = editor_key(&editor, key);
+    switch (event) {
     case EDITOR_LINE:
-        monitor_call_begin(&call, editor.line);
+    case EDITOR_END:
+        monitor_call_begin(&call, event == EDITOR_END ? "quit" : editor.line);
         answering = true;
         shown = false;
         break;
@@ -151,7 +148,7 @@ static void monitor_takes(uint8_t key)
 /* CPUs that are idle have not left their loops while the monitor was open. */
 static void monitor_closes(void)
 {
-    leaves = false;
+    call.leaves = false;
     input_leave_monitor();
     sched_wake_all();
 }
@@ -165,7 +162,7 @@ static bool monitor_acts(void)
         greeted &= answering;
         return !call.waits;
     }
-    if (leaves) {
+    if (call.leaves) {
         monitor_closes();
         return true;
     }
@@ -202,17 +199,13 @@ static bool monitor_piece(struct work *unused)
     return monitor_has_more() && !__atomic_exchange_n(&working, 1, __ATOMIC_SEQ_CST);
 }
 
-void monitor_leave(void)
-{
-    leaves = true;
-}
-
 /* ---- The machine's side ---------------------------------------------------------------------- */
 
 void monitor_start(bool at_once)
 {
     __atomic_store_n(&again, TIME_NEVER, __ATOMIC_SEQ_CST);
-    holds_new = at_once;
+    if (at_once)
+        monitor_holds_new();
     watch_add(&watch);
     input_set_monitor(&input, monitor_ready, NULL, at_once);
     if (at_once) {
@@ -224,24 +217,4 @@ void monitor_start(bool at_once)
 bool monitor_is_open(void)
 {
     return input_is_monitored();
-}
-
-void monitor_sees(struct vm *vm)
-{
-    if (__atomic_load_n(&holds_new, __ATOMIC_SEQ_CST)) {
-        pause_vm(vm, PAUSE_MONITOR);
-        if (!__atomic_load_n(&holds_new, __ATOMIC_SEQ_CST)) /* monitor_lets_go() was too early */
-            resume_vm(vm, PAUSE_MONITOR);
-    }
-}
-
-void monitor_lets_go(void)
-{
-    struct vm *vm;
-    if (!__atomic_exchange_n(&holds_new, false, __ATOMIC_SEQ_CST))
-        return;
-    for (unsigned number = 0; (vm = registry_hold_next(number)); number = vm->number) {
-        resume_vm(vm, PAUSE_MONITOR);
-        registry_release(vm);
-    }
 }

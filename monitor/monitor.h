@@ -14,19 +14,8 @@
 
 #include <stdbool.h>
 
-struct vm;
-
 /* Called once, before the guests run. `at_once`: the machine begins with the monitor. */
 void monitor_start(bool at_once);
 
 /* Whether the monitor has the console, so that the machine must not end. */
 bool monitor_is_open(void);
-
-/* Called for each VM that is in the registry, before its vCPUs run for the first time. */
-void monitor_sees(struct vm *vm);
-
-/* Resumes what monitor_sees() has paused, and no longer pauses new VMs. */
-void monitor_lets_go(void);
-
-/* Gives the console back after the current command. */
-void monitor_leave(void);

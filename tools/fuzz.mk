@@ -106,7 +106,7 @@ $(B)/fuzz/secure: $(SECURE_FUZZ_SRC) $(HEADERS) tests/unit/ept/secure_world.h \
 	$(Q)$(CLANG) $(FUZZ_FLAGS) -fsanitize=fuzzer,address,undefined \
 	    -fno-sanitize-recover=undefined $(filter %.c,$^) -lcmocka -o $@
 
-MONITOR_SRC := $(addprefix monitor/,editor.c command.c target.c) lib/words.c lib/visible.c \
+MONITOR_SRC := $(addprefix monitor/,editor.c command.c call.c target.c) lib/words.c lib/visible.c \
                tests/fuzz/fuzz_monitor.c
 
 fuzz-monitor: $(B)/fuzz/monitor

@@ -26,9 +26,9 @@
  * dropped. It is above this file, which therefore knows of it only what input_set_monitor() says.
  *
  * The port is polled every 10 ms, and every millisecond while bytes arrive; it is not polled while
- * no VM is attached and the monitor does not have the focus, unless the machine began with it. The pCPU that first looks at its clock after a poll is due polls the port; a
- * pCPU that runs a vCPU, or halts with it, sets its timer for the next poll. A poll reads a bounded
- * number of bytes.
+ * no VM is attached and the monitor does not have the focus, unless the machine began with it. The
+ * pCPU that first looks at its clock after a poll is due polls the port; a pCPU that runs a vCPU,
+ * or halts with it, sets its timer for the next poll. A poll reads a bounded number of bytes.
  *
  * Pure: the port is read by serial_read() (arch/x86/serial.h).
  */

@@ -33,8 +33,8 @@ void work_add_first(struct work *work)
     pcpu_set_work(true);
 }
 
-/* The first work is finished before the second one begins, unless more urgent work comes. Sleeping vCPUs whose time comes
- * meanwhile are put into the run queue, and wait for the end of the turn. */
+/* The first work is finished before the second one begins, unless more urgent work comes. Sleeping
+ * vCPUs whose time comes meanwhile are put into the run queue, and wait for the end of the turn. */
 void work_turn(void)
 {
     struct work_counts *counts = &here[this_cpu()].counts;

@@ -7,7 +7,6 @@
 #include "lib/epoch.h"
 #include "lib/log.h"
 #include "monitor/command.h"
-#include "monitor/monitor.h"
 #include "tests/unit/monitor/editor_terminal.h"
 #include "vm/registry.h"
 #include "vm/vm.h"
@@ -160,7 +159,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         if (event == EDITOR_TAB)
             editor_complete(&editor, candidate, NULL);
         screen_take(&screen, &editor);
-        if (event == EDITOR_LINE) {
+        if (event == EDITOR_LINE || event == EDITOR_END) {
             answer(editor.line);
             editor_prompt(&editor);
             screen_take(&screen, &editor);

@@ -2,6 +2,7 @@
 """The monitor: docs/MONITOR.md is a session with it, and guests notice nothing of its questions."""
 
 import contextlib
+import pathlib
 import re
 import time
 
@@ -11,6 +12,7 @@ from harness.boot import Boot
 
 PROMPT = b"monitor> "
 DOCUMENT = ROOT / "docs/MONITOR.md"
+README = ROOT / "README.md"
 
 
 @contextlib.contextmanager
@@ -32,10 +34,10 @@ def ask(who: Person, line: str) -> list[str]:
     return who.wait_for(PROMPT).decode().splitlines()
 
 
-def questions() -> list[tuple[str, list[str]]]:
-    """The lines that the document types, each with its answer."""
+def questions(document: pathlib.Path) -> list[tuple[str, list[str]]]:
+    """The lines that a document types, each with its answer."""
     found: list[tuple[str, list[str]]] = []
-    for block in re.findall(r"^```\n(monitor> .*?)^```", DOCUMENT.read_text(), re.M | re.S):
+    for block in re.findall(r"^```\n(monitor> .*?)^```", document.read_text(), re.M | re.S):
         for line in block.splitlines():
             if line.startswith("monitor> "):
                 found.append((line.removeprefix("monitor> "), []))
@@ -63,6 +65,17 @@ def wait_until(who: Person, question: str, pattern: str) -> list[str]:
         assert time.monotonic() < deadline, said
 
 
+def test_the_readme() -> None:
+    hello = Guest(BUILD / "guest/hello.elf", ("testctl",))
+    with machine("monitor-readme", (hello,), "monitor") as who:
+        who.wait_for(PROMPT)
+        wait_until(who, "vms", "hello +paused")
+        for question, shown in questions(README):
+            assert_answers(question, shown, ask(who, question))
+        who.type(b"q\r")
+        who.wait_for(b"EXIT %d %s" % (CODES.OK[0], CODES.OK[1].encode()))
+
+
 def test_the_document() -> None:
     """Its session, then the ends of VMs."""
     guests = (
@@ -72,7 +85,7 @@ def test_the_document() -> None:
     with machine("monitor-document", guests, "monitor") as who:
         who.wait_for(PROMPT)
         wait_until(who, "vms", "scenarios +paused")
-        for question, shown in questions():
+        for question, shown in questions(DOCUMENT):
             if question == "pause ada":
                 wait_until(who, "vms", r"ada .* \d{3,} exits")
             if question == "ept ada 0x100000":
@@ -101,11 +114,10 @@ def test_the_document() -> None:
 
 BUSY = (
     Guest(BUILD / "guest/smp.elf", ("testctl", "vcpus=4"), "", "smp"),
-    Guest(BUILD / "guest/strings.elf", ("testctl",), "", "strings"),
     Guest(BUILD / "guest/mmio.elf", ("testctl",), "", "mmio"),
     Guest(BUILD / "guest/td_leaves.elf", ("tdx",), "", "td"),
 )
-THERE = "\nthere are: 1 smp, 2 strings, 3 mmio, 4 td"
+THERE = "\nthere are: 1 smp, 2 mmio, 3 td"
 WRONG = {
     "foo": '"foo" is no command; h lists all',
     "viewer": '"viewer" is no command; with this letter begin vms, vcpus, vmcs, virtio; h lists '
@@ -119,28 +131,28 @@ WRONG = {
     "equal",
     "vmcs mmio foo": 'vmcs: "foo" is no section; guest, host, controls or exit is expected',
     "vcpus 5": 'vcpus: "5" is no VM; its number or its name is expected' + THERE,
-    "lapic mmio.1": "lapic: VM 3 mmio has no vCPU 1; its vCPUs are 0 to 0",
+    "lapic mmio.1": "lapic: VM 2 mmio has no vCPU 1; its vCPUs are 0 to 0",
     "lapic smp": "lapic: VM 1 smp has 4 vCPUs; which one? Type: 1.0 to 1.3",
     "lapic smp.3": "1.3 smp has no turns now: it waits for a start-up IPI, or has ended",
     "inject mmio 15": 'inject: "15" is no vector: a number from 0x10 to 0xff, decimal or with 0x, '
     "is expected",
     "slots": "slots: which VM? Type: slots VM" + THERE,
-    "ioapic mmio": "VM 3 mmio has no I/O APIC: it was created without the word pc",
-    "ept td 0": "ept: VM 4 td is a TD, which keeps its memory to itself; create it with tdx=debug",
-    "vmcs td": "vmcs: VM 4 td is a TD, which keeps its registers to itself; create it with "
+    "ioapic mmio": "VM 2 mmio has no I/O APIC: it was created without the word pc",
+    "ept td 0": "ept: VM 3 td is a TD, which keeps its memory to itself; create it with tdx=debug",
+    "vmcs td": "vmcs: VM 3 td is a TD, which keeps its registers to itself; create it with "
     "tdx=debug",
     "why mmio 0x1000 q": 'why: "q" is no access: r, w or x is expected',
     "why mmio 1 r r": 'why: "r" is one word too many; type: why VM GPA [r|w|x]',
     "why 0x1000": "why: which VM? Type: why VM GPA [r|w|x]" + THERE,
     "why last 9": 'why: "9" is no VM; its number or its name is expected' + THERE,
-    "why slow td": "why: VM 4 td is a TD, which keeps its registers to itself; create it with "
+    "why slow td": "why: VM 3 td is a TD, which keeps its registers to itself; create it with "
     "tdx=debug",
-    "inject td nmi": "inject: VM 4 td is a TD, which keeps its interrupts to itself; create it "
+    "inject td nmi": "inject: VM 3 td is a TD, which keeps its interrupts to itself; create it "
     "with tdx=debug",
 }
 STORM = ("vcpus", "memory", "vmcs smp.0 exit", "cache mmio", "ept mmio 0x1000", "slots mmio",
-         "gva smp.1 0x100000", "bus strings", "lapic smp.2", "counters smp", "counters td",
-         "dirty strings", "why mmio 0xfe000000 w",
+         "gva smp.1 0x100000", "bus mmio", "lapic smp.2", "counters smp", "counters td",
+         "dirty mmio", "why mmio 0xfe000000 w",
          "why smp 0xfee00000", "why last smp.0", "why last mmio", "why slow mmio", "why td 0x1000",
          "pause mmio", "resume mmio")  # fmt: skip
 
@@ -150,12 +162,12 @@ def test_wrong_words_and_a_storm() -> None:
     whose results are what they always are."""
     with machine("monitor-storm", BUSY, "monitor", smp=4) as who:
         who.wait_for(PROMPT)
-        wait_until(who, "vms", " 4 td .*, a TD")
+        wait_until(who, "vms", " 3 td .*, a TD")
         for line, expected in WRONG.items():
             assert ask(who, line) == expected.splitlines()
         states = ask(who, "vcpus td")
         assert not any("RIP" in line for line in states), states
-        assert ask(who, "resume") == ["all VMs go on (4)"]
+        assert ask(who, "resume") == ["all VMs go on (3)"]
         for line in STORM:
             ask(who, line)
         assert ask(who, "vms") != ["there is no VM now"], "the storm was over too early"

@@ -38,8 +38,8 @@ static const char *type(const char *text)
         if (event == EDITOR_TAB)
             editor_complete(&editor, candidate, NULL);
         screen_take(&screen, &editor);
-        if (event == EDITOR_LINE) {
-            strcpy(line, editor.line);
+        if (event == EDITOR_LINE || event == EDITOR_END) {
+            strcpy(line, event == EDITOR_END ? "END" : editor.line);
             editor_prompt(&editor);
             screen_take(&screen, &editor);
         }
@@ -63,7 +63,8 @@ static void keys(void **state)
         {"vms\n", "vms"},
         {"vmx\bs\r", "vms"},
         {"vmx\x7fs\r", "vms"},
-        {"\b\x7f\x17\x15\x04v\r", "v"}, /* nothing to remove */
+        {"\b\x7f\x17\x15v\x04\r", "v"}, /* nothing to remove */
+        {"v\b\x04", "END"},
         {"ms\x01v\r", "vms"},
         {"ms\x01v\x05 x\r", "vms x"},
         {"vs" LEFT "m\r", "vms"},

@@ -211,15 +211,20 @@ static const char *type(const char *text)
     return shown();
 }
 
-/* Reads all that a VM has got. */
-static const char *got(unsigned i)
+/* Reads all that has come for a reader. */
+static const char *taken(struct input *input)
 {
     static char text[INPUT_RING + 1];
     unsigned length = 0;
-    for (int byte; (byte = input_take(&inputs[i])) >= 0;)
+    for (int byte; (byte = input_take(input)) >= 0;)
         text[length++] = (char)byte;
     text[length] = 0;
     return text;
+}
+
+static const char *got(unsigned i)
+{
+    return taken(&inputs[i]);
 }
 
 #define HELP                                                                                 \
@@ -401,24 +406,6 @@ static void call_monitor(void *context)
     monitor_calls++;
 }
 
-static const char *monitor_got(void)
-{
-    static char text[INPUT_RING + 1];
-    unsigned length = 0;
-    for (int byte; (byte = input_take(&of_monitor)) >= 0;)
-        text[length++] = (char)byte;
-    text[length] = 0;
-    return text;
-}
-
-/* Whether the monitor has been called since the last question. */
-static unsigned monitor_called(void)
-{
-    unsigned count = monitor_calls;
-    monitor_calls = 0;
-    return count;
-}
-
 /* The monitor takes the input and the console, and gives them back to the VM that had them. The
  * last test, because a monitor stays. */
 static void the_monitor(void **state)
@@ -431,12 +418,12 @@ static void the_monitor(void **state)
     attach(0);
     attach(1);
     type(KEY "1a" KEY "2b" KEY "m");
-    assert_int_equal(monitor_called(), 1);
+    assert_int_equal(monitor_calls, 1);
     assert_int_equal(calls[1], 1); /* in the same poll */
     assert_true(input_is_monitored());
     type("help\r");
-    assert_string_equal(monitor_got(), "help\r");
-    assert_int_equal(monitor_called(), 1);
+    assert_string_equal(taken(&of_monitor), "help\r");
+    assert_int_equal(monitor_calls, 2);
     assert_string_equal(got(0), "a");
     assert_string_equal(got(1), "b");
     assert_string_equal(type(KEY "?"), HELP "# console: VM 1 ada\n# console: VM 2 bob\n"
@@ -479,11 +466,11 @@ static void the_monitor_at_once(void **state)
     assert_true(input_is_monitored());
     assert_true(input_due == 0);
     type("x" KEY "n" KEY "1");
-    assert_string_equal(monitor_got(), "x");
+    assert_string_equal(taken(&of_monitor), "x");
     assert_true(input_is_monitored());
     input_leave_monitor();
     type("dropped" KEY "mkept");
-    assert_string_equal(monitor_got(), "kept");
+    assert_string_equal(taken(&of_monitor), "kept");
     input_leave_monitor();
     input_set_monitor(&of_monitor, call_monitor, NULL, false);
     attach(0);

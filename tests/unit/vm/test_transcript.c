@@ -362,8 +362,8 @@ static void a_person_chooses(void **state)
     next += 3;
 }
 
-/* While the console shows its own transcript only, the VMs' text is kept, and then shown. A dialogue
- * need not end its lines; what comes between ends them. */
+/* While the console shows its own transcript only, the VMs' text is kept, and then shown. A
+ * dialogue need not end its lines; what comes between ends them. */
 static void a_dialogue_has_the_console(void **state)
 {
     (void)state;
