@@ -23,7 +23,7 @@ static const char *const provoke_values[] = {
     "nmi",     "leak",      "guarded",   "private",    "td",   "lie_frame", "lie_map",
     "lie_add", "lie_block", "lie_track", "lie_remove", NULL};
 
-static const char *const export_values[] = {"off", "e9", NULL};
+static const char *const export_values[] = {"off", "e9", "com2", NULL};
 
 static const struct word words[] = {
     {.name = "mmio_caching", .kind = WORD_NUMBER, .max = 1, FIELD(mmio_caching)},
