@@ -142,8 +142,7 @@ void trace_report(const struct vm *vm)
     trace_forget(vm->number);
 }
 
-/* ---- Leaving the machine ----------------------------------------------------------------------
- */
+/* ---- Leaving the machine --------------------------------------------------------------------- */
 
 _Static_assert(TRACE_BATCH_MAX <= EXPORT_MAX, "a batch is the data of a frame");
 
@@ -154,7 +153,7 @@ static bool send_batch(const void *batch, size_t size)
 
 /* Sends a line that describes the events. Another pCPU may be writing a frame, which takes less
  * than TRIES turns of the loop; nothing depends on the line but a name in a picture. */
-#define TRIES 20000u
+#define TRIES 2000u
 static void export_line(const char *format, ...)
 {
     char line[LOG_LINE_MAX];
