@@ -53,7 +53,7 @@ static const struct word words[] = {
     {.name = "entry_checks", .kind = WORD_NUMBER, .max = 1, FIELD(entry_checks)},
     {.name = "export", .kind = WORD_CHOICE, .choices = export_values, FIELD(export)},
     {.name = "counters", .kind = WORD_NUMBER, .max = 1, FIELD(counters)},
-    {.name = "stat", .kind = WORD_NUMBER, .min = 10, .max = 3600000, FIELD(stat)},
+    {.name = "stat", .kind = WORD_NUMBER, .min = 100, .max = 3600000, FIELD(stat)},
     {.name = "trace", .kind = WORD_TEXT, FIELD(trace)},
     {.name = "trace_vm", .kind = WORD_TEXT, FIELD(trace_vm)},
     {.name = "trace_gpa", .kind = WORD_TEXT, FIELD(trace_gpa)},

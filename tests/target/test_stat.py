@@ -112,21 +112,21 @@ def test_order() -> None:
 
 
 def test_a_machine_that_runs(boot) -> None:
-    result = boot(cmdline="stat=50 counters=1", guests=(scenarios(),))
+    result = boot(cmdline="stat=100 counters=1", guests=(scenarios(),))
     assert result.status == 0, result
     found = samples("\n".join(result.lines))
     assert len(found) >= 2, result
     assert {sample["vm"] for sample in found} == {"scenarios"}
     times = [sample["ms"] for sample in found]
-    assert all(after - before >= 50 for before, after in zip(times, times[1:], strict=False))
-    totals = [sample["totals"]["exits"] for sample in found]
+    assert all(after - before >= 100 for before, after in zip(times, times[1:], strict=False))
+    totals = [sample["totals"].get("exits", 0) for sample in found]
     assert totals == sorted(totals) and totals[-1] <= result.counters("scenarios")["exits"]
     for sample in found:
         exits = [n for name, n in sample["totals"].items() if name.startswith("kvm_exit")]
-        assert sum(exits) == sample["totals"]["exits"]
+        assert sum(exits) == sample["totals"].get("exits", 0)
 
 
-@pytest.mark.parametrize("word", ["stat=9", "stat=3600001", "stat=all"])
+@pytest.mark.parametrize("word", ["stat=99", "stat=3600001", "stat=all"])
 def test_bad_periods(boot, word: str) -> None:
     result = boot(cmdline=word, guests=(scenarios(),))
-    assert result.has(r"stat=10\.\.3600000"), result
+    assert result.has(r"stat=100\.\.3600000"), result
