@@ -3,7 +3,7 @@
  * and EBX, sets up the hypervisor, runs the guests, and prints the last line. */
 #include "arch/x86/acpi.h"
 #include "arch/x86/cpu.h"
-#include "arch/x86/debug_port.h"
+#include "arch/x86/export_device.h"
 #include "arch/x86/interrupts.h"
 #include "arch/x86/this_cpu.h"
 #include "arch/x86/memory.h"
@@ -77,10 +77,13 @@ static void start_export(void)
     }
     if (options.export == EXPORT_OFF)
         return;
-    const struct export_device *device = debug_port_find();
+    bool e9 = options.export == EXPORT_E9;
+    const struct export_device *device = e9 ? export_device_e9() : export_device_com2();
     if (!device) {
-        log_error("command line: export=e9, but this machine has no debug port at 0xe9; give Bochs "
-                  "\"port_e9_hack: enabled=1\" or QEMU \"-debugcon file:NAME\"");
+        log_error("command line: export=%s, but %s", e9 ? "e9" : "com2",
+                  e9 ? "this machine has no debug port at 0xe9; give Bochs \"port_e9_hack: "
+                       "enabled=1\" or QEMU \"-debugcon file:NAME\""
+                     : "this machine has no second serial port at 0x2f8");
         machine_exit(EXIT_BAD_COMMAND_LINE);
     }
     export_open(device);

@@ -22,9 +22,8 @@ from collections.abc import Callable, Iterator
 from harness import events
 from harness.errors import run_tool
 
-LINE = re.compile(r"# stat (.+) (\d+)((?: [a-z]\w*=\d+)+)?( \.)?\s*$")
+LINE = re.compile(r"# stat (.+) (\d+)/(\d+)((?: [a-z]\w*=\d+)+)?( \.)?\s*$")
 POLL = 0.1  # seconds
-BLANK = {"exits": 0}
 
 
 class Vm:
@@ -33,14 +32,15 @@ class Vm:
     def __init__(self) -> None:
         self.ms, self.totals = 0, dict[str, int]()
         self.before_ms, self.before = 0, dict[str, int]()
-        self.coming_ms, self.coming = -1, dict[str, int]()
+        self.coming_ms, self.lines, self.coming = -1, 0, dict[str, int]()
 
-    def add(self, ms: int, values: dict[str, int], last: bool) -> bool:
-        """Adds a line; true if it completes a sample."""
+    def add(self, ms: int, number: int, values: dict[str, int], last: bool) -> bool:
+        """Adds a line; true if it completes a sample, of which no line is missing."""
         if ms != self.coming_ms:
-            self.coming_ms, self.coming = ms, {}
+            self.coming_ms, self.lines, self.coming = ms, 0, {}
+        self.lines += 1
         self.coming |= values
-        if not last:
+        if not last or self.lines != number:
             return False
         self.before_ms, self.before = self.ms, self.totals
         self.ms, self.totals = ms, self.coming
@@ -74,9 +74,11 @@ class Samples:
         match = LINE.search(line)
         if not match:
             return ""
-        pairs = (pair.split("=") for pair in (match[3] or "").split())
+        pairs = (pair.split("=") for pair in (match[4] or "").split())
         values = {label(name): int(value) for name, value in pairs}
-        return match[1] if self.vms[match[1]].add(int(match[2]), values, bool(match[4])) else ""
+        vm = self.vms[match[1]]
+        complete = vm.add(int(match[2]), int(match[3]), values, bool(match[5]))
+        return match[1] if complete else ""
 
 
 def as_json(name: str, vm: Vm) -> str:

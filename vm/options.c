@@ -23,7 +23,7 @@ static const char *const provoke_values[] = {
     "nmi",     "leak",      "guarded",   "private",    "td",   "lie_frame", "lie_map",
     "lie_add", "lie_block", "lie_track", "lie_remove", NULL};
 
-static const char *const export_values[] = {"off", "e9", NULL};
+static const char *const export_values[] = {"off", "e9", "com2", NULL};
 
 static const struct word words[] = {
     {.name = "mmio_caching", .kind = WORD_NUMBER, .max = 1, FIELD(mmio_caching)},
@@ -55,7 +55,7 @@ static const struct word words[] = {
     {.name = "export", .kind = WORD_CHOICE, .choices = export_values, FIELD(export)},
     {.name = "map", .kind = WORD_NUMBER, .max = 1, FIELD(map)},
     {.name = "counters", .kind = WORD_NUMBER, .max = 1, FIELD(counters)},
-    {.name = "stat", .kind = WORD_NUMBER, .min = 10, .max = 3600000, FIELD(stat)},
+    {.name = "stat", .kind = WORD_NUMBER, .min = 100, .max = 3600000, FIELD(stat)},
     {.name = "trace", .kind = WORD_TEXT, FIELD(trace)},
     {.name = "trace_vm", .kind = WORD_TEXT, FIELD(trace_vm)},
     {.name = "trace_gpa", .kind = WORD_TEXT, FIELD(trace_gpa)},

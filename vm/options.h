@@ -24,7 +24,8 @@ enum ve_delivery {
 /* The device of the export channel (arch/x86/export.h). */
 enum export_to {
     EXPORT_OFF,
-    EXPORT_E9, /* the debug port of Bochs and QEMU */
+    EXPORT_E9,   /* the debug port of Bochs and QEMU */
+    EXPORT_COM2, /* the second serial port */
 };
 
 struct options {

@@ -8,13 +8,14 @@
 
 #define COUNTER 48  /* characters of a counter, with its value */
 #define LINE    136 /* characters after which a line is ended */
-_Static_assert(sizeof("# stat  18446744073709551615\n") + VM_NAME_SIZE + LINE + COUNTER <=
+_Static_assert(sizeof("# stat  18446744073709551615/99\n") + VM_NAME_SIZE + LINE + COUNTER <=
                    LOG_LINE_MAX,
                "the console does not cut a line");
 
 struct stat {
     const struct vm *vm;
     uint64_t milliseconds;
+    unsigned lines;
     char line[LINE + COUNTER];
     int used;
 };
@@ -22,8 +23,8 @@ struct stat {
 static void stat_end_line(struct stat *stat)
 {
     if (stat->used)
-        transcript_line(transcript_console(), "# stat %s %lu%s", stat->vm->name, stat->milliseconds,
-                        stat->line);
+        transcript_line(transcript_console(), "# stat %s %lu/%u%s", stat->vm->name,
+                        stat->milliseconds, ++stat->lines, stat->line);
     stat->used = 0;
 }
 

@@ -142,8 +142,7 @@ void trace_report(const struct vm *vm)
     trace_forget(vm->number);
 }
 
-/* ---- Leaving the machine ----------------------------------------------------------------------
- */
+/* ---- Leaving the machine --------------------------------------------------------------------- */
 
 _Static_assert(TRACE_BATCH_MAX <= EXPORT_MAX, "a batch is the data of a frame");
 
@@ -154,7 +153,7 @@ static bool send_batch(const void *batch, size_t size)
 
 /* Sends a line that describes the events. Another pCPU may be writing a frame, which takes less
  * than TRIES turns of the loop; nothing depends on the line but a name in a picture. */
-#define TRIES 20000u
+#define TRIES 2000u
 static void export_line(const char *format, ...)
 {
     char line[LOG_LINE_MAX];
@@ -196,13 +195,23 @@ bool trace_send_piece(void)
     return trace_export_piece() || export_send();
 }
 
+/* A serial port needs time for what is left; one that has taken nothing for so long takes no
+ * more. */
+#define STUCK_MS 1000u
+
 void trace_export_end(void)
 {
     if (!trace_exports())
         return;
-    while (trace_send_piece())
-        ;
+    uint64_t waits = 0, progress = __builtin_ia32_rdtsc();
+    while (trace_send_piece() && __builtin_ia32_rdtsc() - progress < STUCK_MS * tsc_khz()) {
+        if (export_waits() != waits)
+            progress = __builtin_ia32_rdtsc();
+        waits = export_waits();
+    }
     struct trace_export_counts counts = trace_export_counts();
     log_info("# trace: %lu events have left the machine, and %lu were lost", counts.exported,
              counts.lost);
+    if (export_waits())
+        log_info("# trace: the device has not taken the last %lu bytes", export_waits());
 }

@@ -229,8 +229,8 @@ def test_what_is_no_recording_is_refused() -> None:
 
 
 def test_formats_are_those_of_the_hypervisor() -> None:
-    """Each format of the table is known here, and lib/trace.c prints the same names."""
-    source = (ROOT / "lib/trace.c").read_text()
+    """Each format of the table is known here, and lib/trace_events.c prints the same names."""
+    source = (ROOT / "lib/trace_events.c").read_text()
     known = set(re.findall(r"case '(\w)':", source)) | {"x"}
     used = {value.split(":")[1] for _, values in TABLE for value in values.split()}
     assert used <= known
@@ -274,7 +274,7 @@ def test_a_recording_of_the_machine(boot, tmp_path) -> None:
     ], wanted  # fmt: skip
 
     recording = events.read(stream)
-    (line,) = [line for line in result.lines if line.startswith("# trace: ")]
+    (line,) = [line for line in result.lines if "have left the machine" in line]
     sent, lost = map(int, re.findall(r"\d+", line))
     assert sent == len(recording.records) and lost == sum(gap[1] for gap in recording.gaps)
     assert lost < sent / 100, line
@@ -312,10 +312,27 @@ def test_a_part_of_the_events(boot) -> None:
     [
         ("trace_gpa=0x2000-0x1000", "trace_gpa=0x2000-0x1000 is no range of addresses; write"),
         ("trace_gpa=page", "trace_gpa=page is no range of addresses"),
-        ("export=com9", "export=off|e9"),
+        ("export=com9", "export=off|e9|com2"),
     ],
 )  # fmt: skip
 def test_bad_words_stop_the_boot(boot, words: str, message: str) -> None:
     result = boot(cmdline=words, guests=(Guest(BUILD / "guest/hello.elf", ("testctl",)),))
     assert result.exit == CODES.BAD_COMMAND_LINE, result
     assert result.has(re.escape(message)), result
+
+
+def test_a_machine_without_a_second_serial_port(boot) -> None:
+    result = boot(machine="qemu-tcg", method="kernel", cmdline="export=com2")
+    assert result.exit == CODES.BAD_COMMAND_LINE, result
+    assert result.has("export=com2, but this machine has no second serial port at 0x2f8"), result
+
+
+def test_the_second_serial_port(boot) -> None:
+    """It is slow, so few events are chosen."""
+    result = boot(cmdline="export=com2 trace=turn,invept",
+                  guests=(Guest(BUILD / "guest/hello.elf", ("testctl",)),))  # fmt: skip
+    assert result.status == 0, result
+    assert result.has(r"# trace: \d+ events have left the machine, and 0 were lost"), result
+    recording = events.read((result.run.boot.folder / "exported.bin").read_bytes())
+    assert [record["on"] for record in recording.records if record.name == "turn"] == [1, 0]
+    assert not recording.gaps and recording.vms == {1: "hello"}

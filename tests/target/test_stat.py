@@ -28,13 +28,14 @@ spec.loader.exec_module(stat_tool)
 VMX = "/usr/include/x86_64-linux-gnu/asm/vmx.h"  # of linux-libc-dev, which the build needs
 
 CONSOLE = """\
-# stat one 1000 exit_10=100 exit_48=50
-# stat one 1000 exits=150 pages_4k=10 .
+# stat one 1000/1 exit_10=100 exit_48=50
+# stat one 1000/2 exits=150 pages_4k=10 .
     ok 1 a guest's own line
-# stat two words 1100 exits=7 .
-# stat one 1500 exit_10=150 exit_48=50 exits=200 pages_4k=4 mmio_exits=3 .
-# stat one 2000 exit_10=151
-# stat one 2500 exit_10=250 exit_48=50 exits=300 pages_4k=4 mmio_exits=3 .
+# stat two words 1100/1 exits=7 .
+# stat one 1500/1 exit_10=150 exit_48=50 exits=200 pages_4k=4 mmio_exits=3 .
+# stat one 2000/1 exit_10=151
+# stat one 2200/2 exits=260 .
+# stat one 2500/1 exit_10=250 exit_48=50 exits=300 pages_4k=4 mmio_exits=3 .
 """
 
 
@@ -56,7 +57,7 @@ def test_rates() -> None:
         "kvm_exit(CPUID)": 100, "kvm_exit(EPT_VIOLATION)": 0, "exits": 100, "pages_4k": -12,
         "mmio_exits": 6,
     }  # fmt: skip
-    # The sample at 2000 ms was cut, so the next rates are those of a whole second.
+    # The samples at 2000 and 2200 ms are not complete, so the next rates are those of a whole second.
     assert found[3]["rates"]["exits"] == 100 and found[3]["rates"]["kvm_exit(CPUID)"] == 100
 
 
@@ -103,29 +104,29 @@ def test_screen(tmp_path) -> None:
 
 def test_order() -> None:
     vm = stat_tool.Vm()
-    vm.add(1000, {"exits": 10, "a": 100}, True)
-    vm.add(2000, {"exits": 30, "a": 100}, True)
+    vm.add(1000, 1, {"exits": 10, "a": 100}, True)
+    vm.add(2000, 1, {"exits": 30, "a": 100}, True)
     by_rate = [line.split()[0] for line in stat_tool.table("x", vm, True)[3:]]
     by_total = [line.split()[0] for line in stat_tool.table("x", vm, False)[3:]]
     assert (by_rate, by_total) == (["exits", "a"], ["a", "exits"])
 
 
 def test_a_machine_that_runs(boot) -> None:
-    result = boot(cmdline="stat=50 counters=1", guests=(scenarios(),))
+    result = boot(cmdline="stat=100 counters=1", guests=(scenarios(),))
     assert result.status == 0, result
     found = samples("\n".join(result.lines))
-    assert len(found) >= 3, result
+    assert len(found) >= 2, result
     assert {sample["vm"] for sample in found} == {"scenarios"}
     times = [sample["ms"] for sample in found]
-    assert all(after - before >= 50 for before, after in zip(times, times[1:], strict=False))
-    totals = [sample["totals"]["exits"] for sample in found]
+    assert all(after - before >= 100 for before, after in zip(times, times[1:], strict=False))
+    totals = [sample["totals"].get("exits", 0) for sample in found]
     assert totals == sorted(totals) and totals[-1] <= result.counters("scenarios")["exits"]
     for sample in found:
         exits = [n for name, n in sample["totals"].items() if name.startswith("kvm_exit")]
-        assert sum(exits) == sample["totals"]["exits"]
+        assert sum(exits) == sample["totals"].get("exits", 0)
 
 
-@pytest.mark.parametrize("word", ["stat=9", "stat=3600001", "stat=all"])
+@pytest.mark.parametrize("word", ["stat=99", "stat=3600001", "stat=all"])
 def test_bad_periods(boot, word: str) -> None:
     result = boot(cmdline=word, guests=(scenarios(),))
-    assert result.has(r"stat=10\.\.3600000"), result
+    assert result.has(r"stat=100\.\.3600000"), result

@@ -132,7 +132,7 @@ def test_what_the_document_says_of_costs(boot) -> None:
     """In instructions, with and without the events' leaving the machine. Another compiler's code
     may differ by a tenth."""
     text = (ROOT / "docs/TRACE.md").read_text()
-    rows = re.findall(r"^\| `(exit|entry)`(.*) \| (\d+) \|$", text, re.M)
+    rows = re.findall(r"^\| an `(exit|entry)`(.*) \| (\d+) \|$", text, re.M)
     said = [(name, int(ticks)) for name, _, ticks in rows]
     assert [name for name, _ in said] == ["exit", "entry", "entry"]
     found = []

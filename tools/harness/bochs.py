@@ -119,9 +119,11 @@ def _serial(boot: Boot) -> str:
 
 
 def _second_serial(boot: Boot) -> list[str]:
-    if not boot.gdb_port:
-        return []
-    return [f"com2: enabled=1, mode=socket-client, dev=127.0.0.1:{boot.gdb_port}"]
+    """GDB's port, or a file for what the image exports there, if it is told to."""
+    if boot.gdb_port:
+        return [f"com2: enabled=1, mode=socket-client, dev=127.0.0.1:{boot.gdb_port}"]
+    exports = "export=com2" in boot.cmdline.split()
+    return ["com2: enabled=1, mode=file, dev=exported.bin"] if exports else []
 
 
 def _firmware(boot: Boot, bochs: emulator.Emulator) -> str:

@@ -32,7 +32,7 @@ def reason_name(number: int) -> str:
 @dataclasses.dataclass(frozen=True)
 class Event:
     name: str
-    values: tuple[tuple[str, str], ...]  # the name and the format of each, as in lib/trace.h
+    values: tuple[tuple[str, str], ...]  # the name and the format of each, as in lib/trace_events.h
     flushes: tuple[str, ...] = ()  # why flushes are owed, from bit 1 on
 
 
@@ -90,7 +90,7 @@ SPTES = {1 << 63: "nonpresent", 1 << 63 | 0x5A0: "frozen"}
 
 
 def shown(form: str, value: int, flushes: tuple[str, ...] = ()) -> int | str:
-    """A value as lib/trace.c prints it; numbers stay numbers."""
+    """A value as lib/trace_events.c prints it; numbers stay numbers."""
     if form == "d":
         return ",".join(name for i, name in enumerate(flushes) if value >> i + 1 & 1) or "-"
     if form == "u":
