@@ -270,6 +270,7 @@ static void guest_made(struct guest *guest)
     struct transcript *out = guest->entry.out;
     vm->console.transcript = out;
     vm->console.live = vm->words.live;
+    trace_begin(vm);
     transcript_set_name(out, vm->name);
     vm_work_for(vm);
     if (guest->resets.count) {
@@ -434,7 +435,7 @@ static void pcpu_run_guests(void)
             sched_busy();
         else if (pool_all_done())
             return;
-        else if (!transcript_print())
+        else if (!transcript_print() && !trace_send_piece())
             sched_idle();
     }
 }
@@ -453,6 +454,7 @@ static void run_on_all(void)
         (void)transcript_print();
     for (unsigned i = 1; i < cpu_count; i++)
         WARN_ON(!cpu_wait_work(i, RETURN_MS));
+    trace_export_end();
 }
 
 enum exit_code run_guests(const struct boot_info *info, const struct options *options)

@@ -84,6 +84,7 @@ void tlb_sync(struct mmu *mmu)
         unsigned pcpu = (unsigned)__builtin_ctzll(left);
         if (tlb_is_behind(mmu, pcpu, debt)) {
             behind |= BIT(pcpu);
+            trace(remote_flush, pcpu, debt);
             cpu_kick(pcpu);
         }
     }

@@ -15,6 +15,8 @@ uint64_t vm_exit_count(const struct vm *vm);
 
 void counters_read(const struct vcpu *vcpu, uint64_t values[COUNTER_COUNT]);
 
+const char *counter_name(unsigned counter);
+
 /* Prints all counters, in a few lines. */
 void counters_report(const struct vm *vm);
 

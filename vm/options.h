@@ -24,7 +24,8 @@ enum ve_delivery {
 /* The device of the export channel (arch/x86/export.h). */
 enum export_to {
     EXPORT_OFF,
-    EXPORT_E9, /* the debug port of Bochs and QEMU */
+    EXPORT_E9,   /* the debug port of Bochs and QEMU */
+    EXPORT_COM2, /* the second serial port */
 };
 
 struct options {
@@ -54,8 +55,10 @@ struct options {
 
     uint64_t export;           /* enum export_to */
     uint64_t map;              /* draw VMs' memory into the export channel; needs one */
+    uint64_t stat;             /* print them each so many milliseconds; 0: never */
     uint64_t counters;         /* print each VM's counters in its report */
     char trace[WORD_TEXT_MAX]; /* for trace_choose() */
+    char trace_vm[WORD_TEXT_MAX], trace_gpa[WORD_TEXT_MAX]; /* for trace_choose_part() */
     char tests[WORD_TEXT_MAX]; /* a pattern for the names of guests to run */
 };
 

@@ -107,6 +107,7 @@ struct vcpu {
     uint64_t events_requeued;
     uint64_t poison_ticks;              /* TSC ticks spent in vmx_poison() */
     uint64_t traced[TRACE_EVENT_COUNT]; /* number of records of each event */
+    uint32_t trace_changes; /* the changes of the selection that the vCPU has followed */
 };
 
 _Static_assert(offsetof(struct vcpu, vmx) == 0, "vcpu_of() need not check for NULL");

@@ -94,7 +94,7 @@ bool export_bytes(uint8_t kind, const void *data, size_t size)
     return room;
 }
 
-bool export_waits(void)
+uint64_t export_waits(void)
 {
     return __atomic_load_n(&waiting, __ATOMIC_RELAXED);
 }

@@ -17,8 +17,8 @@
  *
  * Numbers are little-endian. Nobody waits for the channel: a frame that finds another CPU writing,
  * or not enough room in the queue before the device, is refused. What the device does not take at
- * once is sent in pieces by pCPUs that have nothing more important to do. Pure; arch/x86/debug_port
- * is a device.
+ * once is sent in pieces by pCPUs that have nothing more important to do. Pure;
+ * arch/x86/export_device.h has the devices.
  */
 #pragma once
 
@@ -63,7 +63,7 @@ bool export_bytes(uint8_t kind, const void *data, size_t size);
 
 /* Gives the device more of the queue. Returns true if some of it is left. */
 bool export_send(void);
-bool export_waits(void);
+uint64_t export_waits(void); /* bytes in the queue */
 
 /* The number of frames that were refused, of an open channel. */
 uint64_t export_refused(void);

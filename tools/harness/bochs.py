@@ -93,6 +93,7 @@ def _settings(boot: Boot, bochs: emulator.Emulator) -> list[str]:
         _clock(boot),
         *_medium(boot),
         _serial(boot),
+        *_second_serial(boot),
         f"print_timestamps: enabled={int(bool(boot.serial_port))}",
         # What the image exports (arch/x86/export.h) comes among the messages in emulator.txt.
         "port_e9_hack: enabled=1",
@@ -115,6 +116,12 @@ def _serial(boot: Boot) -> str:
     if boot.serial_port:
         return f"com1: enabled=1, mode=socket-client, dev=127.0.0.1:{boot.serial_port}"
     return "com1: enabled=1, mode=file, dev=serial.txt"
+
+
+def _second_serial(boot: Boot) -> list[str]:
+    """A file for what the image exports there, if it is told to."""
+    exports = "export=com2" in boot.cmdline.split()
+    return ["com2: enabled=1, mode=file, dev=exported.bin"] if exports else []
 
 
 def _firmware(boot: Boot, bochs: emulator.Emulator) -> str:

@@ -204,6 +204,16 @@ void extra_state_save(struct extra_state *state)
 
 /* ---- The scheduler and sleep ----------------------------------------------------------------- */
 
+bool trace_send_piece(void)
+{
+    return false;
+}
+
+void regular_do(struct vcpu *v, uint64_t now)
+{
+    (void)v, (void)now;
+}
+
 bool sched_waiting(void)
 {
     return false;

@@ -39,6 +39,7 @@ static const struct row {
     ROW(vmx.pml, KEPT),
     ROW(vmx.pml_on, KEPT),
     ROW(vmx.extra_work, KEPT),
+    ROW(vmx.exits_traced, KEPT),
     ROW(vmx.td, KEPT),
     ROW(vmx.holds_nmis, KEPT),
     ROW(vmx.apicv, CACHE), /* `changed`, if the CPU delivers interrupts */
@@ -127,4 +128,5 @@ static const struct row {
     ROW(events_requeued, KEPT),
     ROW(poison_ticks, KEPT),
     ROW(traced, KEPT),
+    ROW(trace_changes, KEPT),
 };
