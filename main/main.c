@@ -72,7 +72,7 @@ static void setup_memory_mapping(void)
 static void start_export(void)
 {
     if (options.export == EXPORT_OFF && options.map) {
-        log_error("command line: map=1 needs export=e9, by which pictures leave the machine");
+        log_error("command line: map=1 needs export=, by which pictures leave the machine");
         machine_exit(EXIT_BAD_COMMAND_LINE);
     }
     if (options.export == EXPORT_OFF)

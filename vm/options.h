@@ -56,8 +56,8 @@ struct options {
     uint64_t poison;                   /* put garbage into undefined exit fields */
 
     uint64_t export;           /* enum export_to */
-    uint64_t stat;             /* print them each so many milliseconds; 0: never */
     uint64_t map;              /* draw VMs' memory into the export channel; needs one */
+    uint64_t stat;             /* print them each so many milliseconds; 0: never */
     uint64_t counters;         /* print each VM's counters in its report */
     char trace[WORD_TEXT_MAX]; /* for trace_choose() */
     char trace_vm[WORD_TEXT_MAX], trace_gpa[WORD_TEXT_MAX]; /* for trace_choose_part() */

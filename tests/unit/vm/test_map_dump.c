@@ -143,6 +143,25 @@ static void slots_decide_what_an_entry_means(void **state)
     stop();
 }
 
+/* A write of the hypervisor gets into the log without a D bit: then the entries of the page and of
+ * its neighbours differ in nothing but the page that they map. */
+static void marks_are_of_one_page(void **state)
+{
+    (void)state;
+    const uint64_t byte = 1;
+    start(&small);
+    add_ram(0);
+    assert_int_equal(mmu_slot_flags(&vm.mmu, 1, MEMSLOT_LOG_DIRTY), 0);
+    for (unsigned page = 0; page < 8; page++)
+        touch(RAM + page * PAGE_SIZE, 1);
+    assert_int_equal(guest_write(&vm.mmu, GPA(RAM + 3 * PAGE_SIZE), &byte, 1), 0);
+    for (unsigned page = 0; page < 8; page++) {
+        uint8_t dirty = page == 3 ? PICTURE_MARK(DIRTY) : 0;
+        assert_int_equal(lowest(RAM + page * PAGE_SIZE).marks, PICTURE_MARK(LOGGED) | dirty);
+    }
+    stop();
+}
+
 static void aging_takes_rights_away(void **state)
 {
     (void)state;
@@ -422,6 +441,7 @@ int main(void)
         cmocka_unit_test(roots_are_told_apart),
         cmocka_unit_test(mmio_becomes_ram),
         cmocka_unit_test(slots_decide_what_an_entry_means),
+        cmocka_unit_test(marks_are_of_one_page),
         cmocka_unit_test(aging_takes_rights_away),
         cmocka_unit_test(a_full_channel_loses_nothing),
         cmocka_unit_test(a_dead_channel_ends_the_picture),

@@ -109,6 +109,7 @@ static const struct row {
     ROW(unfinished, ZERO),
     ROW(change, KEPT), /* begun again by the next call that needs it */
     ROW(walk, KEPT),
+    ROW(map, KEPT),
     ROW(tsc_offset, KEPT),
     ROW(tsc_adjust, KEPT),
     ROW(legacy_msrs, KEPT),
