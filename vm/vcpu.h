@@ -79,7 +79,7 @@ struct vcpu {
     struct td_vcpu *td;      /* its state as a vCPU of a TD, else NULL */
     struct lapic lapic;
     uint64_t apic_page; /* where IA32_APIC_BASE says that its registers are (vm/apic_base.h) */
-    bool unfinished; /* the last hypercall has to continue, before the guest does, from: */
+    bool unfinished;    /* the last hypercall has to continue, before the guest does, from: */
     struct mmu_change change;
     struct mmu_walk walk;
     uint64_t tsc_offset;            /* the guest's TSC less the host's */
