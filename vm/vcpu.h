@@ -85,7 +85,8 @@ struct vcpu {
     struct ve_area *ve_area; /* the virtualization-exception information; NULL: no #VE */
     struct td_vcpu *td;      /* its state as a vCPU of a TD, else NULL */
     struct lapic lapic;
-    bool unfinished; /* the last hypercall has to continue, before the guest does, from: */
+    uint64_t apic_page; /* where IA32_APIC_BASE says that its registers are (vm/apic_base.h) */
+    bool unfinished;    /* the last hypercall has to continue, before the guest does, from: */
     struct mmu_change change;
     struct mmu_walk walk;
     struct map_dump map; /* HC_MAP; of vCPU 0, also the picture of the VM that has ended */

@@ -106,6 +106,7 @@ static const struct row {
     ROW(lapic.page, KEPT), /* its contents are ZERO */
     ROW(lapic.timer_end, ZERO),
     ROW(lapic.timer_unit, KEPT),
+    ROW(apic_page, KEPT),
     ROW(unfinished, ZERO),
     ROW(change, KEPT), /* begun again by the next call that needs it */
     ROW(walk, KEPT),
