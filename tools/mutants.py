@@ -70,7 +70,7 @@ def run_test(tree, program, limit):
         alarm = threading.Timer(limit, lambda: (hung.set(), test.kill()))
         alarm.start()
         for line in test.stderr:
-            if line.startswith(b"[  FAILED  ]"):
+            if line.startswith(b"[  ERROR   ]"):  # cmocka writes FAILED to the standard output
                 test.kill()
         alarm.cancel()
     return None if hung.is_set() else test.returncode

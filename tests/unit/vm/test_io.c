@@ -158,7 +158,7 @@ static void each_width(void **state)
             }
 }
 
-#define LENGTH(bytes) ((bytes) == 4 ? 3ull : (bytes) - 1ull) /* in DR7 */
+#define LENGTH(bytes) ((bytes) == 4 ? 3ull : (bytes)-1ull) /* in DR7 */
 
 /* Breakpoint n on `length` ports from 104h. While breakpoints are enabled, no port is known. */
 static void each_breakpoint(void **state)
