@@ -128,6 +128,7 @@ static const struct row {
     ROW(delayed_until, CACHE), /* of these two */
     ROW(frames_at, KEPT),
     ROW(frames_from, KEPT),
+    ROW(last, KEPT),
     ROW(exits, KEPT),
     ROW(exceptions, KEPT),
     ROW(events_requeued, KEPT),
