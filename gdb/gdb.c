@@ -348,6 +348,11 @@ static void packet_call(struct vcpu *vcpu, void *context)
     g.outcome = gdb_execute(&g.gdb, vcpu, g.wire.packet, g.size, &g.reply);
 }
 
+static bool connects(void)
+{
+    return !strncmp(g.wire.packet, "qSupported", strlen("qSupported"));
+}
+
 /* The description of the registers is chosen when GDB connects: i386 if the guest has left its
  * first instruction behind and is not in IA-32e mode, x86-64 otherwise. */
 static void mode_call(struct vcpu *vcpu, void *context)
@@ -361,16 +366,15 @@ static void mode_call(struct vcpu *vcpu, void *context)
 
 static void begin_packet(void)
 {
-    bool connects = !strncmp(g.wire.packet, "qSupported", strlen("qSupported"));
     begin_reply();
     count_threads();
-    if (!gdb_needs_vcpu(g.wire.packet) && !connects) {
+    if (!gdb_needs_vcpu(g.wire.packet) && !connects()) {
         packet_call(NULL, NULL);
         packet_done();
         return;
     }
     g.outcome = GDB_ANSWERED;
-    g.visit = (struct visit){.call = connects ? mode_call : packet_call};
+    g.visit = (struct visit){.call = connects() ? mode_call : packet_call};
     g.state = VISITING;
     visit_begin(g.vm->vcpus[g.gdb.thread], &g.visit);
 }
@@ -392,6 +396,10 @@ static void take_packet(void)
 {
     g.size = g.wire.size;
     g.attached = true;
+    if (connects()) {
+        wire_restart(&g.wire);
+        g.gdb.no_acks = false;
+    }
     if (g.state == STOPPED) {
         begin_packet();
     } else if (g.state == NO_VM || g.state == LEAVING) {

@@ -96,6 +96,11 @@ static void replies(void **state)
     assert_int_equal(receive("$?#3f", 5), 1);
     assert_int_equal(receive("$?#00-", 6), 0);
     assert_string_equal(sent(), "");
+    assert_int_equal(receive("$?#3f", 5), 1);
+    wire_restart(&wire);
+    wire_restart(&wire);
+    assert_int_equal(receive("$?#3f", 5), 1);
+    assert_string_equal(sent(), "++");
 }
 
 /* ---- Packets --------------------------------------------------------------------------------- */
