@@ -12,7 +12,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define WIRE_PACKET 4096u               /* bytes of a packet, without the frame */
+#define WIRE_PACKET 4096u                  /* bytes of a packet, without the frame */
 #define WIRE_OUT    (2 * WIRE_PACKET + 64) /* each byte of a reply may need an escape */
 
 struct wire {

@@ -93,7 +93,7 @@ $(B)/fuzz/secure: $(SECURE_FUZZ_SRC) $(HEADERS) tests/unit/ept/secure_world.h \
 	$(Q)$(CLANG) $(FUZZ_FLAGS) -fsanitize=fuzzer,address,undefined \
 	    -fno-sanitize-recover=undefined $(filter %.c,$^) -lcmocka -o $@
 
-GDB_FUZZ_SRC := $(addprefix gdb/,command.c memory.c registers.c translate.c wire.c) \
+GDB_FUZZ_SRC := $(addprefix gdb/,command.c memory.c monitor.c registers.c translate.c wire.c) \
                 tests/fuzz/fuzz_gdb.c
 
 fuzz-gdb: $(B)/fuzz/gdb

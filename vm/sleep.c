@@ -73,9 +73,9 @@ static struct vcpu *sleeper_take(struct sleepers *here, uint64_t until)
 {
     spin_lock(&here->lock);
     struct vcpu *vcpu = here->first;
-    while (vcpu && !(vcpu->sched.wake_at <= until &&
-                     !attention_requested(&vcpu->vmx.attention, ATTENTION_PAUSE) &&
-                     sleeper_claim(vcpu)))
+    while (vcpu &&
+           !(vcpu->sched.wake_at <= until &&
+             !attention_requested(&vcpu->vmx.attention, ATTENTION_PAUSE) && sleeper_claim(vcpu)))
         vcpu = vcpu->sched.next;
     if (vcpu)
         sleeper_unlink(here, vcpu);
