@@ -313,7 +313,6 @@ static void each_paging(void **state)
     put(0x4000, BIT(63) | 0x5001, 8);
     memcpy(before, ram, sizeof(ram));
     answers("mffffff8000000678,2", "1234");
-    answers("mffffff8000000fff,2", "00");
     answers("mffffff8000001000,1", "E0e");
     answers("mffffff8000205678,2", "1234");
     answers("mffffff8040005678,2", "1234");
@@ -367,11 +366,9 @@ static void breakpoints_are_hidden(void **state)
         snprintf(packet, sizeof(packet), "Z0,%x,1", 0x1000 + i);
         answers(packet, i < GDB_BREAKPOINTS ? "OK" : "E1c");
     }
-    uint32_t generation = gdb.debugger.generation;
     assert_int_equal(execute("D", 1), GDB_DETACHES);
     for (unsigned i = 0; i <= GDB_BREAKPOINTS; i++)
         assert_int_equal(ram[0x1000 + i], 0x90);
-    assert_int_not_equal(gdb.debugger.generation, generation);
 }
 
 static void debug_registers(void **state)
@@ -386,15 +383,13 @@ static void debug_registers(void **state)
     answers("Z4,4000,1", "OK");
     assert_int_equal(gdb.debugger.dr7, 0x3bd00055);
     answers("Z4,5000,1", "E1c");
-    answers("z4,5000,1", "OK");
     answers("z2,2004,4", "OK");
     assert_int_equal(gdb.debugger.dr7, 0x3b000051);
     answers("Z2,6000,2", "OK");
     assert_int_equal(gdb.debugger.dr7, 0x3b500055);
     assert_int_equal(gdb.debugger.address[1], 0x6000);
-    answers("z1,1000,1", "OK");
     guest_debugs = true;
-    answers("Z1,1000,1", "E.the guest uses its debug registers itself");
+    answers("Z2,1000,1", "E.the guest uses its debug registers itself");
     assert_int_equal(execute("D", 1), GDB_DETACHES);
     assert_int_equal(gdb.debugger.dr7, 0);
 }
