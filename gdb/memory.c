@@ -7,7 +7,7 @@
 #include "lib/page.h"
 #include "lib/string.h"
 
-#define INT3 0xcc
+#define INT3  0xcc
 #define PIECE 64u /* bytes that are copied at a time */
 
 bool gdb_owns(const struct gdb *gdb, uint64_t linear)

@@ -13,18 +13,27 @@ struct row {
     bool numbered;
 };
 
-#define ONE(n, s, k, i, t)       {.name = n, .count = 1, .size = s, .kind = k, .index = i, .type = t}
-#define MANY(n, f, c, s, k, i, t)                                                                  \
-    {.name = n, .numbered = true, .from = f, .count = c, .size = s, .kind = k, .index = i, .type = t}
+#define ONE(n, s, k, i, t)                                                 \
+    {                                                                      \
+        .name = n, .count = 1, .size = s, .kind = k, .index = i, .type = t \
+    }
+#define MANY(n, f, c, s, k, i, t)                                                             \
+    {                                                                                         \
+        .name = n, .numbered = true, .from = f, .count = c, .size = s, .kind = k, .index = i, \
+        .type = t                                                                             \
+    }
 #define SEGMENT(n, i) ONE(n, 4, GDB_CPU_REG, REG_SEG_SELECTOR + (i), "int32")
-#define CONTROL(n, i)                                                                              \
-    {.name = n, .count = 1, .size = 4, .kind = GDB_X87_CONTROL, .index = i, .type = "int", .group = "float"}
-#define X87                                                                                        \
-    MANY("st", 0, 8, 10, GDB_ST, 0, "i387_ext"), CONTROL("fctrl", 0), CONTROL("fstat", 1),         \
-        CONTROL("ftag", 2), CONTROL("fiseg", 3), CONTROL("fioff", 4), CONTROL("foseg", 5),         \
+#define CONTROL(n, i)                                                                         \
+    {                                                                                         \
+        .name = n, .count = 1, .size = 4, .kind = GDB_X87_CONTROL, .index = i, .type = "int", \
+        .group = "float"                                                                      \
+    }
+#define X87                                                                                \
+    MANY("st", 0, 8, 10, GDB_ST, 0, "i387_ext"), CONTROL("fctrl", 0), CONTROL("fstat", 1), \
+        CONTROL("ftag", 2), CONTROL("fiseg", 3), CONTROL("fioff", 4), CONTROL("foseg", 5), \
         CONTROL("fooff", 6), CONTROL("fop", 7)
-#define SEGMENTS                                                                                   \
-    SEGMENT("cs", SEG_CS), SEGMENT("ss", SEG_SS), SEGMENT("ds", SEG_DS), SEGMENT("es", SEG_ES),    \
+#define SEGMENTS                                                                                \
+    SEGMENT("cs", SEG_CS), SEGMENT("ss", SEG_SS), SEGMENT("ds", SEG_DS), SEGMENT("es", SEG_ES), \
         SEGMENT("fs", SEG_FS), SEGMENT("gs", SEG_GS)
 
 static const struct row core_64[] = {
@@ -58,15 +67,16 @@ static const struct row core_32[] = {
     X87,
 };
 
-#define SSE(many)                                                                                  \
-    MANY("xmm", 0, many, 16, GDB_XMM, 0, "vec128"),                                               \
-    {                                                                                              \
-        .name = "mxcsr", .count = 1, .size = 4, .kind = GDB_MXCSR, .type = "int", .group = "vector" \
+#define SSE(many)                                                                 \
+    MANY("xmm", 0, many, 16, GDB_XMM, 0, "vec128"),                               \
+    {                                                                             \
+        .name = "mxcsr", .count = 1, .size = 4, .kind = GDB_MXCSR, .type = "int", \
+        .group = "vector"                                                         \
     }
-#define AVX(many)                                                                                  \
-    {                                                                                              \
-        .name = "ymm", .suffix = "h", .numbered = true, .count = many, .size = 16,                 \
-        .kind = GDB_YMM_HIGH, .type = "uint128"                                                    \
+#define AVX(many)                                                                  \
+    {                                                                              \
+        .name = "ymm", .suffix = "h", .numbered = true, .count = many, .size = 16, \
+        .kind = GDB_YMM_HIGH, .type = "uint128"                                    \
     }
 static const struct row sse_64[] = {SSE(16)}, sse_32[] = {SSE(8)};
 static const struct row avx_64[] = {AVX(16)}, avx_32[] = {AVX(8)};
@@ -75,9 +85,9 @@ static const struct row bases[] = {
     ONE("gs_base", 8, GDB_CPU_REG, REG_SEG_BASE + SEG_GS, "int"),
 };
 static const struct row control[] = {
-    ONE("cr0", 8, GDB_CPU_REG, REG_CR0, "int64"),   ONE("cr2", 8, GDB_CR2, 0, "int64"),
-    ONE("cr3", 8, GDB_CPU_REG, REG_CR3, "int64"),   ONE("cr4", 8, GDB_CPU_REG, REG_CR4, "int64"),
-    ONE("cr8", 8, GDB_CR8, 0, "int64"),             ONE("efer", 8, GDB_CPU_REG, REG_EFER, "int64"),
+    ONE("cr0", 8, GDB_CPU_REG, REG_CR0, "int64"), ONE("cr2", 8, GDB_CR2, 0, "int64"),
+    ONE("cr3", 8, GDB_CPU_REG, REG_CR3, "int64"), ONE("cr4", 8, GDB_CPU_REG, REG_CR4, "int64"),
+    ONE("cr8", 8, GDB_CR8, 0, "int64"),           ONE("efer", 8, GDB_CPU_REG, REG_EFER, "int64"),
 };
 
 static const char flags[] =
@@ -112,7 +122,10 @@ struct feature {
     bool avx;
 };
 
-#define FEATURE(n, t, r) {.name = n, .types = t, .rows = r, .count = ARRAY_SIZE(r)}
+#define FEATURE(n, t, r)                                         \
+    {                                                            \
+        .name = n, .types = t, .rows = r, .count = ARRAY_SIZE(r) \
+    }
 static const struct feature features_64[] = {
     FEATURE("org.gnu.gdb.i386.core", flags, core_64),
     FEATURE("org.gnu.gdb.i386.sse", vectors, sse_64),

@@ -48,10 +48,10 @@ static uint32_t whole_tags(const char *area)
         memcpy(&significand, value, sizeof(significand));
         memcpy(&exponent, value + 8, sizeof(exponent));
         exponent &= 0x7fff;
-        unsigned tag = exponent == 0x7fff               ? 2
-                       : exponent && significand >> 63  ? 0
-                       : !exponent && !significand      ? 1
-                                                        : 2;
+        unsigned tag = exponent == 0x7fff              ? 2
+                       : exponent && significand >> 63 ? 0
+                       : !exponent && !significand     ? 1
+                                                       : 2;
         tags |= (area[4] >> i & 1 ? tag : 3) << (2 * i);
     }
     return tags;
@@ -225,4 +225,9 @@ bool target_guest_debugs(const struct vcpu *vcpu)
         if (vm->vcpus[i]->mmio.breakpoints.on && !vm->vcpus[i]->debugger.applied)
             return true;
     return false;
+}
+
+bool target_is_narrow(struct vcpu *vcpu)
+{
+    return vcpu->vmx.launched && !(cpu_reg(&vcpu->vmx.regs, REG_EFER) & EFER_LMA);
 }

@@ -37,8 +37,8 @@ static bool walk_narrow(struct vcpu *vcpu, const struct gdb_paging *paging, uint
         !(entry & ENTRY_PRESENT))
         return false;
     if (paging->cr4 & CR4_PSE && entry & ENTRY_LARGE) {
-        *physical = (entry & 0xffc00000) | ((uint64_t)entry >> 13 & 0xff) << 32 |
-                    (linear & 0x3fffff);
+        *physical =
+            (entry & 0xffc00000) | ((uint64_t)entry >> 13 & 0xff) << 32 | (linear & 0x3fffff);
         return true;
     }
     table = entry & 0xfffff000;
@@ -60,8 +60,8 @@ bool gdb_translate(struct vcpu *vcpu, const struct gdb_paging *paging, uint64_t 
         return false;
     } else if (paging->cr0 & CR0_PG && paging->cr4 & CR4_PAE) {
         uint64_t pdpte = paging->pdpte[linear >> 30];
-        found = pdpte & ENTRY_PRESENT &&
-                walk_wide(vcpu, pdpte & ENTRY_ADDRESS, 2, linear, &physical);
+        found =
+            pdpte & ENTRY_PRESENT && walk_wide(vcpu, pdpte & ENTRY_ADDRESS, 2, linear, &physical);
     } else if (paging->cr0 & CR0_PG) {
         found = walk_narrow(vcpu, paging, (uint32_t)linear, &physical);
     }

@@ -26,6 +26,8 @@ qemu   qemu-system-x86      /usr/bin/qemu-system-x86_64
 pytest python3-pytest       /usr/lib/python3/dist-packages/pytest
 pytest python3-pytest-xdist /usr/lib/python3/dist-packages/xdist
 pytest acpica-tools         /usr/bin/iasl
+pytest gdb                  /usr/bin/gdb
+gdb    gdb                  /usr/bin/gdb
 kvm    xz-utils             /usr/bin/xz
 kernels lz4                 /usr/bin/lz4
 kernels zstd                /usr/bin/zstd

@@ -165,6 +165,13 @@ run-quick: export METHOD := optrom
 run-quick: export MACHINE := bochs
 run-quick: run ## boot with the option ROM in a fraction of a second, as the tests do
 
+GDB_MACHINE := $(if $(filter bochs qemu-kvm,$(MACHINE)),$(MACHINE),bochs)
+.PHONY: gdb
+gdb: export MACHINE := $(GDB_MACHINE)
+gdb: all $(B)/optrom.bin $(B)/guest/$(or $(GUEST),hello).elf ## GUEST=hello: debug it with GDB
+	@tools/deps.sh base bochs gdb
+	$(Q)GUEST=$(GUEST) WORDS=$(WORDS) $(PYTHON) tools/gdb.py
+
 doctor: | deps-base ## list which machines can be used here, and what to install
 	$(Q)$(PYTHON) tools/doctor.py
 

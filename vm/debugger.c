@@ -132,8 +132,7 @@ void debugger_step_exited(struct vcpu *vcpu)
         return;
     }
     if (own->nmis_were_blocked)
-        vmwrite(VMCS_GUEST_INTERRUPTIBILITY,
-                vmread(VMCS_GUEST_INTERRUPTIBILITY) | BLOCKING_BY_NMI);
+        vmwrite(VMCS_GUEST_INTERRUPTIBILITY, vmread(VMCS_GUEST_INTERRUPTIBILITY) | BLOCKING_BY_NMI);
     step_over(vcpu);
 }
 

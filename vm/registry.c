@@ -44,7 +44,7 @@ struct vm *registry_hold(unsigned number)
 void registry_release(struct vm *vm)
 {
     struct place *place = &places[vm->number];
-    void (*unused)(struct vm *vm) = NULL;
+    void (*unused)(struct vm * vm) = NULL;
     spin_lock(&lock);
     BUG_ON(!place->held);
     if (!--place->held) {

@@ -27,9 +27,9 @@
 #define EXITS_UNATTENDED 64u /* exits in a row before the clock is read */
 
 #define LOOK_AT_CLOCK (ATTENTION_TIMER | ATTENTION_KICK | ATTENTION_MAIL)
-#define LEAVE_PCPU                                                                                 \
+#define LEAVE_PCPU \
     (ATTENTION_ENDED | ATTENTION_STOP | ATTENTION_HALTED | ATTENTION_SHUTDOWN | ATTENTION_PAUSE)
-#define NOT_HALTED                                                                                 \
+#define NOT_HALTED \
     (ATTENTION_ENDED | ATTENTION_STOP | ATTENTION_CHORES | ATTENTION_VISIT | ATTENTION_PAUSE)
 
 static COLD void deliver_delayed(struct vcpu *vcpu, uint64_t now)

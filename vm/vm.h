@@ -206,9 +206,9 @@ struct vm {
     unsigned unit_count;
     unsigned unit_turn; /* counts pieces of the devices' work, which take turns */
     struct kut_devices kut;
-    struct td *td;    /* its state as a TD, else NULL */
+    struct td *td;             /* its state as a TD, else NULL */
     struct debugger *debugger; /* vm/debugger.h; NULL: it has none */
-    struct vcpu vcpu; /* the first vCPU */
+    struct vcpu vcpu;          /* the first vCPU */
     struct vcpu *vcpus[VCPUS_MAX];
     unsigned vcpu_count;
     unsigned active; /* vCPUs that do not wait for a start-up IPI */

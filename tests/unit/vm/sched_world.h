@@ -33,8 +33,8 @@ static struct vm vm;
 static struct guest {
     struct vcpu vcpu; /* must be the first member */
     bool on_cpu, stops, parked, gone;
-    bool looks;      /* looks around before it goes on, kicked or not */
-    unsigned passed; /* turns that others had in the queue in which it waits */
+    bool looks;            /* looks around before it goes on, kicked or not */
+    unsigned passed;       /* turns that others had in the queue in which it waits */
     struct visit visit;    /* which it makes to `host` */
     struct guest *host;    /* NULL: it makes none */
     struct guest *holding; /* which it has paused, or NULL */

@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The run queues, the sleepers, the kicks between CPUs, visits and pauses (vm/sched.c, vm/sleep.c,
- * vm/pcpu.c, vm/visit.c, vm/pause.c). The running CPU can change at each atomic operation: at random in long runs, and in every order with
- * few changes.
+ * vm/pcpu.c, vm/visit.c, vm/pause.c). The running CPU can change at each atomic operation: at
+ * random in long runs, and in every order with few changes.
  *
  * The guests run until they are kicked, send each other messages, halt, are stopped as by an INIT,
- * are started again, visit and pause each other, and end. The invariants: a vCPU is in one place, and on one CPU at a time; a
- * pinned vCPU runs only on its CPU; queues are served in order; while a CPU stands still that could
- * help, no vCPU waits, sleeps with a message, or sleeps beyond its deadline.
+ * are started again, visit and pause each other, and end. The invariants: a vCPU is in one place,
+ * and on one CPU at a time; a pinned vCPU runs only on its CPU; queues are served in order; while a
+ * CPU stands still that could help, no vCPU waits, sleeps with a message, or sleeps beyond its
+ * deadline.
  */
 #include "tests/unit/vm/sched_world.h"
 
@@ -55,8 +56,8 @@ static void check_guest(const struct guest *g)
     WORLD_CHECK(g->gone || !ending || !g->parked, "vCPU %u has not ended", number);
 }
 
-/* A visit that is not done is to a vCPU whose turn will come; a paused vCPU is out of its guest, and
- * one that nobody pauses any more is not out. */
+/* A visit that is not done is to a vCPU whose turn will come; a paused vCPU is out of its guest,
+ * and one that nobody pauses any more is not out. */
 static void check_callers(const struct guest *g)
 {
     unsigned number = (unsigned)(g - guest);
@@ -186,11 +187,10 @@ static void by_chance(void **state)
     order.changes = 0;
     for (uint64_t seed = 1; seed <= support_rounds(300); seed++)
         play(seed, 1 + (unsigned)(seed % 4), 1 + (unsigned)(seed % VCPUS), 100000);
-    printf(
-        "    %lu turns, %lu halts, %lu slept, %lu mails, %lu kicks, %lu times idle, %lu parked, "
-        "%lu visits, %lu missed, %lu pauses\n",
-        met.turns, met.halts, met.slept, met.mails, met.kicks, met.idle, met.parked, met.visits,
-        met.missed, met.pauses);
+    printf("    %lu turns, %lu halts, %lu slept, %lu mails, %lu kicks, %lu times idle, %lu parked, "
+           "%lu visits, %lu missed, %lu pauses\n",
+           met.turns, met.halts, met.slept, met.mails, met.kicks, met.idle, met.parked, met.visits,
+           met.missed, met.pauses);
     assert_true(met.turns > 1000 && met.halts > 1000 && met.slept > 1000 && met.mails > 1000 &&
                 met.kicks > 1000 && met.idle > 100 && met.parked > 100 && met.visits > 1000 &&
                 met.missed > 100 && met.pauses > 1000);
