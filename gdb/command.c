@@ -13,7 +13,7 @@ static bool starts_with(const char *text, const char *prefix)
 
 bool gdb_needs_vcpu(const char *packet)
 {
-    return (packet[0] && strchr("gGpPmMXZzD", packet[0])) || starts_with(packet, "qRcmd,");
+    return (packet[0] && strchr("gGpPmMXZzDk", packet[0])) || starts_with(packet, "qRcmd,");
 }
 
 /* ---- Registers ------------------------------------------------------------------------------- */
@@ -69,6 +69,31 @@ static void one_register(struct gdb *gdb, struct vcpu *vcpu, const char *packet,
         reply_hex(reply, bytes, which.size);
     }
     target_close(vcpu);
+}
+
+/* hwbreak, watch, rwatch and awatch, by the kind of the lowest breakpoint that was met. */
+static void say_hardware(const struct gdb *gdb, uint64_t met, struct reply *reply)
+{
+    static const char *const names[] = {"", "hwbreak:;", "watch:", "rwatch:", "awatch:"};
+    unsigned slot = met ? (unsigned)__builtin_ctzll(met) : 0;
+    unsigned kind = gdb->slot_kind[slot];
+    reply_text(reply, names[kind]);
+    if (kind < 2)
+        return;
+    reply_number(reply, gdb->debugger.address[slot]);
+    reply_text(reply, ";");
+}
+
+void gdb_say_stop(const struct gdb *gdb, enum debugger_stop why, uint64_t detail, bool by_gdb,
+                  struct reply *reply)
+{
+    reply_text(reply, by_gdb ? "T02thread:" : "T05thread:");
+    reply_number(reply, gdb->thread + 1);
+    reply_text(reply, ";");
+    if (why == DEBUGGER_BREAKPOINT)
+        reply_text(reply, "swbreak:;");
+    else if (why == DEBUGGER_HARDWARE)
+        say_hardware(gdb, detail, reply);
 }
 
 /* The instruction pointer, the stack pointer, the frame pointer and the flags. */
@@ -234,21 +259,24 @@ static const char help[] =
     "help                show this\n"
     "phys ADDRESS N      show N bytes (hexadecimal) of guest-physical memory\n";
 
-static enum gdb_outcome monitor(struct vcpu *vcpu, const char *at, struct reply *reply)
+static enum gdb_outcome monitor(struct gdb *gdb, struct vcpu *vcpu, const char *at,
+                                struct reply *reply)
 {
-    char line[96];
+    char *line = gdb->line;
     size_t size = strlen(at) / 2;
-    if (size >= sizeof(line) || !parse_bytes(&at, line, size) || *at) {
+    if (size >= sizeof(gdb->line) || !parse_bytes(&at, line, size) || *at) {
         reply_text(reply, GDB_BROKEN);
         return GDB_ANSWERED;
     }
     line[size] = 0;
-    if (!strcmp(line, "help"))
+    if (!strcmp(line, "help")) {
         reply_hex(reply, help, sizeof(help) - 1);
-    else if (starts_with(line, "phys"))
+        gdb_monitor_help(reply);
+    } else if (starts_with(line, "phys")) {
         gdb_physical(vcpu, line + strlen("phys"), reply);
-    else
+    } else {
         return GDB_MONITORS;
+    }
     return GDB_ANSWERED;
 }
 
@@ -275,7 +303,7 @@ static enum gdb_outcome query(struct gdb *gdb, struct vcpu *vcpu, const char *pa
     } else if (starts_with(packet, "qAttached")) {
         reply_text(reply, "1");
     } else if (starts_with(packet, "qRcmd,")) {
-        return monitor(vcpu, packet + strlen("qRcmd,"), reply);
+        return monitor(gdb, vcpu, packet + strlen("qRcmd,"), reply);
     }
     return GDB_ANSWERED;
 }

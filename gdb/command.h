@@ -45,6 +45,8 @@ struct gdb {
     uint8_t slot_kind[DEBUGGER_SLOTS];    /* the number after Z; 0: free */
     enum gdb_action actions[GDB_THREADS]; /* what vCont has asked for */
     bool no_acks;
+    char line[96]; /* a command of `monitor` that is not of gdb/ */
+    bool asked;    /* it has begun, and its answer is not complete */
 };
 
 enum gdb_outcome {
@@ -53,7 +55,7 @@ enum gdb_outcome {
     GDB_DETACHES,
     GDB_KILLS,
     GDB_ASKS_WHY, /* the answer is why the VM has stopped */
-    GDB_MONITORS, /* *rest is a command of `monitor` that is not of this file */
+    GDB_MONITORS, /* `line` is to be executed */
 };
 
 /* Does the packet need a visit to the vCPU `gdb->thread`? */
@@ -66,6 +68,11 @@ enum gdb_outcome gdb_execute(struct gdb *gdb, struct vcpu *vcpu, const char *pac
 /* Is there a breakpoint of GDB at this linear address? */
 bool gdb_owns(const struct gdb *gdb, uint64_t linear);
 
+/* Writes the message of a stop of the vCPU `gdb->thread`, by ^C if `by_gdb`. `detail` is a mask of
+ * the hardware breakpoints that were met. */
+void gdb_say_stop(const struct gdb *gdb, enum debugger_stop why, uint64_t detail, bool by_gdb,
+                  struct reply *reply);
+
 /* Adds the registers to the message of a stop that GDB asks for at every stop. */
 void gdb_tell(struct gdb *gdb, struct vcpu *vcpu, struct reply *reply);
 
@@ -77,6 +84,10 @@ void gdb_read_memory(struct gdb *gdb, struct vcpu *vcpu, const char *at, struct 
 void gdb_write_memory(struct gdb *gdb, struct vcpu *vcpu, const char *packet, size_t size,
                       struct reply *reply);
 void gdb_point(struct gdb *gdb, struct vcpu *vcpu, const char *packet, struct reply *reply);
+/* Adds the next piece of the answer to `gdb->line`. Returns true if it has to be called again. */
+bool gdb_ask_monitor(struct gdb *gdb, struct reply *reply) MUST_CHECK;
+void gdb_monitor_help(struct reply *reply);
+
 void gdb_physical(struct vcpu *vcpu, const char *words, struct reply *reply);
 
 #define GDB_BROKEN  "E01"

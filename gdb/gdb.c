@@ -5,6 +5,7 @@
 #include "arch/x86/tsc.h"
 #include "boot/boot_info.h"
 #include "gdb/command.h"
+#include "gdb/target.h"
 #include "launch/modules.h"
 #include "lib/log.h"
 #include "lib/string.h"
@@ -38,9 +39,8 @@ struct stop {
 
 static struct {
     bool on;
-    unsigned number;    /* of the VM */
-    struct vm *offered; /* has started and is not held yet; atomic */
-    const struct gdb_monitor *monitor;
+    unsigned number;  /* of the VM */
+    uint32_t offered; /* it has started and is not held yet; atomic */
 
     enum state state;
     struct vm *vm; /* held, unless NO_VM */
@@ -64,11 +64,6 @@ static uint64_t gdb_look(uint64_t now);
 static struct watch watch = {.look = gdb_look};
 
 _Static_assert(VCPUS_MAX <= GDB_THREADS, "each vCPU is a thread");
-
-void gdb_set_monitor(const struct gdb_monitor *monitor)
-{
-    g.monitor = monitor;
-}
 
 /* ---- Called by the vCPUs --------------------------------------------------------------------- */
 
@@ -110,29 +105,10 @@ static void send_reply(void)
     g.wire.no_acks = g.gdb.no_acks;
 }
 
-/* hwbreak, watch, rwatch and awatch, by the kind of the lowest breakpoint that was met. */
-static void say_hardware(uint64_t met)
-{
-    static const char *const names[] = {"", "hwbreak:;", "watch:", "rwatch:", "awatch:"};
-    unsigned slot = met ? (unsigned)__builtin_ctzll(met) : 0;
-    unsigned kind = g.gdb.slot_kind[slot];
-    reply_text(&g.reply, names[kind]);
-    if (kind < 2)
-        return;
-    reply_number(&g.reply, g.gdb.debugger.address[slot]);
-    reply_text(&g.reply, ";");
-}
-
 static void say_stop(void)
 {
-    reply_text(&g.reply, g.interrupted && g.last.why == DEBUGGER_NO_STOP ? "T02" : "T05");
-    reply_text(&g.reply, "thread:");
-    reply_number(&g.reply, g.gdb.thread + 1);
-    reply_text(&g.reply, ";");
-    if (g.last.why == DEBUGGER_BREAKPOINT)
-        reply_text(&g.reply, "swbreak:;");
-    else if (g.last.why == DEBUGGER_HARDWARE)
-        say_hardware(g.last.detail);
+    bool by_gdb = g.interrupted && g.last.why == DEBUGGER_NO_STOP;
+    gdb_say_stop(&g.gdb, g.last.why, g.last.detail, by_gdb, &g.reply);
 }
 
 /* Takes the stop of a vCPU that has one. Another vCPU's breakpoint is met again, because its RIP
@@ -177,10 +153,10 @@ static void vm_is_stopped(void)
 
 /* ---- The VM ---------------------------------------------------------------------------------- */
 
-static void take_vm(struct vm *vm)
+static void take_vm(void)
 {
     bool again = g.attached;
-    struct vm *held = registry_hold(vm->number);
+    struct vm *held = registry_hold(g.number);
     if (!held)
         return;
     g.vm = held;
@@ -211,7 +187,7 @@ void gdb_offer(struct vm *vm)
     }
     vm->debugger = &g.gdb.debugger;
     pause_vm(vm, PAUSE_GDB);
-    __atomic_store_n(&g.offered, vm, __ATOMIC_SEQ_CST);
+    __atomic_store_n(&g.offered, 1, __ATOMIC_SEQ_CST);
     watch_soon(&watch);
 }
 
@@ -275,13 +251,6 @@ static void arm_next(void)
     g.state = ARMING;
 }
 
-static void kill_call(struct vcpu *vcpu, void *context)
-{
-    (void)context;
-    vcpu->vm->exit_value = 1;
-    vm_end(vcpu->vm, VM_ENDED_EXIT, "ended by the debugger");
-}
-
 static void detach(void)
 {
     g.attached = g.told = false;
@@ -290,23 +259,6 @@ static void detach(void)
         g.gdb.actions[i] = GDB_GO;
     memset(g.stops, 0, sizeof(g.stops));
     resume_all();
-}
-
-static void begin_monitor(void)
-{
-    char line[96];
-    const char *at = g.wire.packet + strlen("qRcmd,");
-    size_t size = strlen(at) / 2;
-    static const char unknown[] = "there is no such command; `monitor help` lists them\n";
-    if (g.monitor && size < sizeof(line) && parse_bytes(&at, line, size)) {
-        line[size] = 0;
-        if (g.monitor->begin(line)) {
-            g.state = ASKING;
-            return;
-        }
-    }
-    reply_hex(&g.reply, unknown, sizeof(unknown) - 1);
-    send_reply();
 }
 
 /* Called when a packet has been executed. */
@@ -320,12 +272,10 @@ static void packet_done(void)
         arm_next();
         return;
     case GDB_KILLS:
-        g.visit = (struct visit){.call = kill_call};
-        visit_begin(g.vm->vcpus[g.gdb.thread], &g.visit);
         detach();
         return;
     case GDB_MONITORS:
-        begin_monitor();
+        g.state = ASKING;
         return;
     case GDB_ASKS_WHY:
         say_stop();
@@ -346,45 +296,50 @@ static void packet_call(struct vcpu *vcpu, void *context)
 {
     (void)context;
     g.outcome = gdb_execute(&g.gdb, vcpu, g.wire.packet, g.size, &g.reply);
+    if (g.outcome != GDB_KILLS)
+        return;
+    vcpu->vm->exit_value = 1;
+    vm_end(vcpu->vm, VM_ENDED_EXIT, "ended by the debugger");
 }
 
-/* The description of the registers is chosen when GDB connects: i386 if the guest has left its
- * first instruction behind and is not in IA-32e mode, x86-64 otherwise. */
+static bool connects(void)
+{
+    return !strncmp(g.wire.packet, "qSupported", strlen("qSupported"));
+}
+
+/* The description of the registers is chosen when GDB connects. */
 static void mode_call(struct vcpu *vcpu, void *context)
 {
-    (void)context;
-    bool wide = cpu_reg(&vcpu->vmx.regs, REG_EFER) & EFER_LMA;
-    bool began = vcpu->exits[REASON_EXTERNAL_INTERRUPT] || vcpu->vmx.launched;
-    g.gdb.description = wide || !began ? &gdb_x86_64 : &gdb_i386;
-    packet_call(vcpu, NULL);
+    g.gdb.description = target_is_narrow(vcpu) ? &gdb_i386 : &gdb_x86_64;
+    packet_call(vcpu, context);
 }
 
 static void begin_packet(void)
 {
-    bool connects = !strncmp(g.wire.packet, "qSupported", strlen("qSupported"));
     begin_reply();
     count_threads();
-    if (!gdb_needs_vcpu(g.wire.packet) && !connects) {
+    if (!gdb_needs_vcpu(g.wire.packet) && !connects()) {
         packet_call(NULL, NULL);
         packet_done();
         return;
     }
     g.outcome = GDB_ANSWERED;
-    g.visit = (struct visit){.call = connects ? mode_call : packet_call};
+    g.visit = (struct visit){.call = connects() ? mode_call : packet_call};
     g.state = VISITING;
     visit_begin(g.vm->vcpus[g.gdb.thread], &g.visit);
 }
 
-/* A VM that is not there has no registers and no memory. */
+/* A VM that is not there has no registers and no memory, and has ended if it is to go on. */
 static void answer_without_vm(void)
 {
     begin_reply();
-    if (g.wire.packet[0] == '?')
-        reply_text(&g.reply, "W00");
-    else if (gdb_needs_vcpu(g.wire.packet) || g.wire.packet[0] == 'v')
+    bool needs_vcpu = gdb_needs_vcpu(g.wire.packet);
+    g.outcome =
+        needs_vcpu ? GDB_ANSWERED : gdb_execute(&g.gdb, NULL, g.wire.packet, g.size, &g.reply);
+    if (needs_vcpu)
         reply_text(&g.reply, GDB_BROKEN);
-    else
-        g.outcome = gdb_execute(&g.gdb, NULL, g.wire.packet, g.size, &g.reply);
+    else if (g.outcome != GDB_ANSWERED)
+        reply_text(&g.reply, "W00");
     send_reply();
 }
 
@@ -392,6 +347,10 @@ static void take_packet(void)
 {
     g.size = g.wire.size;
     g.attached = true;
+    if (connects()) {
+        wire_restart(&g.wire);
+        g.gdb.no_acks = false;
+    }
     if (g.state == STOPPED) {
         begin_packet();
     } else if (g.state == NO_VM || g.state == LEAVING) {
@@ -440,21 +399,6 @@ static void transmit(void)
         serial2_put((uint8_t)wire_next(&g.wire));
 }
 
-static void ask_monitor(void)
-{
-    char text[256];
-    size_t size = 0;
-    bool more = g.monitor->piece(text, sizeof(text), &size);
-    if (g.reply.size + 2 * size <= g.reply.room)
-        reply_hex(&g.reply, text, size);
-    if (more)
-        return;
-    g.state = STOPPED;
-    if (!g.reply.size)
-        reply_text(&g.reply, "OK");
-    send_reply();
-}
-
 /* A visit to a vCPU that has left meanwhile has not executed the packet. */
 static void visit_over(void)
 {
@@ -476,13 +420,15 @@ static void advance(void)
 {
     bool visits = is_visiting();
     if (g.state == NO_VM) {
-        struct vm *vm = __atomic_exchange_n(&g.offered, NULL, __ATOMIC_SEQ_CST);
-        if (vm)
-            take_vm(vm);
+        if (__atomic_exchange_n(&g.offered, 0, __ATOMIC_SEQ_CST))
+            take_vm();
     } else if (visits && visit_done(&g.visit)) {
         visit_over();
     } else if (g.state == ASKING) {
-        ask_monitor();
+        if (gdb_ask_monitor(&g.gdb, &g.reply))
+            return;
+        g.state = STOPPED;
+        send_reply();
     } else if (g.state == LEAVING) {
         leave_vm();
     } else if (!visits && vm_ending(g.vm) != VM_RUNNING) {
@@ -511,27 +457,11 @@ static uint64_t gdb_look(uint64_t now)
 
 /* ---- The start ------------------------------------------------------------------------------- */
 
-/* The number of the guest that the word names, or 0. */
-static unsigned find_guest(const char *which, const struct boot_info *info)
-{
-    char name[VM_NAME_SIZE], number[8];
-    unsigned guests = 0;
-    for (unsigned i = 0; i < info->module_count; i++) {
-        if (module_belongs_to_guest(&info->modules[i]))
-            continue;
-        (void)module_name(&info->modules[i], name);
-        snprintf(number, sizeof(number), "%u", ++guests);
-        if (!strcmp(which, name) || !strcmp(which, number))
-            return guests;
-    }
-    return 0;
-}
-
 enum exit_code gdb_start(const char *which, const struct boot_info *info)
 {
     if (!*which)
         return EXIT_OK;
-    g.number = find_guest(which, info);
+    g.number = module_find_guest(info, which);
     if (!g.number) {
         log_error("command line: gdb=%s: no guest has this number or name", which);
         return EXIT_BAD_COMMAND_LINE;

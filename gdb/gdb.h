@@ -28,9 +28,9 @@ enum exit_code gdb_start(const char *which, const struct boot_info *info) MUST_C
 void gdb_offer(struct vm *vm);
 
 /* The commands of GDB's `monitor` beyond the debugger's own. `begin` returns false if it does not
- * know the command. `piece` writes the next part of the answer to `text`, without a zero, sets *size
- * and returns true if it has to be called again; it is called about once a millisecond, and not in a
- * visit. The text of one answer is cut after 2000 bytes. */
+ * know the command. `piece` writes the next part of the answer to `text`, without a zero, sets
+ * *size and returns true if it has to be called again; it is called about once a millisecond, and
+ * not in a visit. The text of one answer is cut after 2000 bytes. */
 struct gdb_monitor {
     bool (*begin)(const char *line);
     bool (*piece)(char *text, size_t room, size_t *size);

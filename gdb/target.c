@@ -226,3 +226,8 @@ bool target_guest_debugs(const struct vcpu *vcpu)
             return true;
     return false;
 }
+
+bool target_is_narrow(struct vcpu *vcpu)
+{
+    return vcpu->vmx.launched && !(cpu_reg(&vcpu->vmx.regs, REG_EFER) & EFER_LMA);
+}

@@ -107,6 +107,15 @@ enum wire_event wire_take(struct wire *wire, uint8_t byte)
     }
 }
 
+/* The packet itself was not acknowledged in that mode. */
+void wire_restart(struct wire *wire)
+{
+    if (!wire->no_acks)
+        return;
+    wire->no_acks = false;
+    wire_acknowledge(wire, '+');
+}
+
 /* ---- Sending --------------------------------------------------------------------------------- */
 
 void wire_reply(struct wire *wire, const char *data, size_t size)

@@ -35,6 +35,9 @@ enum wire_event {
 /* Takes a byte that was received. */
 enum wire_event wire_take(struct wire *wire, uint8_t byte);
 
+/* Ends the mode without acknowledgements, after a packet by which GDB connects anew. */
+void wire_restart(struct wire *wire);
+
 /* Queues a reply, of at most WIRE_PACKET bytes. The one before has been sent or is given up. */
 void wire_reply(struct wire *wire, const char *data, size_t size);
 

@@ -58,7 +58,7 @@ bool monitor_words_end(struct monitor_call *call, unsigned count)
     return false;
 }
 
-/* ---- Visits and looks ------------------------------------------------------------------------- */
+/* ---- Visits and looks ------------------------------------------------------------------------ */
 
 static void monitor_visited(struct vcpu *vcpu, void *context)
 {

@@ -59,19 +59,24 @@ static void say_doorbells(struct monitor_call *call, struct bus *bus)
     spin_unlock(&bus->lock);
 }
 
+/* First the regions of the MMIO bus, then its doorbells, then the regions of the port bus. */
 bool command_bus(struct monitor_call *call)
 {
     if (!call->vm && (!monitor_words_end(call, 2) || !monitor_vm(call, 1)))
         return false;
-    struct bus *bus = call->step ? &call->vm->port_bus : &call->vm->mmio_bus;
+    bool ports = call->step == 2;
+    struct bus *bus = ports ? &call->vm->port_bus : &call->vm->mmio_bus;
+    if (call->step == 1) {
+        say_doorbells(call, bus);
+        call->step++;
+        return true;
+    }
     if (!call->index)
         monitor_say(call, "%s bus of VM %u %s: %u regions, %lu unclaimed accesses, %lu refused",
-                    call->step ? "port" : "MMIO", call->vm->number, call->vm->name,
-                    bus->region_count, bus->unclaimed, bus->refused);
+                    ports ? "port" : "MMIO", call->vm->number, call->vm->name, bus->region_count,
+                    bus->unclaimed, bus->refused);
     if (say_regions(call, bus))
         return true;
-    if (!call->step)
-        say_doorbells(call, bus);
     call->index = 0;
     return !call->step++;
 }

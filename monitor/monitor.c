@@ -18,7 +18,7 @@
 #include "vm/work.h"
 
 #define CTRL_C       3u
-#define PRINTS       12u /* pieces of text that a piece of work prints */
+#define PRINTS       8u /* pieces of text that a piece of work prints */
 #define ECHO_AT_ONCE 200u
 
 static struct input input;

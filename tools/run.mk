@@ -200,6 +200,13 @@ trace: ## record the events of GUESTS= (EVENTS=, SMP=2) as build/trace/NAME.json
 	$(PYTHON) tools/perfetto.py $(B)/run/$(or $(NAME),trace)/emulator.txt \
 	    $(B)/trace/$(or $(NAME),trace).json && exit $$status
 
+GDB_MACHINE := $(if $(filter bochs qemu-kvm,$(MACHINE)),$(MACHINE),bochs)
+.PHONY: gdb
+gdb: export MACHINE := $(GDB_MACHINE)
+gdb: all $(B)/optrom.bin $(B)/guest/$(or $(GUEST),hello).elf ## GUEST=hello: debug it with GDB
+	@tools/deps.sh base bochs gdb
+	$(Q)GUEST=$(GUEST) WORDS=$(WORDS) $(PYTHON) tools/gdb.py
+
 doctor: | deps-base ## list which machines can be used here, and what to install
 	$(Q)$(PYTHON) tools/doctor.py
 

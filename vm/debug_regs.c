@@ -41,14 +41,10 @@ void debug_breakpoints_update(struct vcpu *vcpu, const uint64_t *address)
 void exit_mov_dr(struct vcpu *vcpu)
 {
     struct debug_file file;
-    if (unlikely(vcpu->vm->debugger))
-        debugger_yield(vcpu);
     debug_file_load(&file);
     int vector = debug_mov(&vcpu->vmx.regs, &file, vmx_exit_qualification(&vcpu->vmx.exit));
     debug_file_store(&file);
     debug_breakpoints_update(vcpu, file.address);
-    if (unlikely(vcpu->vm->debugger))
-        debugger_take(vcpu);
     if (vector == DEBUG_DONE) {
         vmx_skip_instruction(&vcpu->vmx);
         return;

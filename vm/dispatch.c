@@ -55,6 +55,17 @@ static COLD void exit_exception_or_nmi(struct vcpu *vcpu)
         exit_unhandled(vcpu); /* the exception bitmap has no other vectors */
 }
 
+/* The guest accesses its own debug registers, not those of a debugger. */
+static COLD void exit_debug_register(struct vcpu *vcpu)
+{
+    bool debugged = vcpu->vm->debugger;
+    if (debugged)
+        debugger_yield(vcpu);
+    exit_mov_dr(vcpu);
+    if (debugged)
+        debugger_take(vcpu);
+}
+
 static COLD void exit_triple_fault(struct vcpu *vcpu)
 {
     attention_request(&vcpu->vmx.attention, ATTENTION_SHUTDOWN);
@@ -220,7 +231,7 @@ static NOINLINE void handle_any(struct vcpu *vcpu)
     case REASON_CR_ACCESS:
         return exit_cr_access(vcpu);
     case REASON_MOV_DR:
-        return exit_mov_dr(vcpu);
+        return exit_debug_register(vcpu);
     case REASON_INVLPG:
         return exit_invlpg(vcpu);
     case REASON_INVPCID:

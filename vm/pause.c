@@ -5,9 +5,6 @@
 #include "vm/visit.h"
 #include "vm/vm.h"
 
-/* In the word of the pausers: the vCPU has seen that there are some, and is out of the guest. */
-#define PAUSE_OUT 0x80000000u
-
 uint32_t pause_pausers(const struct vcpu *vcpu)
 {
     return __atomic_load_n(&vcpu->paused, __ATOMIC_SEQ_CST) & ~PAUSE_OUT;
@@ -68,10 +65,4 @@ bool pause_holds(struct vcpu *vcpu)
     if (new)
         attention_request(&vcpu->vmx.attention, ATTENTION_PAUSE);
     return new;
-}
-
-bool pause_changed(const struct vcpu *vcpu)
-{
-    return attention_requested(&vcpu->vmx.attention, ATTENTION_PAUSE) &&
-           __atomic_load_n(&vcpu->paused, __ATOMIC_SEQ_CST) <= PAUSE_OUT;
 }

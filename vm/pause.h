@@ -12,15 +12,17 @@
  */
 #pragma once
 
-#include "lib/types.h"
+#include "vm/vcpu.h"
 
-struct vcpu;
 struct vm;
 
 enum pauser {
     PAUSE_MONITOR = 0x1,
     PAUSE_GDB = 0x2,
 };
+
+/* In the word of the pausers: the vCPU has seen that there are some, and is out of the guest. */
+#define PAUSE_OUT 0x80000000u
 
 /* Make all vCPUs of a VM, or one vCPU, stay out of the guest, and let them go on as far as this
  * pauser is concerned. Any CPU may call these functions while it holds the VM (vm/registry.h), and
@@ -42,4 +44,8 @@ uint32_t pause_pausers(const struct vcpu *vcpu);
 bool pause_holds(struct vcpu *vcpu);
 
 /* Returns true if the vCPU, which is going to sleep, has to look at its pausers again first. */
-bool pause_changed(const struct vcpu *vcpu);
+static inline bool pause_changed(const struct vcpu *vcpu)
+{
+    return attention_requested(&vcpu->vmx.attention, ATTENTION_PAUSE) &&
+           __atomic_load_n(&vcpu->paused, __ATOMIC_SEQ_CST) <= PAUSE_OUT;
+}

@@ -67,15 +67,19 @@ void sleep_end(struct vcpu *vcpu)
     sched_add(vcpu);
 }
 
+static bool sleeper_is_due(const struct vcpu *vcpu, uint64_t until)
+{
+    return vcpu->sched.wake_at <= until &&
+           !attention_requested(&vcpu->vmx.attention, ATTENTION_PAUSE);
+}
+
 /* Claims a vCPU that is due by `until` and not paused, and takes it off the list. Returns NULL if
  * there is none. */
 static struct vcpu *sleeper_take(struct sleepers *here, uint64_t until)
 {
     spin_lock(&here->lock);
     struct vcpu *vcpu = here->first;
-    while (vcpu &&
-           !(vcpu->sched.wake_at <= until &&
-             !attention_requested(&vcpu->vmx.attention, ATTENTION_PAUSE) && sleeper_claim(vcpu)))
+    while (vcpu && !(sleeper_is_due(vcpu, until) && sleeper_claim(vcpu)))
         vcpu = vcpu->sched.next;
     if (vcpu)
         sleeper_unlink(here, vcpu);

@@ -50,8 +50,8 @@ bool vmx_reflect_exception(struct vmx_vcpu *vcpu)
     vmx_raise(vcpu, event.vector, event.error_code);
     if (event.vector == VECTOR_DB)
         update_debug_registers(vmx_exit_qualification(e), event.type == EVENT_PRIVILEGED_EXCEPTION);
-    /* Keep the event as reported: its type and length make the handler of INT1 or INT3 return to the
-     * next instruction. */
+    /* Keep the event as reported: its type and length make the handler of INT1 or INT3 return to
+     * the next instruction. */
     if (event.vector == VECTOR_DB || event.vector == VECTOR_BP)
         vcpu->pending.exception = event;
     /* The delivery of the exception ends blocking by STI and by MOV SS. An entry with such blocking

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * GDB's remote protocol with libFuzzer as GDB: a first byte that is odd sends the input as it is, an
- * even one frames each of its lines as a good packet, so that the packets behind the checksum are
- * reached. No access leaves the guest's RAM, an answer fits its packet, breakpoints are hidden from
- * reads, and when GDB leaves, none is left.
+ * GDB's remote protocol with libFuzzer as GDB: a first byte that is odd sends the input as it is,
+ * an even one frames each of its lines as a good packet, so that the packets behind the checksum
+ * are reached. No access leaves the guest's RAM, an answer fits its packet, breakpoints are hidden
+ * from reads, and when GDB leaves, none is left.
  */
 #include "tests/unit/gdb/gdb_world.h"
 
@@ -42,7 +42,7 @@ static void take(uint8_t byte)
     struct reply reply = {.text = answer, .room = WIRE_PACKET};
     enum gdb_outcome outcome = gdb_execute(&gdb, NULL, packet, size, &reply);
     check(reply.size <= WIRE_PACKET && !is_open);
-    check(!(packet[0] && strchr("gGpPmMXZzD", packet[0])) || gdb_needs_vcpu(packet));
+    check(!(packet[0] && strchr("gGpPmMXZzDk", packet[0])) || gdb_needs_vcpu(packet));
     if (outcome == GDB_RESUMES)
         check(!reply.size);
     wire_reply(&wire, reply.text, reply.full ? 0 : reply.size);

@@ -87,6 +87,7 @@ void sched_wake_all(void)
 static struct vm vm;
 static struct visit *visiting;
 static unsigned paused, resumed;
+static bool hurried; /* somebody lets all VMs go while one is being paused */
 static unsigned releases;
 
 void visit_begin(struct vcpu *vcpu, struct visit *visit)
@@ -107,6 +108,8 @@ void pause_vm(struct vm *which, enum pauser who)
     assert_ptr_equal(which, &vm);
     assert_int_equal(who, PAUSE_MONITOR);
     paused++;
+    if (hurried)
+        monitor_lets_go();
 }
 
 void resume_vm(struct vm *which, enum pauser who)
@@ -251,6 +254,12 @@ static void dialogue(void **state)
     vm.vcpu_count = 1;
     vm.vcpus[0] = &vm.vcpu;
     vm.vcpu.vm = &vm;
+    monitor_holds_new();
+    hurried = true;
+    monitor_sees(&vm);
+    hurried = false;
+    assert_int_equal(resumed, 2); /* once more, after it was paused */
+    paused = resumed = 0;
     input_set_escape(1);
     struct transcript *t = transcript_open(1);
     transcript_set_name(t, "ada");

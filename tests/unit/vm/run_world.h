@@ -397,7 +397,22 @@ void mmio_act_on(struct vcpu *v, enum mmio_outcome outcome)
     (void)v, (void)outcome;
 }
 
-/* No VM has a debugger here. */
+static unsigned yields, takes;
+void debugger_yield(struct vcpu *v)
+{
+    (void)v;
+    assert_int_equal(yields++, takes);
+    seen.handled = 0;
+}
+
+void debugger_take(struct vcpu *v)
+{
+    (void)v;
+    assert_int_equal(++takes, yields);
+    assert_int_equal(seen.handled, REASON_MOV_DR);
+}
+
+/* No other vCPU has a debugger here. */
 #define NO_DEBUGGER(type, name)          \
     type debugger_##name(struct vcpu *v) \
     {                                    \

@@ -25,31 +25,12 @@ static uint64_t dr[8];
 
 #include <string.h>
 
-static struct vm vm;
 static struct vcpu vcpu;
 static uint64_t reg[REG_COUNT];
 static struct {
     unsigned raised, skipped, retried, forgotten;
     uint8_t vector;
 } seen;
-
-/* A debugger has the addresses of its own in the registers, except between these two calls. */
-static bool is_taken;
-void debugger_yield(struct vcpu *v)
-{
-    assert_ptr_equal(v, &vcpu);
-    assert_true(is_taken);
-    is_taken = false;
-    dr[0] ^= 0xd000;
-}
-
-void debugger_take(struct vcpu *v)
-{
-    assert_ptr_equal(v, &vcpu);
-    assert_false(is_taken);
-    is_taken = true;
-    dr[0] ^= 0xd000;
-}
 
 uint64_t cpu_reg_load(struct cpu_regs *cpu, enum cpu_reg which)
 {
@@ -106,8 +87,6 @@ static int setup(void **state)
 {
     (void)state;
     memset(&vcpu, 0, sizeof(vcpu));
-    vcpu.vm = &vm;
-    vm.debugger = NULL;
     memset(reg, 0, sizeof(reg));
     for (unsigned i = 0; i < 4; i++)
         dr[i] = 0x1000 * (i + 1);
@@ -195,30 +174,11 @@ static void other_faults(void **state)
     assert_int_equal(vcpu.vmx.regs.gpr[GPR_RAX], BIT(32));
 }
 
-/* A guest that has a debugger sees and changes what it would without one. */
-static void a_debugger_is_not_seen(void **state)
-{
-    struct debugger debugger;
-    (void)state;
-    vm.debugger = &debugger;
-    is_taken = true;
-    dr[0] ^= 0xd000;
-    mov(0, FROM, GPR_RBX);
-    assert_int_equal(vcpu.vmx.regs.gpr[GPR_RBX], 0x1000);
-    vcpu.vmx.regs.gpr[GPR_RBX] = 0x2222;
-    mov(0, 0, GPR_RBX);
-    assert_true(is_taken);
-    assert_int_equal(dr[0], 0x2222 ^ 0xd000);
-    mov(0, FROM, GPR_RCX);
-    assert_int_equal(vcpu.vmx.regs.gpr[GPR_RCX], 0x2222);
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup(each_register, setup),
         cmocka_unit_test_setup(which_enable, setup),
-        cmocka_unit_test_setup(a_debugger_is_not_seen, setup),
         cmocka_unit_test_setup(general_detect, setup),
         cmocka_unit_test_setup(other_faults, setup),
     };

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What a vCPU does for a debugger (vm/debugger.c): whose #BP and #DB it is, that the guest keeps its
- * debug registers, and that a step leaves the guest as it would be without it, whichever exit ends
- * it.
+ * What a vCPU does for a debugger (vm/debugger.c): whose #BP and #DB it is, that the guest keeps
+ * its debug registers, and that a step leaves the guest as it would be without it, whichever exit
+ * ends it.
  */
 #include "tests/unit/vmx/vmcs_world.h"
 

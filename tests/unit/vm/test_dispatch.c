@@ -506,6 +506,20 @@ static void exits_and_entries_as_events(void **state)
     }
 }
 
+/* A guest that has a debugger accesses its own debug registers. */
+static void debug_registers_of_a_debugged_guest(void **state)
+{
+    struct debugger debugger;
+    (void)state;
+    vm.debugger = &debugger;
+    (void)exits(REASON_MOV_DR);
+    vm.debugger = NULL;
+    assert_int_equal(yields, 1);
+    assert_int_equal(takes, 1);
+    (void)exits(REASON_MOV_DR);
+    assert_int_equal(yields, 1);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -523,6 +537,7 @@ int main(void)
         cmocka_unit_test(other_registers_and_rings),
         cmocka_unit_test(the_cpu_refuses),
         cmocka_unit_test(refusals_are_said),
+        cmocka_unit_test(debug_registers_of_a_debugged_guest),
     };
     return cmocka_run_group_tests_name("exits", tests, setup, NULL);
 }

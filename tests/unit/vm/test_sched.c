@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The run queues, the sleepers, the kicks between CPUs, visits and pauses (vm/sched.c, vm/sleep.c,
- * vm/pcpu.c, vm/visit.c, vm/pause.c). The running CPU can change at each atomic operation: at random in long runs, and in every order with
- * few changes.
+ * vm/pcpu.c, vm/visit.c, vm/pause.c). The running CPU can change at each atomic operation: at
+ * random in long runs, and in every order with few changes.
  *
  * The guests run until they are kicked, send each other messages, halt, are stopped as by an INIT,
- * are started again, visit and pause each other, and end. The invariants: a vCPU is in one place, and on one CPU at a time; a
- * pinned vCPU runs only on its CPU; queues are served in order; while a CPU stands still that could
- * help, no vCPU waits, sleeps with a message, or sleeps beyond its deadline.
+ * are started again, visit and pause each other, and end. The invariants: a vCPU is in one place,
+ * and on one CPU at a time; a pinned vCPU runs only on its CPU; queues are served in order; while a
+ * CPU stands still that could help, no vCPU waits, sleeps with a message, or sleeps beyond its
+ * deadline.
  */
 #include "tests/unit/vm/sched_world.h"
 
@@ -55,8 +56,8 @@ static void check_guest(const struct guest *g)
     WORLD_CHECK(g->gone || !ending || !g->parked, "vCPU %u has not ended", number);
 }
 
-/* A visit that is not done is to a vCPU whose turn will come; a paused vCPU is out of its guest, and
- * one that nobody pauses any more is not out. */
+/* A visit that is not done is to a vCPU whose turn will come; a paused vCPU is out of its guest,
+ * and one that nobody pauses any more is not out. */
 static void check_callers(const struct guest *g)
 {
     unsigned number = (unsigned)(g - guest);
