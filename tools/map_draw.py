@@ -204,7 +204,7 @@ def text(x: float, y: float, what: str, kind: str = "t") -> str:
 def head(box: Box, layout: Layout) -> str:
     size = SIZES[box.level]
     if box.level == 4:
-        return f"level 4: the top table, {size} an entry"
+        return f"level 4: {size} an entry"
     if box.level == 3:
         return f"level 3: 1 GiB an entry, from {hex_address(box.first)}"
     return f"level 2: {hex_address(box.first)}"
