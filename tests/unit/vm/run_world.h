@@ -71,6 +71,7 @@ static struct {
 
 #include "vm/clock.c"
 #include "vm/dispatch.c"
+#include "vm/last_exit.c"
 #include "vm/pcpu.c"
 #include "vm/run.c"
 
