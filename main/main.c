@@ -16,9 +16,12 @@
 #include "arch/x86/serial.h"
 #include "boot/boot_info.h"
 #include "ept/caps.h"
+#include "gdb/gdb.h"
+#include "main/gdb_monitor.h"
 #include "main/guests.h"
 #include "vm/exits.h"
 #include "vm/input.h"
+#include "vm/map_dump.h"
 #include "vm/pcpu.h"
 #include "vm/provoke.h"
 #include "vm/trace.h"
@@ -68,6 +71,10 @@ static void setup_memory_mapping(void)
 /* Opens the export channel that the command line asks for. */
 static void start_export(void)
 {
+    if (options.export == EXPORT_OFF && options.map) {
+        log_error("command line: map=1 needs export=, by which pictures leave the machine");
+        machine_exit(EXIT_BAD_COMMAND_LINE);
+    }
     if (options.export == EXPORT_OFF)
         return;
     bool e9 = options.export == EXPORT_E9;
@@ -81,6 +88,7 @@ static void start_export(void)
     }
     export_open(device);
     trace_export_begin();
+    map_choose(options.map);
 }
 
 static void machine_start(uint32_t magic, uint32_t address)
@@ -134,6 +142,10 @@ static void machine_start(uint32_t magic, uint32_t address)
     pcpus_start();
     memory_mark();
     provoke((enum provoke)options.provoke);
+    gdb_set_monitor(&gdb_monitor);
+    code = gdb_start(options.gdb, &info);
+    if (code)
+        machine_exit(code);
 }
 
 void boot_main(uint32_t magic, uint32_t address)

@@ -43,6 +43,7 @@ static const struct word words[] = {
     {.name = "on_exit", .kind = WORD_CHOICE, .choices = on_exit_values, FIELD(on_exit)},
     {.name = "cpus", .kind = WORD_NUMBER, .min = 1, .max = CPUS_MAX, FIELD(cpus)},
     {.name = "escape", .kind = WORD_CHOICE, .choices = escape_values, FIELD(escape)},
+    {.name = "monitor", .kind = WORD_FLAG, FIELD(monitor)},
     {.name = "parallel", .kind = WORD_NUMBER, .min = 1, .max = BOOT_MODULES, FIELD(parallel)},
     {.name = "apicv", .kind = WORD_NUMBER, .max = 1, FIELD(apicv)},
     {.name = "x2apic", .kind = WORD_NUMBER, .max = 1, FIELD(x2apic)},
@@ -52,12 +53,14 @@ static const struct word words[] = {
     {.name = "poison", .kind = WORD_NUMBER, .max = 1, FIELD(poison)},
     {.name = "entry_checks", .kind = WORD_NUMBER, .max = 1, FIELD(entry_checks)},
     {.name = "export", .kind = WORD_CHOICE, .choices = export_values, FIELD(export)},
+    {.name = "map", .kind = WORD_NUMBER, .max = 1, FIELD(map)},
     {.name = "counters", .kind = WORD_NUMBER, .max = 1, FIELD(counters)},
     {.name = "stat", .kind = WORD_NUMBER, .min = 100, .max = 3600000, FIELD(stat)},
     {.name = "trace", .kind = WORD_TEXT, FIELD(trace)},
     {.name = "trace_vm", .kind = WORD_TEXT, FIELD(trace_vm)},
     {.name = "trace_gpa", .kind = WORD_TEXT, FIELD(trace_gpa)},
     {.name = "tests", .kind = WORD_TEXT, FIELD(tests)},
+    {.name = "gdb", .kind = WORD_TEXT, FIELD(gdb)},
 };
 
 int options_parse(const char *command_line, struct options *options)
