@@ -9,6 +9,8 @@
 #include "launch/create.h"
 #include "main/reset.h"
 #include "main/totals.h"
+#include "monitor/monitor.h"
+#include "monitor/start.h"
 #include "mmu/external.h"
 #include "vm/counters.h"
 #include "vm/ipi.h"
@@ -206,7 +208,7 @@ static bool guest_unmake(struct work *work)
     struct entry entry = guest->entry;
     enum exit_code code = guest->code;
     uint64_t start = rdtsc();
-    bool over = vm_destroy_piece(&guest->vm);
+    bool over = map_at_end(&guest->vm, start * 1000 / tsc_khz()) && vm_destroy_piece(&guest->vm);
     guest->resets.ticks += rdtsc() - start;
     if (!over)
         return true;
@@ -268,14 +270,15 @@ static void guest_restart(struct guest *guest)
 }
 
 /* Adds the VM to the registry, and puts its vCPUs that do not wait for a start-up IPI into run
- * queues. They may leave the VM, and
- * end it, at once. */
+ * queues. They may leave the VM, and end it, at once. */
 static void start_vcpus(struct vm *vm)
 {
     unsigned active = vm->active;
+    vm_work_for(NULL);
     for (unsigned i = 0; i < active; i++)
         visit_open(vm->vcpus[i]);
     registry_add(vm);
+    monitor_sees(vm);
     gdb_offer(vm);
     for (unsigned i = 0; i < active; i++)
         sched_add(vm->vcpus[i]);
@@ -289,25 +292,23 @@ static void guest_made(struct guest *guest)
     struct transcript *out = guest->entry.out;
     vm->console.transcript = out;
     vm->console.live = vm->words.live;
+    trace_begin(vm);
     transcript_set_name(out, vm->name);
     vm_work_for(vm);
     if (guest->resets.count) {
         reset_restore(&guest->resets, vm);
-        vm_work_for(NULL);
-        start_vcpus(vm);
-        return;
-    }
-    if (options_match(pool.options->tests, vm->name)) {
+    } else if (options_match(pool.options->tests, vm->name)) {
         transcript_line(out, "# %s: %lu MiB%s", vm->name, vm->words.memory >> 20,
                         vm->words.testctl ? ", testctl" : "");
+    } else {
+        transcript_line(out, "ok %u %s # SKIP by tests=%s", vm->number, vm->name,
+                        pool.options->tests);
+        totals_skipped();
         vm_work_for(NULL);
-        start_vcpus(vm);
+        guest_take_apart(guest);
         return;
     }
-    transcript_line(out, "ok %u %s # SKIP by tests=%s", vm->number, vm->name, pool.options->tests);
-    totals_skipped();
-    vm_work_for(NULL);
-    guest_take_apart(guest);
+    start_vcpus(vm);
 }
 
 /* Executes a piece of the creation of a guest's VM; a function for struct work. */
@@ -453,9 +454,9 @@ static void pcpu_run_guests(void)
             run_turn(vcpu);
         else if (works)
             sched_busy();
-        else if (pool_all_done())
+        else if (pool_all_done() && !monitor_is_open())
             return;
-        else if (!transcript_print())
+        else if (!transcript_print() && !trace_send_piece())
             watch_idle();
     }
 }
@@ -474,6 +475,7 @@ static void run_on_all(void)
         (void)transcript_print();
     for (unsigned i = 1; i < cpu_count; i++)
         WARN_ON(!cpu_wait_work(i, RETURN_MS));
+    trace_export_end();
 }
 
 enum exit_code run_guests(const struct boot_info *info, const struct options *options)
@@ -494,6 +496,7 @@ enum exit_code run_guests(const struct boot_info *info, const struct options *op
     log_info("KTAP version 1");
     log_info("1..%u", guests);
     transcript_listen();
+    monitor_start(options->monitor);
     run_on_all();
     return totals_report(pool.limit > 1, options->counters);
 }
