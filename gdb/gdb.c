@@ -48,6 +48,7 @@ static struct {
     bool told;     /* … and has to be told of the next stop */
     bool waiting;  /* a packet waits for the VM to be stopped */
     bool interrupted;
+    bool began;      /* the VM has executed something */
     unsigned arming; /* the vCPU whose turn it is to be told */
     struct gdb gdb;
     struct wire wire;
@@ -167,7 +168,7 @@ static void take_vm(void)
     g.gdb.description = &gdb_x86_64;
     g.gdb.avx = extra_xcr0_supported() & XCR0_AVX;
     g.state = STOPPING;
-    g.interrupted = false;
+    g.interrupted = g.began = false;
     if (!again)
         transcript_line(transcript_console(),
                         "# gdb: VM %u, %s, is stopped before its first instruction and waits for "
@@ -231,6 +232,7 @@ static void resume_all(void)
         return;
     }
     g.interrupted = false;
+    g.began = true;
     g.state = RUNNING;
     for (unsigned i = 0; i < g.vm->vcpu_count; i++)
         if (g.gdb.actions[i] != GDB_STAY)
@@ -307,10 +309,11 @@ static bool connects(void)
     return !strncmp(g.wire.packet, "qSupported", strlen("qSupported"));
 }
 
-/* The description of the registers is chosen when GDB connects. */
+/* The description of the registers is chosen when GDB connects. The mode of a guest that has not
+ * begun says nothing about it. */
 static void mode_call(struct vcpu *vcpu, void *context)
 {
-    g.gdb.description = target_is_narrow(vcpu) ? &gdb_i386 : &gdb_x86_64;
+    g.gdb.description = g.began && target_is_narrow(vcpu) ? &gdb_i386 : &gdb_x86_64;
     packet_call(vcpu, context);
 }
 

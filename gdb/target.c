@@ -229,5 +229,5 @@ bool target_guest_debugs(const struct vcpu *vcpu)
 
 bool target_is_narrow(struct vcpu *vcpu)
 {
-    return vcpu->vmx.launched && !(cpu_reg(&vcpu->vmx.regs, REG_EFER) & EFER_LMA);
+    return !(cpu_reg(&vcpu->vmx.regs, REG_EFER) & EFER_LMA);
 }

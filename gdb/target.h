@@ -25,7 +25,7 @@ void target_paging(struct vcpu *vcpu, struct gdb_paging *paging);
 int target_read(struct vcpu *vcpu, gpa_t gpa, void *bytes, size_t size);
 int target_write(struct vcpu *vcpu, gpa_t gpa, const void *bytes, size_t size);
 
-/* Has the guest executed an instruction, and is it not in IA-32e mode? */
+/* Is the guest outside of IA-32e mode? */
 bool target_is_narrow(struct vcpu *vcpu);
 
 /* Does a guest of this VM use its debug registers itself? */
