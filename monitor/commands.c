@@ -25,6 +25,8 @@ const struct monitor_command monitor_commands[] = {
     {"virtio", "VM", "the virtio devices and their queues", command_virtio, 0},
     {"counters", "VM", "the counters, and their rates since the last time", command_counters, 'n'},
     {"memory", "", "the host's memory by owner", command_memory, 'm'},
+    {"why", "VM GPA [r|w|x]", "what an access does now and why; why last, why slow: [VM.VCPU]",
+     command_why, 'w'},
     {"pause", "VM[.VCPU]", "keeps a VM or a vCPU out of its guest", command_pause, 'p'},
     {"resume", "[VM[.VCPU]]", "lets it go on; without a word, all", command_resume, 'r'},
     {"inject", "VM.VCPU VECTOR|nmi", "sends an interrupt or an NMI", command_inject, 0},

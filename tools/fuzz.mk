@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 # Fuzzing, of the decoder against Zydis, of the GHCI's hypercalls against a model, of the loaders,
-# of virtio by a hostile driver, of PCI and a PC's other devices, of the secure side by a malicious
-# VMM, of GDB's packets, and of the monitor by its person;
+# of virtio by a hostile driver, of PCI, a PC's other devices and an old PC's chips, of the secure
+# side by a malicious VMM, of GDB's packets, and of the monitor by its person;
 # and the list of emulated instructions. Included by the Makefile.
 
 # ---- Fuzzing: tests/fuzz/corpus holds small inputs that reach every row of the decoder's table --
@@ -32,12 +32,13 @@ LOADER_SRC := $(addprefix launch/,loader.c plan.c elf.c multiboot.c multiboot2.c
               bios.c aml.c td_plan.c td_lazy.c) vm/layout.c tests/fuzz/fuzz_loader.c
 
 .PHONY: fuzz fuzz-decode fuzz-ghci fuzz-loader fuzz-virtio fuzz-console fuzz-net fuzz-devices \
-    fuzz-pci fuzz-secure fuzz-gdb fuzz-monitor brute docs lint-instructions deps-fuzz
+    fuzz-legacy fuzz-pci fuzz-secure fuzz-gdb fuzz-monitor brute docs lint-instructions \
+    deps-fuzz
 deps-fuzz:
 	@tools/deps.sh lint unit fuzz
 
-fuzz: fuzz-decode fuzz-ghci fuzz-loader fuzz-virtio fuzz-console fuzz-net fuzz-devices fuzz-pci \
-    fuzz-secure fuzz-gdb fuzz-monitor
+fuzz: fuzz-decode fuzz-ghci fuzz-loader fuzz-virtio fuzz-console fuzz-net fuzz-devices \
+    fuzz-legacy fuzz-pci fuzz-secure fuzz-gdb fuzz-monitor
 fuzz: ## fuzz what guests and people say, a malicious VMM asks of the secure side, GDB sends
 
 fuzz-decode: $(B)/fuzz/decode
@@ -67,6 +68,18 @@ fuzz-devices: $(B)/fuzz/devices
 	$(Q)$(call run_fuzz,devices,-max_len=512)
 
 $(B)/fuzz/devices: $(DEVICES_SRC) $(HEADERS) tests/unit/dev/ioapic_model.h \
+    tests/unit/support.h | deps-fuzz
+	@mkdir -p $(@D)
+	$(Q)$(CLANG) $(FUZZ_FLAGS) -fsanitize=fuzzer,address,undefined \
+	    -fno-sanitize-recover=undefined $(filter %.c,$^) -lcmocka -o $@
+
+LEGACY_SRC := $(addprefix dev/,fw_cfg.c i8042.c pc_testdev.c pic.c pit.c vga.c) \
+              lib/host_tlb.c tests/unit/support.c tests/fuzz/fuzz_legacy.c
+
+fuzz-legacy: $(B)/fuzz/legacy
+	$(Q)$(call run_fuzz,legacy,-max_len=512 -len_control=0,tests/fuzz/legacy)
+
+$(B)/fuzz/legacy: $(LEGACY_SRC) $(HEADERS) tests/unit/dev/pic_model.h \
     tests/unit/support.h | deps-fuzz
 	@mkdir -p $(@D)
 	$(Q)$(CLANG) $(FUZZ_FLAGS) -fsanitize=fuzzer,address,undefined \

@@ -53,6 +53,9 @@ void exit_task_switch(struct vcpu *vcpu);
  * timer, a full log, or an EPT violation for memory, which is mapped here. */
 bool exit_was_incidental(struct vcpu *vcpu) COLD;
 
+/* The guest's RIP for a trace event; 0 of a TD that may not be inspected. */
+uint64_t vcpu_traced_rip(const struct vcpu *vcpu) COLD;
+
 /* Called first by the handlers of a TD's exits that an instruction does not cause by itself: the
  * event whose delivery the exit interrupted is delivered again, by exit_requeue(). */
 void exit_cut_short(struct vcpu *vcpu, uint32_t reason);

@@ -9,6 +9,7 @@
 #include "vm/startup.h"
 #include "vm/visit.h"
 #include "vm/vm.h"
+#include "lib/trace.h"
 #include "mmu/tlb.h"
 #include "vmx/init_state.h"
 #include "vmx/vmcs.h"
@@ -33,6 +34,7 @@ static ALWAYS_INLINE void ipi_alert(struct vcpu *to)
 static ALWAYS_INLINE void ipi_post(struct vcpu *to, const struct lapic_message *message)
 {
     struct mailbox *mail = &to->mailbox;
+    trace(apic_ipi, to->index, message->vector, message->mode);
     switch (message->mode) {
     case LAPIC_FIXED:
     case LAPIC_LOWEST:
@@ -94,6 +96,7 @@ void ipi_send_legacy(struct vm *vm, uint32_t bits)
 static void ipi_post_level(struct vcpu *to, uint8_t vector)
 {
     struct mailbox *mail = &to->mailbox;
+    trace(apic_ipi, to->index, vector, LAPIC_FIXED);
     __atomic_fetch_or(&mail->levels[vector / 64], BIT(vector % 64), __ATOMIC_SEQ_CST);
     ipi_post_rare(to);
 }

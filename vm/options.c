@@ -24,6 +24,8 @@ static const char *const provoke_values[] = {
     "nmi",     "leak",      "guarded",   "private",    "td",   "lie_frame", "lie_map",
     "lie_add", "lie_block", "lie_track", "lie_remove", NULL};
 
+static const char *const export_values[] = {"off", "e9", "com2", NULL};
+
 static const struct word words[] = {
     {.name = "mmio_caching", .kind = WORD_NUMBER, .max = 1, FIELD(mmio_caching)},
     {.name = "gva_cache", .kind = WORD_CHOICE, .choices = gva_cache_values, FIELD(gva_cache)},
@@ -51,8 +53,13 @@ static const struct word words[] = {
     {.name = "break_value", .kind = WORD_NUMBER, .max = UINT64_MAX, FIELD(break_value)},
     {.name = "poison", .kind = WORD_NUMBER, .max = 1, FIELD(poison)},
     {.name = "entry_checks", .kind = WORD_NUMBER, .max = 1, FIELD(entry_checks)},
+    {.name = "export", .kind = WORD_CHOICE, .choices = export_values, FIELD(export)},
+    {.name = "map", .kind = WORD_NUMBER, .max = 1, FIELD(map)},
     {.name = "counters", .kind = WORD_NUMBER, .max = 1, FIELD(counters)},
+    {.name = "stat", .kind = WORD_NUMBER, .min = 100, .max = 3600000, FIELD(stat)},
     {.name = "trace", .kind = WORD_TEXT, FIELD(trace)},
+    {.name = "trace_vm", .kind = WORD_TEXT, FIELD(trace_vm)},
+    {.name = "trace_gpa", .kind = WORD_TEXT, FIELD(trace_gpa)},
     {.name = "tests", .kind = WORD_TEXT, FIELD(tests)},
     {.name = "gdb", .kind = WORD_TEXT, FIELD(gdb)},
 };
@@ -90,6 +97,8 @@ int options_parse(const char *command_line, struct options *options)
                                 .break_field = BREAK_NO_FIELD,
                                 .entry_checks = 1,
                                 .trace = "off",
+                                .trace_vm = "*",
+                                .trace_gpa = "0-0xffffffffffffffff",
                                 .tests = "*"};
     int parsed = words_parse(command_line, words, ARRAY_SIZE(words), options, "command line");
     return parsed < 0 ? parsed : 0;

@@ -13,8 +13,10 @@
 #include "vm/legacy_timer.h"
 #include "vm/pause.h"
 #include "vm/pcpu.h"
+#include "vm/regular.h"
 #include "vm/sched.h"
 #include "vm/sleep.h"
+#include "vm/trace.h"
 #include "vm/triple_fault.h"
 #include "vm/visit.h"
 #include "vm/vm.h"
@@ -67,25 +69,6 @@ static void say_where_it_was(struct vcpu *vcpu)
                  vmread(VMCS_GUEST_RIP));
 }
 
-static uint64_t nx_due_after(const struct vm *vm, uint64_t now)
-{
-    return vm->nx_recovery ? now + vm->nx_recovery * tsc_khz() : ~0ull;
-}
-
-/* Begins to make large pages of split ones when that is due. Of the VM's vCPUs, the one whose
- * compare-exchange succeeds does the work, as a chore. */
-static void recover_large_pages(struct vcpu *vcpu, uint64_t now)
-{
-    struct vm *vm = vcpu->vm;
-    uint64_t due = __atomic_load_n(&vm->nx_due, __ATOMIC_RELAXED);
-    if (likely(now < due) ||
-        !__atomic_compare_exchange_n(&vm->nx_due, &due, nx_due_after(vm, now), false,
-                                     __ATOMIC_RELAXED, __ATOMIC_RELAXED))
-        return;
-    mmu_nx_begin(&vm->mmu);
-    attention_request(&vcpu->vmx.attention, ATTENTION_CHORES);
-}
-
 /* Wakes the sleeping vCPUs that are due. The slice of the vCPU that runs here begins when something
  * starts to wait for this pCPU, and is unlimited while nothing waits. */
 static void look_at_queue(struct vcpu *vcpu, uint64_t now)
@@ -97,11 +80,21 @@ static void look_at_queue(struct vcpu *vcpu, uint64_t now)
         vcpu->slice_end = now + SCHED_SLICE_MS * tsc_khz();
 }
 
+/* Called when the selection of trace events may have changed for this vCPU. */
+static NOINLINE void follow_trace(struct vcpu *vcpu)
+{
+    vcpu->trace_changes = READ_ONCE(trace_changes);
+    vcpu->vmx.exits_traced = trace_selected(vcpu->vm->number) & TRACE_EXIT_EVENTS;
+    vmx_update_extra_work(&vcpu->vmx);
+}
+
 /* Called when a deadline has passed, the timer has expired or a kick has arrived, and for a halted
  * vCPU. */
 static void look_at_clock(struct vcpu *vcpu, uint64_t now)
 {
     attention_clear(&vcpu->vmx.attention, ATTENTION_TIMER | ATTENTION_KICK);
+    if (unlikely(vcpu->trace_changes != READ_ONCE(trace_changes)))
+        follow_trace(vcpu);
     ipi_receive(vcpu);
     if (unlikely(now >= vcpu->frames_at)) {
         units_receive(vcpu);
@@ -110,7 +103,7 @@ static void look_at_clock(struct vcpu *vcpu, uint64_t now)
     if (unlikely(now >= vcpu->delayed_until))
         deliver_delayed(vcpu, now);
     lapic_tick(&vcpu->lapic);
-    recover_large_pages(vcpu, now);
+    regular_look(vcpu, now);
     if (unlikely(now >= watch_next()))
         watch_look(now);
     look_at_queue(vcpu, now);
@@ -121,6 +114,8 @@ static void look_at_clock(struct vcpu *vcpu, uint64_t now)
 
 static void run_enter(struct vcpu *vcpu)
 {
+    trace(entry, vcpu_traced_rip(vcpu),
+          attention_requested(&vcpu->vmx.attention, ATTENTION_HALTED));
     if (vmx_run(&vcpu->vmx))
         vcpu_end(vcpu, VM_ENDED_ENTRY_FAILED,
                  "the VM entry at RIP %#lx failed: " PLEASE_REPORT "the messages above",
@@ -187,7 +182,7 @@ static void wait_halted(struct vcpu *vcpu)
         }
         if (!sched_halts())
             return;
-        if (!transcript_has_text() || !transcript_print())
+        if ((!transcript_has_text() || !transcript_print()) && !trace_send_piece())
             halt_cpu(vcpu);
         sched_busy();
         look_at_clock(vcpu, rdtsc());
@@ -283,6 +278,7 @@ static void run_begin(struct vcpu *vcpu)
     epoch_online(this_cpu(), &vcpu->vm->mmu);
     vcpu->place = tlb_place(this_cpu());
     trace_run(vcpu->vm->number, vcpu->index, vcpu->traced);
+    trace(turn, true);
     memory_pay_from(vcpu->vm->number);
     mitigate_enter_vm(vcpu->vm->number);
     bool migrated = vmx_load(&vcpu->vmx);
@@ -314,6 +310,7 @@ static void run_end(struct vcpu *vcpu)
     tlb_leave(this_cpu());
     epoch_offline(this_cpu());
     vcpu->budget_left = vcpu->budget_end > now ? vcpu->budget_end - now : 0;
+    trace(turn, false);
     trace_run(0, 0, NULL);
     extra_state_save(&vcpu->extra);
     vmx_unload(&vcpu->vmx);

@@ -14,10 +14,12 @@
 #include "mmio/bus.h"
 #include "mmio/vcpu.h"
 #include "mmu/tlb.h"
+#include "vm/map_dump.h"
 #include "vm/cpuid_table.h"
 #include "vm/debugger.h"
 #include "vm/features.h"
 #include "vm/ghci.h"
+#include "vm/last_exit.h"
 #include "vm/legacy_msr.h"
 #include "vm/pass.h"
 #include "vm/sched.h"
@@ -83,11 +85,13 @@ struct vcpu {
     struct ve_area *ve_area; /* the virtualization-exception information; NULL: no #VE */
     struct td_vcpu *td;      /* its state as a vCPU of a TD, else NULL */
     struct lapic lapic;
-    bool unfinished; /* the last hypercall has to continue, before the guest does, from: */
+    uint64_t apic_page; /* where IA32_APIC_BASE says that its registers are (vm/apic_base.h) */
+    bool unfinished;    /* the last hypercall has to continue, before the guest does, from: */
     struct mmu_change change;
     struct mmu_walk walk;
-    uint64_t tsc_offset;            /* the guest's TSC less the host's */
-    uint64_t tsc_adjust;            /* IA32_TSC_ADJUST */
+    struct map_dump map; /* HC_MAP; of vCPU 0, also the picture of the VM that has ended */
+    uint64_t tsc_offset; /* the guest's TSC less the host's */
+    uint64_t tsc_adjust; /* IA32_TSC_ADJUST */
     struct legacy_msrs legacy_msrs; /* with legacy */
 
     uint64_t budget_left;  /* TSC ticks; valid while no pCPU runs the vCPU */
@@ -105,11 +109,14 @@ struct vcpu {
     uint64_t frames_at;     /* TSC: when the vCPU receives frames or typed bytes, or TIME_NEVER */
     uint64_t frames_from;   /* TSC: not before this time */
 
+    struct last_exit last; /* while vmx.watched */
+
     uint64_t exits[REASON_COUNT];
     uint64_t exceptions; /* exits by an exception, which count as "exception or NMI" above */
     uint64_t events_requeued;
     uint64_t poison_ticks;              /* TSC ticks spent in vmx_poison() */
     uint64_t traced[TRACE_EVENT_COUNT]; /* number of records of each event */
+    uint32_t trace_changes; /* the changes of the selection that the vCPU has followed */
 };
 
 _Static_assert(offsetof(struct vcpu, vmx) == 0, "vcpu_of() need not check for NULL");

@@ -215,7 +215,12 @@ struct vm {
     bool chores;     /* pending work waits for a vCPU that takes it (vm/ipi.h) */
 
     uint64_t nx_recovery; /* ms between two recoveries of large pages; 0: none */
-    uint64_t nx_due;      /* TSC: when the next recovery is due */
+    uint64_t nx_due;      /* TSC: when the next recovery is due, or TIME_NEVER */
+    uint64_t stat_period; /* ms between two lines of its counters (vm/stat.h); 0: none */
+    uint64_t stat_due;    /* TSC: when the next such line is due, or TIME_NEVER */
+    /* The earlier one of these two; TIME_NEVER while a vCPU does what is due, which alone accesses
+     * the two then. */
+    uint64_t regular_due;
 
     bool put_off;     /* not created yet: other VMs have the memory that it needs */
     bool chose_trace; /* its guest has chosen trace events by HC_TRACE */
@@ -223,7 +228,8 @@ struct vm {
     enum vm_ending ending;
     uint8_t exit_value; /* what was written to the debug-exit port */
     char message[256];
-    unsigned refused; /* accesses; see vm/refused.h */
+    unsigned refused;  /* accesses; see vm/refused.h */
+    uint32_t pictures; /* that its guest has asked for by HC_MAP */
 };
 
 /* From now on, what this pCPU logs and allocates outside of vcpu_run() belongs to the VM, or to no

@@ -56,13 +56,16 @@ struct vmx_vcpu {
     hpa_t pml; /* the page-modification log, or 0 */
     bool pml_on;
     bool extra_work;            /* each exit begins with extra work; see vmx_update_extra_work() */
+    bool watched;               /* its exits are kept for people who ask (vm/last_exit.h) */
+    bool exits_traced;          /* exits and entries are events (lib/trace.h) */
     bool td;                    /* a TD's: all exits are td_exit()'s (vm/td.h) */
     const uint32_t *holds_nmis; /* NULL, or: while it is not 0, NMIs wait (tdx/ve.h) */
     struct vmx_apicv apicv;
 };
 
 /* Recomputes vcpu->extra_work: whether each exit has to read the PML log, write IBRS, close an open
- * pass or poison fields before its handler runs, or has another handler because it is a TD's.
+ * pass, poison fields or be traced before its handler runs, or has another handler because it is a
+ * TD's.
  * Called after a change to one of these conditions. */
 void vmx_update_extra_work(struct vmx_vcpu *vcpu);
 

@@ -141,12 +141,20 @@ WRONG = {
     "ept td 0": "ept: VM 3 td is a TD, which keeps its memory to itself; create it with tdx=debug",
     "vmcs td": "vmcs: VM 3 td is a TD, which keeps its registers to itself; create it with "
     "tdx=debug",
+    "why mmio 0x1000 q": 'why: "q" is no access: r, w or x is expected',
+    "why mmio 1 r r": 'why: "r" is one word too many; type: why VM GPA [r|w|x]',
+    "why 0x1000": "why: which VM? Type: why VM GPA [r|w|x]" + THERE,
+    "why last 9": 'why: "9" is no VM; its number or its name is expected' + THERE,
+    "why slow td": "why: VM 3 td is a TD, which keeps its registers to itself; create it with "
+    "tdx=debug",
     "inject td nmi": "inject: VM 3 td is a TD, which keeps its interrupts to itself; create it "
     "with tdx=debug",
 }
 STORM = ("vcpus", "memory", "vmcs smp.0 exit", "cache mmio", "ept mmio 0x1000", "slots mmio",
          "gva smp.1 0x100000", "bus mmio", "lapic smp.2", "counters smp", "counters td",
-         "dirty mmio", "pause mmio", "resume mmio")  # fmt: skip
+         "dirty mmio", "why mmio 0xfe000000 w",
+         "why smp 0xfee00000", "why last smp.0", "why last mmio", "why slow mmio", "why td 0x1000",
+         "pause mmio", "resume mmio")  # fmt: skip
 
 
 def test_wrong_words_and_a_storm() -> None:

@@ -51,6 +51,8 @@ static void run_point(void); /* supplied by the test */
 #include "arch/x86/power.h"
 #include "arch/x86/serial.h"
 #include "ept/invalidate.h"
+#include "mmio/fetch.h"
+#include "mmio/flow.h"
 #include "vm/exits.h"
 #include "vm/io.h"
 
@@ -58,8 +60,18 @@ static void run_point(void); /* supplied by the test */
 static bool (*cpu_takes_xcr0)(uint64_t value);
 #define xsetbv_safe(value) (!cpu_takes_xcr0 || cpu_takes_xcr0(value))
 
+/* What the emulator makes of an EPT misconfiguration, and whether the instruction is an IRET. */
+static struct {
+    enum mmio_outcome outcome;
+    bool is_iret;
+} emulated;
+#define mmio_misconfig(vcpu, gpa, delivering) \
+    ((void)(vcpu), (void)(gpa), (void)(delivering), emulated.outcome)
+#define mmio_at_iret(vcpu) ((void)(vcpu), emulated.is_iret)
+
 #include "vm/clock.c"
 #include "vm/dispatch.c"
+#include "vm/last_exit.c"
 #include "vm/pcpu.c"
 #include "vm/run.c"
 
@@ -203,6 +215,16 @@ void extra_state_save(struct extra_state *state)
 }
 
 /* ---- The scheduler and sleep ----------------------------------------------------------------- */
+
+bool trace_send_piece(void)
+{
+    return false;
+}
+
+void regular_do(struct vcpu *v, uint64_t now)
+{
+    (void)v, (void)now;
+}
 
 bool sched_waiting(void)
 {
@@ -359,9 +381,11 @@ void triple_fault_end(struct vcpu *v)
     note("explain ");
 }
 
+static void (*call_piece)(struct vcpu *v); /* a piece of a hypercall */
 void hypercall_go_on(struct vcpu *v)
 {
-    (void)v;
+    if (call_piece)
+        call_piece(v);
 }
 
 void io_string(struct vcpu *v, uint64_t qualification)

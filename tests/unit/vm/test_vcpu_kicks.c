@@ -165,7 +165,7 @@ static void prepare(unsigned at)
     vm.vcpu_count = 2;
     vm.vcpus[0] = vcpu;
     vm.vcpus[1] = NULL;
-    vm.nx_due = TIME_NEVER;
+    vm.regular_due = TIME_NEVER;
     vcpu->frames_at = TIME_NEVER;
     vcpu->vm = &vm;
     vcpu->vmx.attention.word = 0;
