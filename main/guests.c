@@ -11,7 +11,6 @@
 #include "main/totals.h"
 #include "monitor/monitor.h"
 #include "monitor/start.h"
-#include "mmu/external.h"
 #include "vm/counters.h"
 #include "vm/ipi.h"
 #include "launch/modules.h"
@@ -85,23 +84,6 @@ static hpa_t guest_alloc(void)
     if (!page_is_none(page))
         page_trim(page, order, GUEST_PAGES);
     return page;
-}
-
-/* Returns the number of pages of a TD's private pool that are in use, for private memory and for
- * its secure EPT; 0 if the VM is no TD. */
-static uint64_t private_pages(const struct vm *vm)
-{
-    const struct private_pool *p = vm->td ? &vm->td->external->pool : NULL;
-    return p ? p->count * ept_frames(EPT_LEVEL_2M) - p->free_frames : 0;
-}
-
-/* Writes how much host memory the VM has taken for its RAM, and for everything else. */
-static void report_memory(const struct vm *vm, struct transcript *out)
-{
-    uint64_t ram = mmu_ram_pages(&vm->mmu) + private_pages(vm), kib = PAGE_SIZE / 1024;
-    uint64_t all = memory_used(vm->number) + GUEST_PAGES;
-    transcript_list(out, "# %s: %lu KiB of RAM are in use, and %lu KiB of other memory", vm->name,
-                    ram * kib, (all - ram) * kib);
 }
 
 static void guest_free(struct guest *guest)
@@ -381,7 +363,7 @@ static void vcpu_leave_vm(struct vcpu *vcpu)
     if (pool.options->counters || !vm_passed(vm) || vm->ending == VM_ENDED_BUDGET)
         activity_report(vm);
     if (pool.options->counters)
-        report_memory(vm, vm->console.transcript);
+        totals_report_memory(vm, GUEST_PAGES);
     totals_add_result(vm, guest_of_vm(vm)->resets.count);
     vm_work_for(NULL);
     registry_remove(vm, guest_unused);

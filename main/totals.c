@@ -3,11 +3,14 @@
 
 #include "arch/x86/memory.h"
 #include "lib/log.h"
+#include "lib/page.h"
 #include "lib/spinlock.h"
 #include "lib/string.h"
+#include "mmu/external.h"
 #include "vm/counters.h"
 #include "vm/exits.h"
 #include "vm/pcpu.h"
+#include "vm/td.h"
 #include "vm/transcript.h"
 #include "vm/vm.h"
 #include "vm/work.h"
@@ -122,4 +125,21 @@ enum exit_code totals_report(bool shared, bool counters)
     if (totals.first_failed)
         return totals.first_failure;
     return log_warnings() ? EXIT_WARNED : EXIT_OK;
+}
+
+/* Returns the number of pages of a TD's private pool that are in use, for private memory and for
+ * its secure EPT; 0 if the VM is no TD. */
+static uint64_t private_pages(const struct vm *vm)
+{
+    const struct private_pool *p = vm->td ? &vm->td->external->pool : NULL;
+    return p ? p->count * ept_frames(EPT_LEVEL_2M) - p->free_frames : 0;
+}
+
+void totals_report_memory(const struct vm *vm, uint64_t own)
+{
+    uint64_t ram = mmu_ram_pages(&vm->mmu) + private_pages(vm), kib = PAGE_SIZE / 1024;
+    uint64_t all = memory_used(vm->number) + own;
+    transcript_list(vm->console.transcript,
+                    "# %s: %lu KiB of RAM are in use, and %lu KiB of other memory", vm->name,
+                    ram * kib, (all - ram) * kib);
 }

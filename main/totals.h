@@ -6,6 +6,7 @@
 #include "lib/exit_codes.h"
 
 #include <stdbool.h>
+#include <stdint.h>
 
 struct vm;
 
@@ -23,3 +24,7 @@ void totals_add_result(struct vm *vm, unsigned resets);
 /* Prints the last lines of the report, when all VMs have been destroyed. With `shared`, several VMs
  * existed at a time; `counters` asks for the hypervisor's own. Returns the result of the run. */
 enum exit_code totals_report(bool shared, bool counters);
+
+/* Writes into the VM's report how much host memory it has taken for its RAM, and for everything
+ * else, of which `own` pages describe the VM itself. */
+void totals_report_memory(const struct vm *vm, uint64_t own);

@@ -16,19 +16,18 @@ void monitor_may_set(struct options *options)
     in_force = options;
 }
 
-/* Other CPUs read the numbers meanwhile; each is one aligned word. What is wrong with the text is
+/* Other CPUs read the numbers meanwhile; each is one aligned word. What is wrong with a value is
  * logged, as for the command line. */
 bool command_set(struct monitor_call *call)
 {
-    if (call->count != 2) {
-        monitor_say(call, "set: one word is expected, as on the command line: trace=, escape=, "
-                          "on_exit=, counters= or tests=");
+    struct options changed = *in_force;
+    if (call->count != 2 || !options_may_change(call->words[1])) {
+        monitor_say(call, "set: trace=, escape=, on_exit=, counters= or tests= is expected, with a "
+                          "value as on the command line");
         return false;
     }
-    struct options changed = *in_force;
-    if (options_change(call->words[1], &changed))
-        return false;
-    if (strcmp(changed.trace, in_force->trace) && trace_choose(changed.trace))
+    if (options_change(call->words[1], &changed) ||
+        (strcmp(changed.trace, in_force->trace) && trace_choose(changed.trace)))
         return false;
     *in_force = changed;
     input_set_escape((uint8_t)changed.escape);

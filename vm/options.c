@@ -64,16 +64,18 @@ static const struct word words[] = {
     {.name = "gdb", .kind = WORD_TEXT, FIELD(gdb)},
 };
 
+bool options_may_change(const char *word)
+{
+    static const char *const names[] = {"trace=", "escape=", "on_exit=", "counters=", "tests="};
+    for (unsigned i = 0; i < ARRAY_SIZE(names); i++)
+        if (!strncmp(word, names[i], strlen(names[i])))
+            return true;
+    return false;
+}
+
 int options_change(const char *word, struct options *options)
 {
-    static const char *const names[] = {"trace", "tests", "counters", "escape", "on_exit"};
-    struct word changeable[ARRAY_SIZE(names)];
-    unsigned count = 0;
-    for (unsigned i = 0; i < ARRAY_SIZE(words); i++)
-        for (unsigned j = 0; j < ARRAY_SIZE(names); j++)
-            if (!strcmp(words[i].name, names[j]))
-                changeable[count++] = words[i];
-    int parsed = words_parse(word, changeable, count, options, "set");
+    int parsed = words_parse(word, words, ARRAY_SIZE(words), options, "set");
     return parsed < 0 ? parsed : 0;
 }
 
