@@ -5,6 +5,7 @@
 #include "arch/x86/flaws.h"
 #include "boot/boot_info.h"
 #include "lib/bits.h"
+#include "lib/string.h"
 
 #define FIELD(name) .offset = offsetof(struct options, name)
 
@@ -62,6 +63,21 @@ static const struct word words[] = {
     {.name = "tests", .kind = WORD_TEXT, FIELD(tests)},
     {.name = "gdb", .kind = WORD_TEXT, FIELD(gdb)},
 };
+
+bool options_may_change(const char *word)
+{
+    static const char *const names[] = {"trace=", "escape=", "on_exit=", "counters=", "tests="};
+    for (unsigned i = 0; i < ARRAY_SIZE(names); i++)
+        if (!strncmp(word, names[i], strlen(names[i])))
+            return true;
+    return false;
+}
+
+int options_change(const char *word, struct options *options)
+{
+    int parsed = words_parse(word, words, ARRAY_SIZE(words), options, "set");
+    return parsed < 0 ? parsed : 0;
+}
 
 int options_parse(const char *command_line, struct options *options)
 {

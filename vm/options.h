@@ -68,6 +68,13 @@ struct options {
 /* Sets the defaults and parses the command line. Returns 0, or -EINVAL after a message. */
 int options_parse(const char *command_line, struct options *options) MUST_CHECK;
 
+/* Is the text one of the words that may change while the machine runs: trace=, escape=, on_exit=,
+ * counters= or tests=? */
+bool options_may_change(const char *word);
+
+/* Parses a word into *options. Returns 0, or -EINVAL after a message. */
+int options_change(const char *word, struct options *options) MUST_CHECK;
+
 /* The values of `gva_cache=`, which is also a word of a module's string. */
 extern const char *const gva_cache_values[];
 
