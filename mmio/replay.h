@@ -111,8 +111,8 @@ static ALWAYS_INLINE bool mmio_replay_move(struct mmio_vcpu *vcpu, struct replay
 }
 
 /* The entry to use for an access that has none: its entry of another mode, an empty entry, or the
- * older one of the pair after several misses. NULL: none yet. Called once for each such access. Notes
- * why the access's own entry did not serve, if it has one. */
+ * older one of the pair after several misses. NULL: none yet. Called once for each such access.
+ * Notes why the access's own entry did not serve, if it has one. */
 struct replay *mmio_replay_room(struct mmio_vcpu *vcpu, uint64_t rip, gpa_t gpa, uint64_t cr3,
                                 uint64_t mode) MUST_CHECK;
 void mmio_replay_keep(struct replay *replay, const struct known *known);
