@@ -68,8 +68,7 @@ static NOINLINE bool known_same_instruction(struct decoded *decoded, uint64_t fi
     return true;
 }
 
-/* The walk of the instruction, which is cached, and the instruction at RIP, which has not
- * changed. */
+/* Finds the cached walk of the instruction, and checks that the instruction has not changed. */
 static ALWAYS_INLINE enum known_why known_find_instruction(struct mmio_vcpu *v, struct known *k)
 {
     typedef uint64_t __attribute__((aligned(1))) unaligned;
