@@ -447,6 +447,20 @@ static int setup(void **state)
     return 0;
 }
 
+/* A guest that has a debugger accesses its own debug registers. */
+static void debug_registers_of_a_debugged_guest(void **state)
+{
+    struct debugger debugger;
+    (void)state;
+    vm.debugger = &debugger;
+    (void)exits(REASON_MOV_DR);
+    vm.debugger = NULL;
+    assert_int_equal(yields, 1);
+    assert_int_equal(takes, 1);
+    (void)exits(REASON_MOV_DR);
+    assert_int_equal(yields, 1);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
