@@ -19,6 +19,7 @@
 #include "gdb/gdb.h"
 #include "main/gdb_monitor.h"
 #include "main/guests.h"
+#include "monitor/set.h"
 #include "vm/exits.h"
 #include "vm/input.h"
 #include "vm/map_dump.h"
@@ -158,5 +159,6 @@ static void machine_start(uint32_t magic, uint32_t address)
 void boot_main(uint32_t magic, uint32_t address)
 {
     machine_start(magic, address);
+    monitor_may_set(&options);
     machine_exit(run_guests(&info, &options));
 }
