@@ -245,8 +245,7 @@ static void guest_restart(struct guest *guest)
     log_info("# %s: %s; it starts again", vm->name, vm->message);
     reset_keep(&guest->resets, vm);
     totals_add_costs(vm);
-    if (vm->chose_trace)
-        trace_forget(vm->number);
+    trace_forget(vm->number);
     vm_work_for(NULL);
     registry_remove(vm, guest_unused);
 }
@@ -457,7 +456,6 @@ static void run_on_all(void)
         (void)transcript_print();
     for (unsigned i = 1; i < cpu_count; i++)
         WARN_ON(!cpu_wait_work(i, RETURN_MS));
-    trace_export_end();
 }
 
 enum exit_code run_guests(const struct boot_info *info, const struct options *options)

@@ -11,6 +11,7 @@
 #include "vm/exits.h"
 #include "vm/pcpu.h"
 #include "vm/td.h"
+#include "vm/trace.h"
 #include "vm/transcript.h"
 #include "vm/vm.h"
 #include "vm/work.h"
@@ -119,6 +120,7 @@ enum exit_code totals_report(bool shared, bool counters)
         report_cpus();
     if (counters)
         report_work();
+    trace_export_end();
     if (!memory_kept())
         log_info("# all memory was returned: %lu pages are free", memory_free_pages());
     log_info("%u passed, %u failed, %u skipped", totals.passed, totals.failed, totals.skipped);

@@ -96,7 +96,6 @@ int64_t trace_choose_bits(struct vm *vm, uint64_t events)
 {
     if (events >> TRACE_EVENT_COUNT)
         return -EINVAL;
-    vm->chose_trace = true;
     int64_t before = trace_select(vm->number, (uint32_t)events);
     mmu_forget(&vm->mmu); /* the fast paths record no events, so their caches are emptied */
     for (unsigned i = 0; i < vm->vcpu_count; i++)

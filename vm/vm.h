@@ -222,9 +222,8 @@ struct vm {
      * the two then. */
     uint64_t regular_due;
 
-    bool put_off;     /* not created yet: other VMs have the memory that it needs */
-    bool chose_trace; /* its guest has chosen trace events by HC_TRACE */
-    bool again;       /* its guest has reset it, and it starts anew */
+    bool put_off; /* not created yet: other VMs have the memory that it needs */
+    bool again;   /* its guest has reset it, and it starts anew */
     enum vm_ending ending;
     uint8_t exit_value; /* what was written to the debug-exit port */
     char message[256];

@@ -57,7 +57,7 @@ def test_rates() -> None:
         "kvm_exit(CPUID)": 100, "kvm_exit(EPT_VIOLATION)": 0, "exits": 100, "pages_4k": -12,
         "mmio_exits": 6,
     }  # fmt: skip
-    # The samples at 2000 and 2200 ms are not complete, so the next rates are those of a second.
+    # The samples at 2000 and 2200 ms are not complete, so the next rates are of a whole second.
     assert found[3]["rates"]["exits"] == 100 and found[3]["rates"]["kvm_exit(CPUID)"] == 100
 
 
