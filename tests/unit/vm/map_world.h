@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A VM whose memory is drawn in a hosted test, the channel that takes the blocks of the picture, and
- * a reader of them that knows nothing of how they were made. Include this in one file of each test
- * program.
+ * A VM whose memory is drawn in a hosted test, the channel that takes the blocks of the picture,
+ * and a reader of them that knows nothing of how they were made. Include this in one file of each
+ * test program.
  */
 #pragma once
 
