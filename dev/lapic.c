@@ -311,14 +311,18 @@ static void lapic_lint0_changed(struct lapic *l)
         l->host->lint0(l->context);
 }
 
+bool lapic_mode_is_legal(const struct lapic *l, unsigned mode)
+{
+    return mode == l->mode || mode == LAPIC_OFF || (mode == LAPIC_XAPIC && l->mode == LAPIC_OFF) ||
+           (mode == LAPIC_X2APIC && l->mode == LAPIC_XAPIC);
+}
+
 bool lapic_set_mode(struct lapic *l, unsigned mode)
 {
-    if (mode == l->mode)
-        return true;
-    if (mode == LAPIC_OFF || (mode == LAPIC_XAPIC && l->mode == LAPIC_OFF))
+    if (mode == l->mode || !lapic_mode_is_legal(l, mode))
+        return mode == l->mode;
+    if (mode != LAPIC_X2APIC)
         lapic_reset(l);
-    else if (mode != LAPIC_X2APIC || l->mode != LAPIC_XAPIC)
-        return false;
     l->mode = (enum lapic_mode)mode;
     l->host->interrupt(l->context);
     l->host->timer(l->context);

@@ -29,8 +29,9 @@ struct word {
     const char *const *choices; /* ends with NULL */
 };
 
-/* Parses a number, decimal or 0x…. Returns false if these characters are not one that fits. */
-bool words_number(const char *text, int length, uint64_t *value) MUST_CHECK;
+/* Reads a number, decimal or 0x…, of `length` characters. Returns false if it is none, or does not
+ * fit. */
+bool word_number(const char *text, int length, uint64_t *value) MUST_CHECK;
 
 /* Parses `line` up to its end or to a lone `--` into `target`, which holds the defaults. `where`
  * begins each message ("command line", "module x"). A table has at most 64 words. Returns the

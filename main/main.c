@@ -16,6 +16,8 @@
 #include "arch/x86/serial.h"
 #include "boot/boot_info.h"
 #include "ept/caps.h"
+#include "gdb/gdb.h"
+#include "main/gdb_monitor.h"
 #include "main/guests.h"
 #include "vm/exits.h"
 #include "vm/input.h"
@@ -85,8 +87,8 @@ static void start_export(void)
         machine_exit(EXIT_BAD_COMMAND_LINE);
     }
     export_open(device);
-    map_choose(options.map);
     trace_export_begin();
+    map_choose(options.map);
 }
 
 static void machine_start(uint32_t magic, uint32_t address)
@@ -140,6 +142,10 @@ static void machine_start(uint32_t magic, uint32_t address)
     pcpus_start();
     memory_mark();
     provoke((enum provoke)options.provoke);
+    gdb_set_monitor(&gdb_monitor);
+    code = gdb_start(options.gdb, &info);
+    if (code)
+        machine_exit(code);
 }
 
 void boot_main(uint32_t magic, uint32_t address)

@@ -29,6 +29,8 @@ pytest acpica-tools         /usr/bin/iasl
 ui     chromium             /usr/bin/chromium
 ui     chromium-driver      /usr/bin/chromedriver
 ui     python3-selenium     /usr/lib/python3/dist-packages/selenium
+pytest gdb                  /usr/bin/gdb
+gdb    gdb                  /usr/bin/gdb
 kvm    xz-utils             /usr/bin/xz
 kernels lz4                 /usr/bin/lz4
 kernels zstd                /usr/bin/zstd

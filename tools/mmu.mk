@@ -76,6 +76,7 @@ MUTANTS :=
 .PHONY: mutants mutants-sample lint-mutants
 mutants mutants-sample: export HOSTCC := $(HOSTCC)
 mutants mutants-sample: export HOSTFLAGS := $(HOSTFLAGS)
+mutants mutants-sample: export UNIT_LD := $(UNIT_LD)
 mutants mutants-sample: all guests $(B)/optrom.bin | deps-target
 mutants: $(UNIT_TESTS) ## break each rule, one at a time, and check that a test fails; MUTANTS=names
 	$(Q)$(PYTHON) tools/mutants.py $(MUTANTS)

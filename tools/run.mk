@@ -200,6 +200,13 @@ trace: ## record the events of GUESTS= (EVENTS=, SMP=2) as build/trace/NAME.json
 	$(PYTHON) tools/perfetto.py $(B)/run/$(or $(NAME),trace)/emulator.txt \
 	    $(B)/trace/$(or $(NAME),trace).json && exit $$status
 
+GDB_MACHINE := $(if $(filter bochs qemu-kvm,$(MACHINE)),$(MACHINE),bochs)
+.PHONY: gdb
+gdb: export MACHINE := $(GDB_MACHINE)
+gdb: all $(B)/optrom.bin $(B)/guest/$(or $(GUEST),hello).elf ## GUEST=hello: debug it with GDB
+	@tools/deps.sh base bochs gdb
+	$(Q)GUEST=$(GUEST) WORDS=$(WORDS) $(PYTHON) tools/gdb.py
+
 doctor: | deps-base ## list which machines can be used here, and what to install
 	$(Q)$(PYTHON) tools/doctor.py
 
@@ -219,7 +226,7 @@ $(HOST_OBJS) $(UNIT_MAIN:%.c=$(B)/host/%.o): | deps-unit
 
 # ---- make test, make check --------------------------------------------------------------------
 .PHONY: target tested run-guests smp-guests test check
-TESTED := $(filter-out %_bench td_% scale smp% hostile% neighbour disk net echo resets,\
+TESTED := $(filter-out %_bench td_% scale smp% hostile% neighbour disk net echo resets virtio_pci,\
             $(GUEST_PROGRAMS))
 target tested: export GUESTS := $(foreach g,$(TESTED),$(call guest_item,$(g))) $(GUEST_VARIANTS)
 target: all guests $(B)/optrom.bin $(B)/bootinfo.elf | deps-target ## the tests that boot the image

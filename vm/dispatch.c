@@ -49,8 +49,21 @@ static COLD void exit_exception_or_nmi(struct vcpu *vcpu)
     if (vmx_take_host_nmi(&vcpu->vmx))
         return;
     vcpu->exceptions++;
+    if (unlikely(vcpu->vm->debugger) && debugger_exception(vcpu))
+        return;
     if (!vmx_reflect_exception(&vcpu->vmx))
         exit_unhandled(vcpu); /* the exception bitmap has no other vectors */
+}
+
+/* The guest accesses its own debug registers, not those of a debugger. */
+static COLD void exit_debug_register(struct vcpu *vcpu)
+{
+    bool debugged = vcpu->vm->debugger;
+    if (debugged)
+        debugger_yield(vcpu);
+    exit_mov_dr(vcpu);
+    if (debugged)
+        debugger_take(vcpu);
 }
 
 static COLD void exit_triple_fault(struct vcpu *vcpu)
@@ -218,7 +231,7 @@ static NOINLINE void handle_any(struct vcpu *vcpu)
     case REASON_CR_ACCESS:
         return exit_cr_access(vcpu);
     case REASON_MOV_DR:
-        return exit_mov_dr(vcpu);
+        return exit_debug_register(vcpu);
     case REASON_INVLPG:
         return exit_invlpg(vcpu);
     case REASON_INVPCID:
@@ -366,6 +379,8 @@ static NOINLINE bool vcpu_exited_to_extra_work(struct vcpu *vcpu, uint32_t reaso
 {
     if (mitigate_actions() & DO_IBRS_AT_EXIT)
         mitigate_at_exit();
+    if (unlikely(vcpu->vmx.watched))
+        last_exit_note(vcpu);
     if (vmx.poison)
         vcpu->poison_ticks += vmx_poison(reason);
     if (vcpu->vmx.pml_on)

@@ -36,6 +36,12 @@ void exit_rdmsr(struct vcpu *vcpu);
 void exit_wrmsr(struct vcpu *vcpu);
 void exit_cr_access(struct vcpu *vcpu);
 void exit_mov_dr(struct vcpu *vcpu);
+
+/* Copies the addresses of the breakpoints that DR7 enables for the emulator. The fast paths do not
+ * check breakpoints, so while one is enabled, their caches are cleared and nothing is added to
+ * them. */
+void debug_breakpoints_update(struct vcpu *vcpu, const uint64_t *address);
+
 void exit_invlpg(struct vcpu *vcpu);
 void exit_invpcid(struct vcpu *vcpu);
 void exit_vmcall(struct vcpu *vcpu);

@@ -7,6 +7,7 @@
 #include "vm/sched.h"
 #include "vm/sleep.h"
 #include "vm/startup.h"
+#include "vm/visit.h"
 #include "vm/vm.h"
 #include "lib/trace.h"
 #include "mmu/tlb.h"
@@ -229,6 +230,7 @@ void ipi_receive(struct vcpu *vcpu)
 bool ipi_restarts(struct vcpu *vcpu)
 {
     attention_clear(&vcpu->vmx.attention, ATTENTION_STOP | ATTENTION_HALTED);
+    visit_close(vcpu);
     if (!startup_restarts(&vcpu->mailbox.startup))
         return false;
     attention_request(&vcpu->vmx.attention, ATTENTION_START);
@@ -245,6 +247,7 @@ void ipi_start(struct vcpu *vcpu)
         attention_request(&vcpu->vmx.attention, ATTENTION_STOP);
         return;
     }
+    visit_open(vcpu);
     vcpu->unfinished = false;
     init_state(&vcpu->vmx.regs, &vcpu->extra, cpuid_signature(), (uint8_t)vector, vmwrite);
     vcpu->external.valid = vcpu->from_pic = vcpu->extint = false;

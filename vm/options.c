@@ -43,6 +43,7 @@ static const struct word words[] = {
     {.name = "on_exit", .kind = WORD_CHOICE, .choices = on_exit_values, FIELD(on_exit)},
     {.name = "cpus", .kind = WORD_NUMBER, .min = 1, .max = CPUS_MAX, FIELD(cpus)},
     {.name = "escape", .kind = WORD_CHOICE, .choices = escape_values, FIELD(escape)},
+    {.name = "monitor", .kind = WORD_FLAG, FIELD(monitor)},
     {.name = "parallel", .kind = WORD_NUMBER, .min = 1, .max = BOOT_MODULES, FIELD(parallel)},
     {.name = "apicv", .kind = WORD_NUMBER, .max = 1, FIELD(apicv)},
     {.name = "x2apic", .kind = WORD_NUMBER, .max = 1, FIELD(x2apic)},
@@ -59,6 +60,7 @@ static const struct word words[] = {
     {.name = "trace_vm", .kind = WORD_TEXT, FIELD(trace_vm)},
     {.name = "trace_gpa", .kind = WORD_TEXT, FIELD(trace_gpa)},
     {.name = "tests", .kind = WORD_TEXT, FIELD(tests)},
+    {.name = "gdb", .kind = WORD_TEXT, FIELD(gdb)},
 };
 
 int options_parse(const char *command_line, struct options *options)

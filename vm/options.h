@@ -47,6 +47,8 @@ struct options {
     uint64_t apicv;    /* the CPU delivers the interrupts of guests' x2APICs, if it can */
     uint64_t x2apic;   /* send IPIs by the x2APIC, if the CPU has one */
 
+    uint64_t monitor; /* begin with the monitor */
+
     /* For tests of the messages when something breaks. */
     uint64_t provoke;                  /* enum provoke of vm/provoke.h */
     uint64_t break_field, break_value; /* a field of each VM's first VMCS, and its value */
@@ -60,6 +62,7 @@ struct options {
     char trace[WORD_TEXT_MAX]; /* for trace_choose() */
     char trace_vm[WORD_TEXT_MAX], trace_gpa[WORD_TEXT_MAX]; /* for trace_choose_part() */
     char tests[WORD_TEXT_MAX]; /* a pattern for the names of guests to run */
+    char gdb[WORD_TEXT_MAX];   /* the number or name of the VM that a debugger controls; "": none */
 };
 
 /* Sets the defaults and parses the command line. Returns 0, or -EINVAL after a message. */

@@ -9,16 +9,18 @@
 #include "vm/apicv.h"
 #include "vm/clock.h"
 #include "vm/exits.h"
-#include "vm/input.h"
 #include "vm/ipi.h"
 #include "vm/legacy_timer.h"
+#include "vm/pause.h"
 #include "vm/pcpu.h"
 #include "vm/regular.h"
 #include "vm/sched.h"
 #include "vm/sleep.h"
 #include "vm/trace.h"
 #include "vm/triple_fault.h"
+#include "vm/visit.h"
 #include "vm/vm.h"
+#include "vm/watch.h"
 #include "lib/log.h"
 #include "lib/trace.h"
 #include "mmu/tlb.h"
@@ -27,7 +29,10 @@
 #define EXITS_UNATTENDED 64u /* exits in a row before the clock is read */
 
 #define LOOK_AT_CLOCK (ATTENTION_TIMER | ATTENTION_KICK | ATTENTION_MAIL)
-#define LEAVE_PCPU    (ATTENTION_ENDED | ATTENTION_STOP | ATTENTION_HALTED | ATTENTION_SHUTDOWN)
+#define LEAVE_PCPU \
+    (ATTENTION_ENDED | ATTENTION_STOP | ATTENTION_HALTED | ATTENTION_SHUTDOWN | ATTENTION_PAUSE)
+#define NOT_HALTED \
+    (ATTENTION_ENDED | ATTENTION_STOP | ATTENTION_CHORES | ATTENTION_VISIT | ATTENTION_PAUSE)
 
 static COLD void deliver_delayed(struct vcpu *vcpu, uint64_t now)
 {
@@ -75,15 +80,6 @@ static void look_at_queue(struct vcpu *vcpu, uint64_t now)
         vcpu->slice_end = now + SCHED_SLICE_MS * tsc_khz();
 }
 
-/* Polls the serial port. A piece of text is printed as well, so that what is shown in answer to a
- * key does not wait for a CPU that has nothing else to do. */
-static void look_at_input(uint64_t now)
-{
-    input_poll(now, tsc_khz());
-    if (transcript_has_text())
-        (void)transcript_print();
-}
-
 /* Called when the selection of trace events may have changed for this vCPU. */
 static NOINLINE void follow_trace(struct vcpu *vcpu)
 {
@@ -108,8 +104,8 @@ static void look_at_clock(struct vcpu *vcpu, uint64_t now)
         deliver_delayed(vcpu, now);
     lapic_tick(&vcpu->lapic);
     regular_look(vcpu, now);
-    if (unlikely(now >= READ_ONCE(input_due)))
-        look_at_input(now);
+    if (unlikely(now >= watch_next()))
+        watch_look(now);
     look_at_queue(vcpu, now);
     clock_arm(vcpu, now);
     if (now >= vcpu->budget_end)
@@ -167,7 +163,7 @@ static bool sleeps_for_ever(struct vcpu *vcpu)
 static void wait_halted(struct vcpu *vcpu)
 {
     struct attention *requests = &vcpu->vmx.attention;
-    while (!attention_requested(requests, ATTENTION_ENDED | ATTENTION_STOP | ATTENTION_CHORES)) {
+    while (!attention_requested(requests, NOT_HALTED)) {
         if (halt_ends(vcpu)) {
             attention_clear(requests, ATTENTION_HALTED);
             return;
@@ -236,6 +232,8 @@ static bool run_piece(struct vcpu *vcpu)
 static bool run_attend(struct vcpu *vcpu)
 {
     struct attention *requests = &vcpu->vmx.attention;
+    if (unlikely(attention_requested(requests, ATTENTION_STEP)))
+        debugger_step_exited(vcpu);
     if (unlikely(transcript_has_text()))
         run_print_own(vcpu);
     do {
@@ -244,10 +242,15 @@ static bool run_attend(struct vcpu *vcpu)
             look_at_clock(vcpu, now);
         else if (attention_requested(requests, ATTENTION_REARM))
             clock_rearm(vcpu, now);
-        if (attention_requested(requests, ATTENTION_HALTED))
+        if (unlikely(attention_requested(requests, ATTENTION_VISIT)))
+            visit_receive(vcpu);
+        if (!pause_holds(vcpu) && attention_requested(requests, ATTENTION_HALTED))
             wait_halted(vcpu);
-    } while (attention_requested(requests, ATTENTION_KICK) || run_piece(vcpu));
+    } while (attention_requested(requests, ATTENTION_KICK | ATTENTION_VISIT) || run_piece(vcpu));
     if (attention_requested(requests, LEAVE_PCPU) || rdtsc() >= vcpu->slice_end)
+        return false;
+    bool steps = attention_requested(requests, ATTENTION_STEP);
+    if (unlikely(steps) && !debugger_step_prepare(vcpu))
         return false;
     if (unlikely(vcpu->vmx.apicv.changed))
         apicv_sync(vcpu);
@@ -260,6 +263,8 @@ static bool run_attend(struct vcpu *vcpu)
     vcpu->exits_left = EXITS_UNATTENDED;
     if (pass_is_open(vcpu))
         pass_arm(vcpu);
+    if (unlikely(steps))
+        debugger_step_arm(vcpu);
     (void)tlb_enter(&vcpu->vm->mmu, this_cpu());
     pml_follow(vcpu);
     return true;
@@ -286,6 +291,8 @@ static void run_begin(struct vcpu *vcpu)
         vcpu_end(vcpu, VM_ENDED_ENTRY_FAILED,
                  "CPU %u refuses the %s that the guest had on another one; pin the VM with pin=",
                  this_cpu(), refused);
+    if (unlikely(vcpu->vm->debugger))
+        debugger_begin(vcpu);
     vcpu->budget_end = rdtsc() + vcpu->budget_left;
     vcpu->slice_end = TIME_NEVER;
     attention_request(&vcpu->vmx.attention, ATTENTION_KICK); /* begin with look_at_clock() */
@@ -297,6 +304,8 @@ static void run_end(struct vcpu *vcpu)
     uint64_t now = rdtsc();
     if (pass_is_open(vcpu))
         pass_close(vcpu);
+    if (unlikely(vcpu->vm->debugger))
+        debugger_end(vcpu);
     pcpu_drops(vcpu);
     tlb_leave(this_cpu());
     epoch_offline(this_cpu());

@@ -74,10 +74,10 @@ int trace_choose_part(const char *vms, const char *range)
     uint64_t first, last;
     const char *dash = strchr(range, '-');
     int length = dash ? (int)(dash - range) : (int)strlen(range);
-    bool valid = words_number(range, length, &first);
+    bool valid = word_number(range, length, &first);
     last = first;
     if (valid && dash)
-        valid = words_number(dash + 1, (int)strlen(dash + 1), &last) && last >= first;
+        valid = word_number(dash + 1, (int)strlen(dash + 1), &last) && last >= first;
     if (!valid) {
         log_error("command line: trace_gpa=%s is no range of addresses; write FIRST-LAST, such as "
                   "0xfe000000-0xfe000fff, or one address",

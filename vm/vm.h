@@ -47,6 +47,7 @@
     X(HALTED, "halted")                                   /* HLT, and nothing can wake it */       \
     X(MEMORY_FAULT, "memory-fault")         /* code or page tables in MMIO, no host memory, … */ \
     X(FATAL_ERROR, "fatal-error")           /* a TD has reported one (ReportFatalError) */         \
+    X(MONITOR, "monitor")                   /* somebody at the console has ended it */             \
     X(MISCONFIGURATION, "misconfiguration") /* a real one; from here on, bugs of the hypervisor */ \
     X(UNHANDLED_EXIT, "unhandled-exit")                                                            \
     X(ENTRY_FAILED, "entry-failed")
@@ -160,6 +161,7 @@ enum locked_name {
     LOCKED_DEVICES,
 };
 
+struct debugger;
 struct td;
 
 struct kut_devices {
@@ -204,8 +206,9 @@ struct vm {
     unsigned unit_count;
     unsigned unit_turn; /* counts pieces of the devices' work, which take turns */
     struct kut_devices kut;
-    struct td *td;    /* its state as a TD, else NULL */
-    struct vcpu vcpu; /* the first vCPU */
+    struct td *td;             /* its state as a TD, else NULL */
+    struct debugger *debugger; /* vm/debugger.h; NULL: it has none */
+    struct vcpu vcpu;          /* the first vCPU */
     struct vcpu *vcpus[VCPUS_MAX];
     unsigned vcpu_count;
     unsigned active; /* vCPUs that do not wait for a start-up IPI */

@@ -119,7 +119,9 @@ def _serial(boot: Boot) -> str:
 
 
 def _second_serial(boot: Boot) -> list[str]:
-    """A file for what the image exports there, if it is told to."""
+    """GDB's port, or a file for what the image exports there, if it is told to."""
+    if boot.gdb_port:
+        return [f"com2: enabled=1, mode=socket-client, dev=127.0.0.1:{boot.gdb_port}"]
     exports = "export=com2" in boot.cmdline.split()
     return ["com2: enabled=1, mode=file, dev=exported.bin"] if exports else []
 

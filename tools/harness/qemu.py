@@ -31,6 +31,8 @@ def arguments(boot: Boot, accel: str, cpu: str, serial: str) -> list[str]:
     words = ["-nodefaults", "-no-reboot", "-display", "none", "-vga", "std"]
     words += ["-accel", accel, "-cpu", cpu, "-smp", str(boot.smp)]
     words += ["-m", str(boot.mem), "-serial", serial]
+    if boot.gdb_port:
+        words += ["-serial", f"tcp:127.0.0.1:{boot.gdb_port}"]
     words += ["-debugcon", f"file:{EXPORTED}"]
     machine = ["pc", *boot.machine_words]
     if boot.mem > LARGE_MEM:  # so that the host need not have it

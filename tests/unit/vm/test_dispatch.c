@@ -254,6 +254,50 @@ static void cut_short_irets(void **state)
     }
 }
 
+static void misconfiguration(enum mmio_outcome outcome, bool is_iret, bool delivering)
+{
+    emulated.outcome = outcome;
+    emulated.is_iret = is_iret;
+    vcpu->vmx.exit.reason = REASON_EPT_MISCONFIGURATION;
+    vcpu->vmx.pending.iret_again = false;
+    vmcs[VMCS_IDT_VECTORING_INFO] = delivering ? EVENT_INFO_VALID : 0;
+    ept_misconfiguration_slow(vcpu);
+}
+
+/* An EPT misconfiguration has no exit qualification, so the hypervisor looks for an IRET, and
+ * blocks NMIs again if this IRET will be executed again. */
+static void misconfigured_irets(void **state)
+{
+    (void)state;
+    for (unsigned i = 0; i < (MMIO_END + 1) * 4; i++) {
+        enum mmio_outcome outcome = (enum mmio_outcome)(i / 4);
+        bool is_iret = i & 1, delivering = i & 2;
+        bool again = is_iret && !delivering && outcome != MMIO_DONE && outcome != MMIO_INJECT;
+        prepare();
+        vcpu->slice_end = TIME_NEVER;
+        misconfiguration(outcome, is_iret, delivering);
+        assert_int_equal(vcpu->vmx.pending.iret_again, again);
+        assert_int_equal(attention_requested(&vcpu->vmx.attention, ATTENTION_EVENT), again);
+        assert_int_equal(seen.requeued, delivering);
+    }
+}
+
+/* The preemption timer does not count during an exit. After a long one it is armed again if the
+ * vCPU has a slice, and the vCPU does not enter the guest if the slice is over. */
+static void long_exits_end_slices(void **state)
+{
+    (void)state;
+    for (unsigned i = 0; i < 4; i++) {
+        bool has_slice = i & 1, is_over = i & 2;
+        prepare();
+        vcpu->next_event = is_over ? 1 : rdtsc() + (1ull << 40);
+        vcpu->slice_end = has_slice ? vcpu->next_event : TIME_NEVER;
+        misconfiguration(MMIO_DONE, false, false);
+        assert_int_equal(vcpu->vmx.attention.word, has_slice && is_over ? ATTENTION_TIMER : 0);
+        assert_int_equal(!vmcs[VMCS_PREEMPTION_TIMER_VALUE], !has_slice || is_over);
+    }
+}
+
 /* The clock is checked after 64 exits, whatever the guest does. */
 static void the_clock_is_looked_at(void **state)
 {
@@ -462,6 +506,20 @@ static void exits_and_entries_as_events(void **state)
     }
 }
 
+/* A guest that has a debugger accesses its own debug registers. */
+static void debug_registers_of_a_debugged_guest(void **state)
+{
+    struct debugger debugger;
+    (void)state;
+    vm.debugger = &debugger;
+    (void)exits(REASON_MOV_DR);
+    vm.debugger = NULL;
+    assert_int_equal(yields, 1);
+    assert_int_equal(takes, 1);
+    (void)exits(REASON_MOV_DR);
+    assert_int_equal(yields, 1);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -472,11 +530,14 @@ int main(void)
         cmocka_unit_test(cut_short_deliveries),
         cmocka_unit_test(nothing_is_handled_after_a_triple_fault),
         cmocka_unit_test(cut_short_irets),
+        cmocka_unit_test(misconfigured_irets),
+        cmocka_unit_test(long_exits_end_slices),
         cmocka_unit_test(the_clock_is_looked_at),
         cmocka_unit_test(each_value),
         cmocka_unit_test(other_registers_and_rings),
         cmocka_unit_test(the_cpu_refuses),
         cmocka_unit_test(refusals_are_said),
+        cmocka_unit_test(debug_registers_of_a_debugged_guest),
     };
     return cmocka_run_group_tests_name("exits", tests, setup, NULL);
 }
