@@ -50,12 +50,12 @@ def facts(before: Picture | None, now: Picture) -> list[str]:
     return found
 
 
-def data_of_picture(before: Picture | None, p: Picture) -> dict:
+def data_of_picture(before: Picture | None, p: Picture, changed: list[map_draw.Change]) -> dict:
     runs = [(r.root, r.level, r.kind, r.marks, r.gfn, r.count, str(r.word)) for r in p.runs]
     changes = [
         {"root": c.root, "level": c.level, "gfn": c.gfn, "count": c.count, "before": c.before,
          "kind": c.after}
-        for c in map_draw.changes(before, p)
+        for c in changed
     ]  # fmt: skip
     changes.sort(key=lambda c: TABLE in (c["kind"], c["before"]))  # pages before their tables
     return {
@@ -71,7 +71,9 @@ def data_of_picture(before: Picture | None, p: Picture) -> dict:
     }
 
 
-def data_of_vm(pictures: list[Picture], layout: map_draw.Layout) -> dict:
+def data_of_vm(
+    pictures: list[Picture], layout: map_draw.Layout, changed: list[list[map_draw.Change]]
+) -> dict:
     last = pictures[-1]
     boxes = [(b.first >> 18, b.x, b.y, b.width, b.height) for b in layout.boxes if b.level == 2]
     before = [None, *pictures[:-1]]
@@ -80,7 +82,7 @@ def data_of_vm(pictures: list[Picture], layout: map_draw.Layout) -> dict:
         "marks": [last.marks[n] for n in sorted(last.marks)],
         "fields": [(str(mask), kinds, name) for mask, kinds, name in last.fields],
         "roots": [vars(r) for r in last.roots],
-        "pictures": [data_of_picture(b, p) for b, p in zip(before, pictures, strict=True)],
+        "pictures": [data_of_picture(*of) for of in zip(before, pictures, changed, strict=True)],
         "layout": {"width": layout.width, "height": layout.height, "blocks": layout.blocks,
                    "boxes": boxes},
     }  # fmt: skip
@@ -89,7 +91,9 @@ def data_of_vm(pictures: list[Picture], layout: map_draw.Layout) -> dict:
 # ---- HTML ----------------------------------------------------------------------------------------
 
 
-def figures(vm: int, pictures: list[Picture], layout: map_draw.Layout) -> Iterable[str]:
+def figures(
+    vm: int, pictures: list[Picture], layout: map_draw.Layout, changed: list[list[map_draw.Change]]
+) -> Iterable[str]:
     last = pictures[-1]
     for root in last.roots:
         what = f"{root.name} memory" if len(last.roots) > 1 else "guest-physical memory"
@@ -107,12 +111,10 @@ def figures(vm: int, pictures: list[Picture], layout: map_draw.Layout) -> Iterab
             f'data-label="{escape(what)}" viewBox="0 0 {layout.width:g} {layout.height:g}" '
             f'style="aspect-ratio:{layout.width:g}/{layout.height:g}">'
         )
-        before: Picture | None = None
-        for p in pictures:
-            drawn = map_draw.draw(p, root, layout, map_draw.changes(before, p))
+        for p, differs in zip(pictures, changed, strict=True):
+            drawn = map_draw.draw(p, root, layout, differs)
             name = f"p{p.number}r{root.number}"
             yield f'<g class="picture" id="{name}" data-p="{p.number}">{drawn}</g>'
-            before = p
         yield '<rect class="cursor" width="2" height="2" rx="0.5"/></svg></figure>'
 
 
@@ -146,8 +148,9 @@ def vms_of(pictures: list[Picture]) -> list[list[Picture]]:
 def page(pictures: list[Picture]) -> str:
     vms = vms_of(pictures)
     layouts = [map_draw.lay_out(vm) for vm in vms]
-    data = {"vms": [data_of_vm(vm, at) for vm, at in zip(vms, layouts, strict=True)]}
-    drawn = [f for i, vm in enumerate(vms) for f in figures(i, vm, layouts[i])]
+    all_of = list(zip(vms, layouts, [map_draw.all_changes(vm) for vm in vms], strict=True))
+    data = {"vms": [data_of_vm(*of) for of in all_of]}
+    drawn = [figure for i, of in enumerate(all_of) for figure in figures(i, *of)]
     choices = [
         f'<option value="{i}">VM {vm[0].vm}: {escape(vm[0].name)}</option>'
         for i, vm in enumerate(vms)

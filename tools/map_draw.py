@@ -62,7 +62,7 @@ def used_blocks(pictures: Iterable[Picture], slot_blocks: int) -> set[int]:
 def columns_for(blocks: int) -> int:
     if blocks <= 12:
         return max(2, min(4, blocks))
-    return 8 if blocks <= 128 else 16 if blocks <= 1024 else 32
+    return 8 if blocks <= 64 else 16 if blocks <= 256 else 32
 
 
 def shelves(sizes: list[tuple[float, float]], width: float) -> Iterator[tuple[float, float]]:
@@ -153,7 +153,7 @@ def states(picture: Picture, root: int) -> dict[tuple[int, int], tuple[Run, int]
     return found
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass
 class Change:
     """Entries in a row that have changed in the same way since the last picture."""
 
@@ -162,8 +162,13 @@ class Change:
     gfn: int
     count: int
     before: int  # class
-    after: int
-    words: bool  # the class is the same, but the entries differ
+    after: int  # the same class: the words or the marks differ
+
+    def is_followed_by(self, root: int, level: int, gfn: int, kinds: tuple[int, int]) -> bool:
+        return (
+            (self.root, self.level, self.before, self.after) == (root, level, *kinds)
+            and self.gfn + (self.count << 9 * (level - 1)) == gfn
+        )  # fmt: skip
 
 
 def changes(before: Picture | None, now: Picture) -> list[Change]:
@@ -182,16 +187,16 @@ def changes(before: Picture | None, now: Picture) -> list[Change]:
             marks = (was.marks if was else 0) != (run.marks if run else 0)
             if kinds[0] == kinds[1] and not marks and not (word ^ word_was) & ~ignored:
                 continue
-            last = found[-1] if found else None
-            size = 1 << 9 * (level - 1)
-            one = Change(root, level, gfn, 1, *kinds, kinds[0] == kinds[1])
-            if last and dataclasses.replace(one, gfn=last.gfn, count=last.count) == last and (
-                last.gfn + last.count * size == gfn
-            ):
-                found[-1] = dataclasses.replace(last, count=last.count + 1)
+            if found and found[-1].is_followed_by(root, level, gfn, kinds):
+                found[-1].count += 1
             else:
-                found.append(one)
+                found.append(Change(root, level, gfn, 1, *kinds))
     return found
+
+
+def all_changes(pictures: list[Picture]) -> list[list[Change]]:
+    """What has changed at each picture of a VM."""
+    return [changes(b, p) for b, p in zip([None, *pictures], pictures, strict=False)]
 
 
 # ---- SVG -----------------------------------------------------------------------------------------
