@@ -8,6 +8,7 @@
 #include "lib/assert.h"
 #include "lib/bits.h"
 #include "lib/string.h"
+#include "lib/trace.h"
 #include "dev/lapic_internal.h"
 
 /* Bits 23:16 hold the number of LVT entries minus 1 (SDM 3, 11.4.8). */
@@ -142,6 +143,7 @@ static ALWAYS_INLINE void lapic_accept_as(struct lapic *l, uint8_t vector, bool 
 {
     if (!lapic_accepts(l))
         return;
+    trace(apic_accept_irq, vector);
     if (vector < FIRST_LEGAL_VECTOR)
         lapic_error(l, ERROR_RECEIVE_VECTOR);
     else if (unlikely(l->page))

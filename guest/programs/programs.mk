@@ -26,6 +26,7 @@ GUEST_EXTRA_tasks   := tasks/tasks.S mmio/legacy.S
 GUEST_EXTRA_windows := windows/places.S
 GUEST_EXTRA_instructions := $(patsubst %,instructions/list%.S,64 32 16)
 GUEST_EXTRA_sides   := sides/region.c
+GUEST_EXTRA_map     := sides/region.c
 GUEST_EXTRA_ve      := sides/region.c
 GUEST_EXTRA_pdpte   := $(GUEST_EXTRA_mmio)
 GUEST_EXTRA_init    := init/probe.S

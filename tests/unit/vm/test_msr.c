@@ -25,7 +25,7 @@ static struct vcpu *const vcpu = &vm.vcpu;
 static struct {
     unsigned raised, skipped, updates;
     uint64_t efer;
-    bool efer_valid;
+    bool efer_valid, efer_reads_pass;
 } seen;
 
 /* ---- What the file uses ---------------------------------------------------------------------- */
@@ -44,14 +44,18 @@ void vmx_skip_instruction(struct vmx_vcpu *half)
     seen.skipped++;
 }
 
+/* The only MSR that is switched with the guest and whose writes exit is EFER. */
 void vmx_pass_msr(struct vmx_vcpu *half, uint32_t msr)
 {
-    (void)half, (void)msr;
+    assert_ptr_equal(half, &vcpu->vmx);
+    assert_int_not_equal(msr, MSR_EFER);
 }
 
 void vmx_pass_msr_reads(struct vmx_vcpu *half, uint32_t msr)
 {
-    (void)half, (void)msr;
+    assert_ptr_equal(half, &vcpu->vmx);
+    assert_int_equal(msr, MSR_EFER);
+    seen.efer_reads_pass = true;
 }
 
 /* The APIC's mode may have changed; the CPU does not deliver its interrupts here. */
@@ -182,6 +186,18 @@ static void prepare(bool all, enum lapic_mode mode)
     vcpu->apic_page = GUEST_LAPIC;
     page_moves = false;
     vmx.maxphyaddr = 40;
+}
+
+/* An MSR that is switched with the guest is its own, except that EFER's new values are checked. */
+static void which_exit(void **state)
+{
+    (void)state;
+    for (unsigned all = 0; all < 2; all++) {
+        prepare(all, LAPIC_XAPIC);
+        vmx.maxphyaddr = 40;
+        msr_setup(vcpu);
+        assert_int_equal(seen.efer_reads_pass, all);
+    }
 }
 
 /* ---- Which exist ----------------------------------------------------------------------------- */
@@ -414,6 +430,7 @@ static void a_deadline_follows(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(which_exit),
         cmocka_unit_test(which_exist),
         cmocka_unit_test(fixed_values),
         cmocka_unit_test(refusals_are_said_a_few_times),
