@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * vmx/broken.h on this computer's CPU, which does all of it right, and so says whether the
- * tests at boot expect the right results. XSAVEC is the test's. guest/programs/features.c checks on emulators
+ * vmx/broken.h on this computer's CPU, which does all of it right, and so says whether the tests at
+ * boot expect the right results. XSAVEC is the test's. guest/programs/features.c checks on emulators
  * that what is offered works.
  */
 #include "tests/unit/support.h"
