@@ -7,9 +7,10 @@ on the changed ones are compiled again and linked with the objects of `make unit
 tests run, the one that the entry names first, until one fails. A mutant has survived if all tests
 pass. A mutant that no longer matches the sources or does not compile also counts as a survivor,
 because it proves nothing. If an entry names proofs, CBMC has to refute them as well; if it names
-target tests, each has to fail with an image that has the mutant.
+target tests, each has to fail with an image that has the mutant. A boot takes ten times as long as
+a unit test, so the image of a mutant that a unit test kills is booted only with --boot.
 
-    mutants.py [--sample N] [--jobs N] [--record] [NAME...]     called by `make mutants`
+    mutants.py [--sample N] [--jobs N] [--boot] [--record] [NAME...]     called by `make mutants`
     mutants.py --lint       checks the entries and the rules that README.md excuses
 
 A sample boots nothing, and changes each day, so that all hosted mutants get their turn. --record
@@ -46,6 +47,7 @@ NARROW = ("spte", "ept_", "mmu_")
 PARTS = ("lib", "ept", "mmu")
 ENVIRONMENT = {**os.environ, "ADVERSARY_STEPS": "99000"}
 FLAGS = [f for f in shlex.split(os.environ.get("HOSTFLAGS", "")) if not f.startswith("-g")]
+LINKER = shlex.split(os.environ.get("UNIT_LD", ""))
 GCC = os.environ.get("HOSTCC", "gcc")
 # The rules of the catalogue that are the MMU's own.
 RULES = [f"{letter}{n}" for letter, last in (("S", 15), ("P", 24), ("F", 10), ("W", 9), ("T", 6),
@@ -68,7 +70,7 @@ def run_test(tree, program, limit):
         alarm = threading.Timer(limit, lambda: (hung.set(), test.kill()))
         alarm.start()
         for line in test.stderr:
-            if line.startswith(b"[  FAILED  ]"):
+            if line.startswith(b"[  ERROR   ]"):  # cmocka writes FAILED to the standard output
                 test.kill()
         alarm.cancel()
     return None if hung.is_set() else test.returncode
@@ -138,7 +140,8 @@ class Tree:
     def compile(self, source):
         target = self.path / "objects" / Path(source).with_suffix(".o")
         target.parent.mkdir(parents=True, exist_ok=True)
-        return target if run(self.path, GCC, *FLAGS, "-c", source, "-o", target) == 0 else None
+        flags = [*FLAGS, "-O0"] if target.name.startswith("test_") else FLAGS  # as in the Makefile
+        return target if run(self.path, GCC, *flags, "-c", source, "-o", target) == 0 else None
 
     def link(self, test, changed, done):
         """Returns the test program with the mutant in it, or None. `done` keeps compiled
@@ -160,12 +163,14 @@ class Tree:
         if not all(file for _, file in members):
             return None
         library, program = self.path / "objects/lib.a", self.path / f"objects/test_{test}"
+        library.parent.mkdir(exist_ok=True)  # it does not exist if no file depends on the mutant
         library.unlink(missing_ok=True)
         first = [file for source, file in members if source == main]
         members.sort(key=lambda member: not member[0].startswith("tests/"))  # as in the Makefile
         if run(self.path, "ar", "rcsT", library, *(f for s, f in members if s != main)) != 0:
             return None
-        if run(self.path, GCC, *FLAGS, *first, library, "-lcmocka", "-lpthread", "-o", program):
+        libraries = [library, "-lcmocka", "-lpthread"]
+        if run(self.path, GCC, *FLAGS, *LINKER, *first, *libraries, "-o", program):
             return None
         return program
 
@@ -195,14 +200,15 @@ class Tree:
                     fault = f"{test} passes"
             return fault
 
-    def judge(self, mutant, cbmc):
+    def judge(self, mutant, cbmc, boot):
         """Returns what tests() returns. Its proofs and its boots also have to fail with the
         mutant."""
+        boots = mutant.targets if boot or not mutant.test else []
         try:
-            if mutant.targets and (passing := self.survived_boots(mutant)):
+            if boots and (passing := self.survived_boots(mutant)):
                 return None, passing
-            if mutant.targets and not mutant.test:
-                return mutant.targets[0], " ".join(mutant.targets)
+            if boots and not mutant.test:
+                return boots[0], " ".join(boots)
             mutant.apply(self.path)
             shutil.rmtree(self.path / "objects", ignore_errors=True)
             first = [mutant.test] if mutant.test else []
@@ -211,7 +217,7 @@ class Tree:
                 if run(self.path, "tools/prove.sh", cbmc, proof) == 0:
                     return None, f"{proof} is still proved"
                 how += f", {proof}"
-            return killer, ", ".join([how, *mutant.targets])
+            return killer, ", ".join([how, *boots])
         except mutation.MutantError as error:
             return None, str(error)
         finally:
@@ -288,7 +294,7 @@ def choose(arguments):
         return [m for m in found if m.name in arguments.names]
     if not arguments.sample:
         return found
-    hosted = [m for m in found if not m.targets]  # a boot can take as long as all others together
+    hosted = [m for m in found if m.test or not m.targets]
     apart = max(1, len(hosted) // arguments.sample)
     start = int(time.time() // 86400) % apart
     return hosted[start::apart][: arguments.sample]
@@ -309,6 +315,7 @@ def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--sample", type=int)
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
+    parser.add_argument("--boot", action="store_true")
     parser.add_argument("--record", action="store_true")
     parser.add_argument("--lint", action="store_true")
     parser.add_argument("names", nargs="*")
@@ -325,7 +332,7 @@ def main():
     def one(mutant):
         tree, start = trees.get(), time.monotonic()
         try:
-            killer, how = tree.judge(mutant, cbmc)
+            killer, how = tree.judge(mutant, cbmc, arguments.boot)
         finally:
             trees.put(tree)
         word, seconds = "killed  " if killer else "SURVIVED", time.monotonic() - start

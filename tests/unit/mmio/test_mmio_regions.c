@@ -147,14 +147,16 @@ static void priorities(void **state)
     assert_int_equal(bus.unclaimed, 0);
 }
 
-/* Some regions, each known by its priority, appear, move and vanish in one change of the bus. */
+/* One region or several, each known by its priority, appear, move and vanish in one change of the
+ * bus. */
 static void move_some(bool there[BUS_REGIONS], uint64_t start[BUS_REGIONS],
                       uint64_t size[BUS_REGIONS])
 {
     struct bus_place places[4];
     unsigned first = (unsigned)(world_random() % BUS_REGIONS);
+    unsigned count = 1 + (unsigned)(world_random() % ARRAY_SIZE(places));
     const uint64_t sequence = bus.sequence;
-    for (unsigned n = 0; n < ARRAY_SIZE(places); n++) {
+    for (unsigned n = 0; n < count; n++) {
         unsigned i = (first + n) % BUS_REGIONS;
         there[i] = world_random() % 3;
         start[i] = there[i] ? world_random() % 0x100 : BUS_NOWHERE;
@@ -162,7 +164,7 @@ static void move_some(bool there[BUS_REGIONS], uint64_t start[BUS_REGIONS],
         places[n] =
             (struct bus_place){(int)i, start[i], size[i], &plain, (void *)(uintptr_t)(i + 1)};
     }
-    assert_int_equal(bus_move(&bus, places, ARRAY_SIZE(places)), 0);
+    assert_int_equal(bus_move(&bus, places, count), 0);
     assert_int_equal(bus.sequence, sequence + 2);
 }
 

@@ -15,6 +15,7 @@
 
 #include <pthread.h>
 #include <stdlib.h>
+#include <time.h>
 
 #define READERS 2u
 #define CHANGER READERS
@@ -124,6 +125,39 @@ static void meet_at_the_lock(void)
     __atomic_sub_fetch(&waiting, 1, __ATOMIC_RELAXED);
 }
 
+static bool passed;
+
+static void *owner_of_the_lock(void *epoch)
+{
+    const uint64_t *ends = epoch;
+    time_t patience = time(NULL) + 5;
+    while (!passed && time(NULL) < patience) {
+        passed = epoch_over(*ends, NULL);
+        support_pause();
+    }
+    spin_unlock(&lock);
+    return NULL;
+}
+
+/* A CPU that waits for a lock passes its epoch meanwhile, because the lock's owner may wait for
+ * that. */
+static void waiting_for_a_lock_passes_epochs(void **state)
+{
+    (void)state;
+    pthread_t owner;
+    support_cpu = 0;
+    spin_lock(&lock);
+    epoch_online(0, NULL);
+    uint64_t epoch = epoch_begin();
+    assert_false(epoch_over(epoch, NULL));
+    assert_int_equal(pthread_create(&owner, NULL, owner_of_the_lock, &epoch), 0);
+    epoch_lock(&lock, 0);
+    assert_int_equal(pthread_join(owner, NULL), 0);
+    assert_true(passed);
+    spin_unlock(&lock);
+    epoch_offline(0);
+}
+
 static void *reader(void *argument)
 {
     struct bus_hint hint = {0};
@@ -197,6 +231,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(removals_wait_for_an_epoch),
+        cmocka_unit_test(waiting_for_a_lock_passes_epochs),
         cmocka_unit_test(removed_devices_are_in_no_use),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -51,6 +51,8 @@ static void run_point(void); /* supplied by the test */
 #include "arch/x86/power.h"
 #include "arch/x86/serial.h"
 #include "ept/invalidate.h"
+#include "mmio/fetch.h"
+#include "mmio/flow.h"
 #include "vm/exits.h"
 #include "vm/io.h"
 
@@ -58,8 +60,18 @@ static void run_point(void); /* supplied by the test */
 static bool (*cpu_takes_xcr0)(uint64_t value);
 #define xsetbv_safe(value) (!cpu_takes_xcr0 || cpu_takes_xcr0(value))
 
+/* What the emulator makes of an EPT misconfiguration, and whether the instruction is an IRET. */
+static struct {
+    enum mmio_outcome outcome;
+    bool is_iret;
+} emulated;
+#define mmio_misconfig(vcpu, gpa, delivering) \
+    ((void)(vcpu), (void)(gpa), (void)(delivering), emulated.outcome)
+#define mmio_at_iret(vcpu) ((void)(vcpu), emulated.is_iret)
+
 #include "vm/clock.c"
 #include "vm/dispatch.c"
+#include "vm/last_exit.c"
 #include "vm/pcpu.c"
 #include "vm/run.c"
 
@@ -204,6 +216,16 @@ void extra_state_save(struct extra_state *state)
 
 /* ---- The scheduler and sleep ----------------------------------------------------------------- */
 
+bool trace_send_piece(void)
+{
+    return false;
+}
+
+void regular_do(struct vcpu *v, uint64_t now)
+{
+    (void)v, (void)now;
+}
+
 bool sched_waiting(void)
 {
     return false;
@@ -223,6 +245,16 @@ void machine_exit(enum exit_code code)
 bool sched_anyone_waits(void)
 {
     return false;
+}
+
+void sched_idle(void)
+{
+    fail_msg("an idle CPU");
+}
+
+void sched_idle_until(uint64_t until)
+{
+    fail_msg("an idle CPU, until %lu", until);
 }
 
 bool sched_halts(void)
@@ -349,9 +381,11 @@ void triple_fault_end(struct vcpu *v)
     note("explain ");
 }
 
+static void (*call_piece)(struct vcpu *v); /* a piece of a hypercall */
 void hypercall_go_on(struct vcpu *v)
 {
-    (void)v;
+    if (call_piece)
+        call_piece(v);
 }
 
 void io_string(struct vcpu *v, uint64_t qualification)
@@ -363,6 +397,36 @@ void mmio_act_on(struct vcpu *v, enum mmio_outcome outcome)
 {
     (void)v, (void)outcome;
 }
+
+static unsigned yields, takes;
+void debugger_yield(struct vcpu *v)
+{
+    (void)v;
+    assert_int_equal(yields++, takes);
+    seen.handled = 0;
+}
+
+void debugger_take(struct vcpu *v)
+{
+    (void)v;
+    assert_int_equal(++takes, yields);
+    assert_int_equal(seen.handled, REASON_MOV_DR);
+}
+
+/* No other vCPU has a debugger here. */
+#define NO_DEBUGGER(type, name)          \
+    type debugger_##name(struct vcpu *v) \
+    {                                    \
+        (void)v;                         \
+        fail_msg("a debugger");          \
+        return (type)0;                  \
+    }
+NO_DEBUGGER(void, begin)
+NO_DEBUGGER(void, end)
+NO_DEBUGGER(bool, exception)
+NO_DEBUGGER(void, step_exited)
+NO_DEBUGGER(bool, step_prepare)
+NO_DEBUGGER(void, step_arm)
 
 void pass_open(struct vcpu *v, gpa_t gpa)
 {

@@ -201,6 +201,7 @@ static void dirty_vcpu(void)
     v->sched = (struct sched_entry){.wake_at = next()};
     v->mailbox.startup = STARTUP_ACTIVE | STARTUP_NMI;
     v->mailbox.pcpu = 0;
+    v->visits = NULL;
     v->pass.armed = v->ve_by_cpu = v->unfinished = true;
     v->lapic.host = &host;
     v->lapic.context = v;
@@ -248,7 +249,9 @@ static void init_and_start(bool waits)
     assert_int_equal(queued, waits);
     assert_true(attention_requested(&vcpu->vmx.attention, ATTENTION_START));
     before = *vcpu;
+    assert_false(visit_is_open(vcpu));
     ipi_start(vcpu);
+    assert_true(visit_is_open(vcpu));
 }
 
 static void prepare(uint64_t seed)
@@ -400,6 +403,25 @@ static void no_event_of_before(void **state)
     }
 }
 
+/* As many NMIs are kept as a CPU keeps: one while another one is being handled. */
+static void nmis_that_are_kept(void **state)
+{
+    (void)state;
+    for (unsigned i = 0; i < 4; i++) {
+        bool blocked = i & 1;
+        prepare(i + 1);
+        vmcs[VMCS_GUEST_INTERRUPTIBILITY] = blocked ? BLOCKING_BY_NMI : 0;
+        vcpu->vmx.pending = (struct event_pending){.iret_again = i & 2};
+        for (unsigned sent = 1; sent <= 4; sent++) {
+            unsigned most = blocked || i & 2 ? 1 : 2;
+            vcpu->vmx.attention.word = 0;
+            vcpu_nmi(vcpu);
+            assert_int_equal(vcpu->vmx.pending.nmis, sent < most ? sent : most);
+            assert_int_equal(vcpu->vmx.attention.word, ATTENTION_EVENT);
+        }
+    }
+}
+
 /* A timer that ran in any mode at the INIT can be set up again in any mode. */
 static void a_timer_begins_anew(void **state)
 {
@@ -465,6 +487,7 @@ int main(void)
         cmocka_unit_test(every_byte_has_a_row), cmocka_unit_test(as_the_tables_say),
         cmocka_unit_test(no_event_of_before),   cmocka_unit_test(a_timer_begins_anew),
         cmocka_unit_test(as_a_new_apic),        cmocka_unit_test(work_that_is_left),
+        cmocka_unit_test(nmis_that_are_kept),
     };
     return cmocka_run_group_tests_name("a vCPU after INIT", tests, NULL, NULL);
 }

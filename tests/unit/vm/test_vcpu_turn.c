@@ -73,7 +73,7 @@ static void turn(uint16_t number)
     vm.ending = VM_RUNNING;
     vm.vcpu_count = 1;
     vm.vcpus[0] = vcpu;
-    vm.nx_due = TIME_NEVER;
+    vm.regular_due = TIME_NEVER;
     vcpu->vm = &vm;
     vcpu->vpid = 1;
     vcpu->vmx.attention.word &= ATTENTION_START;
@@ -185,6 +185,33 @@ static void a_halted_vcpu_does_work(void **state)
     vm.unit_count = 0;
 }
 
+static unsigned pieces;
+static uint64_t begun; /* the epoch that another CPU waits for since the last piece */
+
+static void piece(struct vcpu *v)
+{
+    assert_ptr_equal(v, vcpu);
+    assert_true(!pieces || epoch_over(begun, NULL));
+    begun = epoch_begin();
+    v->unfinished = ++pieces < 4;
+}
+
+/* Between two pieces of a long hypercall the vCPU keeps no pointer, so nobody waits for all of
+ * them. */
+static void pieces_pass_epochs(void **state)
+{
+    (void)state;
+    turn(1);
+    vm.ending = VM_RUNNING;
+    vcpu->vmx.attention.word = ATTENTION_CHORES;
+    vcpu->unfinished = true;
+    call_piece = piece;
+    vcpu_run(vcpu);
+    call_piece = NULL;
+    assert_int_equal(pieces, 4);
+    assert_false(attention_requested(&vcpu->vmx.attention, ATTENTION_CHORES));
+}
+
 static void a_cpu_that_refuses(void **state)
 {
     (void)state;
@@ -235,6 +262,17 @@ static void frames(void **state)
     assert_true(vcpu->next_event == later && vcpu_next_event(vcpu) == later);
     virtio_net_destroy(&net.device);
     vm.net = NULL;
+}
+
+/* The CPU that runs a vCPU watches over those that sleep there. */
+static void a_sleeper(void **state)
+{
+    (void)state;
+    uint64_t due = rdtsc() + (1ull << 50);
+    sleepers[0].next = ~due;
+    turn(1);
+    assert_true(vcpu->next_event == due);
+    sleepers[0].next = 0;
 }
 
 /* Any of the vCPUs may be the one that hangs, so each of them is reported. */
@@ -385,9 +423,11 @@ int main(void)
         cmocka_unit_test_setup(another_cpu, setup),
         cmocka_unit_test_setup(a_start, setup),
         cmocka_unit_test_setup(a_halted_vcpu_does_work, setup),
+        cmocka_unit_test_setup(pieces_pass_epochs, setup),
         cmocka_unit_test_setup(a_cpu_that_refuses, setup),
         cmocka_unit_test_setup(the_budget, setup),
         cmocka_unit_test_setup(frames, setup),
+        cmocka_unit_test_setup(a_sleeper, setup),
         cmocka_unit_test_setup(the_budget_of_several, setup),
         cmocka_unit_test_setup(a_triple_fault, setup),
         cmocka_unit_test_setup(an_entry_that_fails, setup),
