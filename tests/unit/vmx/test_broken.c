@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * vmx/broken.h on this computer's CPU, which does all of it right, and so says whether the tests at
- * boot expect the right results. XSAVEC is the test's. guest/programs/features.c checks on
- * emulators that what is offered works.
+ * boot expect the right results. XSAVEC is the test's. guest/programs/features.c checks, on
+ * emulators, that what is offered works.
  */
 #include "tests/unit/support.h"
 
