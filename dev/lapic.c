@@ -8,6 +8,7 @@
 #include "lib/assert.h"
 #include "lib/bits.h"
 #include "lib/string.h"
+#include "lib/trace.h"
 #include "dev/lapic_internal.h"
 
 /* Bits 23:16 hold the number of LVT entries minus 1 (SDM 3, 11.4.8). */
@@ -142,6 +143,7 @@ static ALWAYS_INLINE void lapic_accept_as(struct lapic *l, uint8_t vector, bool 
 {
     if (!lapic_accepts(l))
         return;
+    trace(apic_accept_irq, vector);
     if (vector < FIRST_LEGAL_VECTOR)
         lapic_error(l, ERROR_RECEIVE_VECTOR);
     else if (unlikely(l->page))
@@ -309,14 +311,18 @@ static void lapic_lint0_changed(struct lapic *l)
         l->host->lint0(l->context);
 }
 
+bool lapic_mode_is_legal(const struct lapic *l, unsigned mode)
+{
+    return mode == l->mode || mode == LAPIC_OFF || (mode == LAPIC_XAPIC && l->mode == LAPIC_OFF) ||
+           (mode == LAPIC_X2APIC && l->mode == LAPIC_XAPIC);
+}
+
 bool lapic_set_mode(struct lapic *l, unsigned mode)
 {
-    if (mode == l->mode)
-        return true;
-    if (mode == LAPIC_OFF || (mode == LAPIC_XAPIC && l->mode == LAPIC_OFF))
+    if (mode == l->mode || !lapic_mode_is_legal(l, mode))
+        return mode == l->mode;
+    if (mode != LAPIC_X2APIC)
         lapic_reset(l);
-    else if (mode != LAPIC_X2APIC || l->mode != LAPIC_XAPIC)
-        return false;
     l->mode = (enum lapic_mode)mode;
     l->host->interrupt(l->context);
     l->host->timer(l->context);

@@ -124,9 +124,12 @@ void lapic_init(struct lapic *lapic, uint32_t id, const struct lapic_host *host,
 /* Carries out an INIT: resets all registers and keeps the mode (SDM 3, 11.4.7.3 and 11.12.5.1). */
 void lapic_reset(struct lapic *lapic);
 
+/* Whether software may write `mode` to bits 11:10 of IA32_APIC_BASE now (SDM 3, figure 11-27). */
+bool lapic_mode_is_legal(const struct lapic *lapic, unsigned mode);
+
 /* Handles a write to bits 11:10 of IA32_APIC_BASE. Enabling an APIC that was off resets its
  * registers; they are kept when an xAPIC becomes an x2APIC. Returns false, and changes nothing, if
- * the transition is illegal (SDM 3, figure 11-27). */
+ * the transition is illegal. */
 bool lapic_set_mode(struct lapic *lapic, unsigned mode) MUST_CHECK;
 
 /* Read and write a register. A register that does not exist in the current mode reads 0 and ignores

@@ -3,6 +3,7 @@
 #include "dev/virtq.h"
 
 #include "lib/bits.h"
+#include "lib/errno.h"
 #include "lib/string.h"
 
 #define VIRTIO_RING_NO_LEGACY
@@ -35,21 +36,27 @@ enum virtq_result virtq_break(struct virtq *q, const char *format, ...)
     return VIRTQ_BROKEN;
 }
 
+/* Why an access failed: the memory is none of the VM's, or the device may not access any. */
+static const char *dma_failure(int error)
+{
+    return error == -EPERM ? "may not be accessed now" : "is not in its RAM";
+}
+
 static bool ring_read(struct virtq *q, const char *what, uint64_t address, void *buffer,
                       size_t size)
 {
-    if (!dma_read(q->dma, address, buffer, size))
-        return true;
-    virtq_break(q, "the %s at %#lx is not in its RAM", what, address);
-    return false;
+    int error = dma_read(q->dma, address, buffer, size);
+    if (error)
+        virtq_break(q, "the %s at %#lx %s", what, address, dma_failure(error));
+    return !error;
 }
 
 static bool ring_write(struct virtq *q, uint64_t address, const void *buffer, size_t size)
 {
-    if (!dma_write(q->dma, address, buffer, size))
-        return true;
-    virtq_break(q, "the used ring at %#lx is not in its RAM", address);
-    return false;
+    int error = dma_write(q->dma, address, buffer, size);
+    if (error)
+        virtq_break(q, "the used ring at %#lx %s", address, dma_failure(error));
+    return !error;
 }
 
 /* ---- Taking ---------------------------------------------------------------------------------- */
@@ -225,9 +232,11 @@ static bool copy_segments(struct virtq *q, const struct virtq_segment *segments,
         }
         size_t room = segments[i].length - offset, part = size < room ? size : room;
         uint64_t address = segments[i].address + offset;
-        if (to ? dma_read(q->dma, address, to, part) : dma_write(q->dma, address, from, part)) {
-            virtq_break(q, "a buffer of %u bytes at %#lx is not in its RAM", segments[i].length,
-                        segments[i].address);
+        int error =
+            to ? dma_read(q->dma, address, to, part) : dma_write(q->dma, address, from, part);
+        if (error) {
+            virtq_break(q, "a buffer of %u bytes at %#lx %s", segments[i].length,
+                        segments[i].address, dma_failure(error));
             return false;
         }
         if (to)

@@ -47,6 +47,7 @@
 #define HC_AGE        0x25 /* EBX gpa, ECX pages -> EBX leaves used since the last call */
 #define HC_NX_RECOVER 0x26 /* -> EBX executed large pages that may become large again */
 #define HC_TRACE      0x27 /* EBX a bit for each event of lib/trace.h -> EBX the previous bits */
+#define HC_MAP        0x28 /* EBX, ECX, EDX, ESI: a label in ASCII. Draws the memory; with `map` */
 
 #define HC_DOORBELL_ADD    0x30 /* EBX gpa, ECX length or 0, EDX data, ESI DOORBELL_ -> EBX id */
 #define HC_DOORBELL_REMOVE 0x31 /* EBX id */

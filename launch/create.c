@@ -24,6 +24,7 @@
 #include "vm/td.h"
 #include "vm/td_memory.h"
 #include "vm/ve.h"
+#include "vm/regular.h"
 #include "vm/vm.h"
 #include "lib/errno.h"
 #include "lib/ledger.h"
@@ -283,7 +284,8 @@ static bool make_mmu(struct vm_making *m, enum exit_code *code)
         return true;
     memory_pay_from(vm->number);
     vm->nx_recovery = mmu_config()->nx_huge ? m->options->nx_recovery_ms : 0;
-    vm->nx_due = vm->nx_recovery ? rdtsc() + vm->nx_recovery * tsc_khz() : TIME_NEVER;
+    vm->stat_period = m->options->stat;
+    regular_begin(vm, rdtsc());
     int error = mmu_create(&vm->mmu);
     if (error) {
         log_error("guest %s: no host memory for its page tables (error %d)", vm->name, error);

@@ -134,3 +134,18 @@ enum exit_code modules_check(const struct boot_info *info, unsigned index, unsig
         code = module_check_place(info, index + i, image);
     return code;
 }
+
+unsigned module_find_guest(const struct boot_info *info, const char *which)
+{
+    char name[VM_NAME_SIZE], number[8];
+    unsigned guests = 0;
+    for (unsigned i = 0; i < info->module_count; i++) {
+        if (module_belongs_to_guest(&info->modules[i]))
+            continue;
+        (void)module_name(&info->modules[i], name);
+        snprintf(number, sizeof(number), "%u", ++guests);
+        if (!strcmp(which, name) || !strcmp(which, number))
+            return guests;
+    }
+    return 0;
+}

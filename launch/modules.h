@@ -36,3 +36,6 @@ int module_words_parse(const char *vm, const char *string, struct guest_module *
  * module is not checked. */
 enum exit_code modules_check(const struct boot_info *info, unsigned index, unsigned extra,
                              struct image_place image) MUST_CHECK;
+
+/* Returns the number of the guest, from 1, that has this number or name, or 0 if there is none. */
+unsigned module_find_guest(const struct boot_info *info, const char *which) MUST_CHECK;

@@ -1,32 +1,13 @@
 /* SPDX-License-Identifier: MIT */
-/* The rings and the table behind trace events; see the header. */
-#include "lib/trace.h"
-
+/* Recording and reading trace events; see the header. */
 #include "lib/assert.h"
 #include "lib/errno.h"
-#include "lib/flush_reasons.h"
 #include "lib/log.h"
 #include "lib/page.h"
-#include "lib/spinlock.h"
-#include "lib/string.h"
+#include "lib/trace_export.h"
+#include "lib/trace_ring.h"
 
-struct ring {
-    struct trace_record *records;
-    uint64_t written; /* records since the start; the ring holds the last TRACE_RING of them */
-    uint16_t vm, vcpu;
-    uint64_t *counts; /* of the vCPU that this pCPU runs */
-} __attribute__((aligned(64)));
-
-static struct ring rings[CPUS_MAX];
-uint32_t trace_mask;
-
-static const struct {
-    const char *name, *values;
-} events[] = {
-#define X(name, values) {#name, values},
-    TRACE_EVENTS(X)
-#undef X
-};
+uint32_t trace_mask, trace_changes;
 
 /* ---- Recording ------------------------------------------------------------------------------- */
 
@@ -41,14 +22,14 @@ int trace_create_ring(unsigned cpu)
         log_error("no memory for the trace ring of CPU %u; give the machine more", cpu);
         return -ENOMEM;
     }
-    rings[cpu].records = phys_to_virt(pages);
-    rings[cpu].written = 0;
+    trace_rings[cpu].records = phys_to_virt(pages);
+    trace_rings[cpu].written = 0;
     return 0;
 }
 
 void trace_run(uint16_t vm, uint16_t vcpu, uint64_t counts[TRACE_EVENT_COUNT])
 {
-    struct ring *ring = &rings[this_cpu()];
+    struct trace_ring *ring = &trace_rings[this_cpu()];
     ring->vm = vm;
     ring->vcpu = vcpu;
     ring->counts = counts;
@@ -77,6 +58,7 @@ static void trace_update_mask(void)
     for (uint16_t vm = 1; vm < TRACE_VMS; vm++)
         mask |= has_chosen(vm) ? choices[vm] : 0;
     __atomic_store_n(&trace_mask, mask, __ATOMIC_SEQ_CST);
+    __atomic_fetch_add(&trace_changes, 1, __ATOMIC_SEQ_CST);
 }
 
 uint32_t trace_select(uint16_t vm, uint32_t wanted)
@@ -105,47 +87,35 @@ void trace_emit(enum trace_event event, uint64_t a, uint64_t b, uint64_t c, uint
                 uint64_t f)
 {
     unsigned cpu = this_cpu();
-    struct ring *ring = &rings[cpu];
+    struct trace_ring *ring = &trace_rings[cpu];
     if (!(trace_selected(ring->vm) >> event & 1))
         return; /* only other VMs have selected the event */
+    const struct trace_record record = {.tsc = __builtin_ia32_rdtsc(),
+                                        .event = (uint16_t)event,
+                                        .cpu = (uint16_t)cpu,
+                                        .vm = ring->vm,
+                                        .vcpu = ring->vcpu,
+                                        .values = {a, b, c, d, e, f}};
+    if (trace_has_limit && !trace_within_limit(&record))
+        return;
     if (ring->counts)
         ring->counts[event]++;
     if (!ring->records)
         return;
-    ring->records[ring->written % TRACE_RING] = (struct trace_record){.tsc = __builtin_ia32_rdtsc(),
-                                                                      .event = (uint16_t)event,
-                                                                      .cpu = (uint16_t)cpu,
-                                                                      .vm = ring->vm,
-                                                                      .vcpu = ring->vcpu,
-                                                                      .values = {a, b, c, d, e, f}};
+    trace_copy(&ring->records[ring->written % TRACE_RING], &record);
     __atomic_store_n(&ring->written, ring->written + 1, __ATOMIC_RELEASE);
+    if (trace_exports())
+        trace_export_full(cpu);
 }
 
 /* ---- Reading --------------------------------------------------------------------------------- */
 
-const char *trace_name(enum trace_event event)
-{
-    return events[event].name;
-}
-
-static uint64_t written_on(unsigned cpu)
-{
-    return __atomic_load_n(&rings[cpu].written, __ATOMIC_ACQUIRE);
-}
-
-/* Copies the next record of one ring that belongs to the reader's VM. The slot that may be written
- * at the moment is not read, and a record that was overwritten during the copy is skipped. */
+/* Copies the next record of one ring that belongs to the reader's VM. */
 static bool trace_peek(struct trace_reader *reader, unsigned cpu, struct trace_record *record)
 {
-    for (uint64_t written; (written = written_on(cpu)) > reader->at[cpu]; reader->at[cpu]++) {
-        if (written - reader->at[cpu] >= TRACE_RING)
-            reader->at[cpu] = written - TRACE_RING + 1;
-        *record = rings[cpu].records[reader->at[cpu] % TRACE_RING];
-        /* The copy comes before the check; on x86 a compiler barrier suffices for that. */
-        __asm__ volatile("" : : : "memory");
-        if (record->vm == reader->vm && written_on(cpu) - reader->at[cpu] < TRACE_RING)
+    for (; trace_get(&trace_rings[cpu], &reader->at[cpu], record); reader->at[cpu]++)
+        if (record->vm == reader->vm)
             return true;
-    }
     return false;
 }
 
@@ -178,91 +148,4 @@ uint64_t trace_read_begin(struct trace_reader *reader, uint16_t vm, uint64_t new
         (void)trace_read_next(reader);
     reader->left = there < newest ? there : newest;
     return reader->left;
-}
-
-/* ---- Text ------------------------------------------------------------------------------------ */
-
-/* Writes a letter for each bit that is set, and with `dashes` a dash for each bit that is clear. */
-static void trace_letters(char *text, uint64_t value, const char *names, bool dashes)
-{
-    for (unsigned i = 0; names[i]; i++) {
-        if (value >> i & 1)
-            *text++ = names[i];
-        else if (dashes)
-            *text++ = '-';
-    }
-    *text = 0;
-}
-
-static const char *trace_choice(const char *const *names, size_t count, uint64_t value)
-{
-    return value < count ? names[value] : "?";
-}
-#define CHOICE(value, ...)                           \
-    trace_choice((const char *const[]){__VA_ARGS__}, \
-                 ARRAY_SIZE(((const char *const[]){__VA_ARGS__})), value)
-
-/* Writes the names of the flush reasons that are set in `bits`, separated by commas, or a dash if
- * there are none. Bit 0 has no name. */
-static int trace_format_debts(char *text, size_t size, uint64_t bits)
-{
-    static const char *const names[] = {
-#define X(name, text) text,
-        FLUSH_REASONS(X)
-#undef X
-    };
-    int used = snprintf(text, size, "%s", bits ? "" : "-");
-    for (unsigned i = 0; i < ARRAY_SIZE(names) && (size_t)used < size; i++)
-        if (bits >> (i + 1) & 1)
-            used += snprintf(text + used, size - (size_t)used, "%s%s", used ? "," : "", names[i]);
-    return used;
-}
-
-static int trace_format_value(char *text, size_t size, char form, uint64_t value)
-{
-    char some[16];
-    switch (form) {
-    case 'u':
-        return snprintf(text, size, "%lu", value);
-    case 'a':
-        trace_letters(some, value, "rwx", true);
-        return snprintf(text, size, "%s", some);
-    case 'e': /* read, write, fetch; entry present, final access, reserved bits */
-        trace_letters(some, value, "rwxpfR", false);
-        return snprintf(text, size, "%s", some);
-    case 'f':
-        if ((int64_t)value < 0)
-            return snprintf(text, size, "%ld", (int64_t)value);
-        return snprintf(text, size, "%s",
-                        CHOICE(value, "continue", "retry", "emulate", "write-protected", "invalid",
-                               "fixed", "spurious", "#VE"));
-    case 'm':
-        return snprintf(text, size, "%s", CHOICE(value, "unsatisfied-read", "read", "write"));
-    case 's':
-        if (value == BIT(63) || value == (BIT(63) | 0x5a0))
-            return snprintf(text, size, "%s", value == BIT(63) ? "nonpresent" : "frozen");
-        return snprintf(text, size, "%#lx", value);
-    case 'd':
-        return trace_format_debts(text, size, value);
-    case 'i':
-        return snprintf(text, size, "%s", CHOICE(value, "debt", "root-load"));
-    default:
-        return snprintf(text, size, "%#lx", value);
-    }
-}
-
-int trace_format(const struct trace_record *record, char *text, size_t size)
-{
-    const char *values = events[record->event].values;
-    size_t used = (size_t)snprintf(text, size, "%-22s", events[record->event].name);
-    for (unsigned i = 0; *values && used < size; i++) {
-        const char *form = strchr(values, ':') + 1;
-        BUG_ON(i == TRACE_VALUES);
-        used +=
-            (size_t)snprintf(text + used, size - used, " %.*s=", (int)(form - 1 - values), values);
-        if (used < size)
-            used += (size_t)trace_format_value(text + used, size - used, *form, record->values[i]);
-        values = form + (form[1] == ' ' ? 2 : 1);
-    }
-    return (int)used;
 }

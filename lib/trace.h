@@ -6,72 +6,18 @@
  * has selected costs one test of a variable that is 0. The records of a VM are printed when it ends
  * (vm/trace.c). mmu/, mmio/, vm/ and the hosted tests record events.
  *
- * This table defines the events completely: the name of each, which is KVM's without `kvm_` where
- * KVM has the event (docs/TRACE.md says what differs), and its values with their formats:
- *
- *   x hexadecimal   u decimal   a EPT permissions   e a fault's error code   f a fault's result
- *   m an MMIO's direction       i why INVEPT was executed   s an SPTE
- *   d the reasons of lib/flush_reasons.h, a bit for each
+ * lib/trace_events.h is the table of the events.
  */
 #pragma once
 
 #include "lib/cpu_local.h"
 #include "lib/bits.h"
 #include "lib/compiler.h"
+#include "lib/trace_events.h"
 
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
-
-#define TRACE_EVENTS(X)                                            \
-    /* The guest's access and the fault */                         \
-    X(page_fault, "gpa:x error_code:e")                            \
-    X(fast_page_fault, "gfn:x access:a sptep:x old:s new:s ret:f") \
-    X(mmu_spte_requested, "gfn:x pfn:x level:u")                   \
-    /* One of these for each change of an SPTE (rule P8) */        \
-    X(mmu_set_spte, "gfn:x spte:s sptep:x level:u access:a")       \
-    X(tdp_mmu_spte_changed, "gfn:x old:s new:s level:u")           \
-    X(mmu_split_huge_page, "gfn:x spte:s level:u")                 \
-    X(mark_mmio_spte, "sptep:x gfn:x access:a gen:x")              \
-    /* Consequences of these changes */                            \
-    X(mmu_zap_all_fast, "gen:x used:u")                            \
-    X(invept, "reason:i owed:d debt:x")                            \
-    /* MMIO */                                                     \
-    X(check_mmio_spte, "gen:x spte_gen:x spte:s")                  \
-    X(handle_mmio_page_fault, "addr:x gfn:x access:a")             \
-    X(vcpu_match_mmio, "gva:x gpa:x write:u gpa_match:u")          \
-    X(fast_mmio, "gpa:x")                                          \
-    X(mmio, "type:m len:u gpa:x val:x")                            \
-    /* A TD and the module that it believes to run on */           \
-    X(tdcall, "leaf:x rcx:x status:x")                             \
-    X(tdvmcall, "leaf:x r12:x r13:x r14:x r10:x r11:x")            \
-    X(ve, "reason:u qualification:x gla:x gpa:x twice:u")          \
-    X(accept, "gpa:x level:u status:x")                            \
-    X(convert, "gpa:x pages:u shared:u")                           \
-    X(secure_refused, "call:u gfn:x level:u page:x state:u status:x")
-
-enum trace_event {
-#define X(name, values) TRACE_##name,
-    TRACE_EVENTS(X)
-#undef X
-        TRACE_EVENT_COUNT,
-};
-_Static_assert(TRACE_EVENT_COUNT <= 32, "a bit for each in trace_mask");
-
-#define TRACE_BIT(name) (1u << TRACE_##name)
-
-/* Each change of an SPTE is recorded as exactly one of these events. */
-#define TRACE_SPTE_CHANGES                                                                        \
-    (TRACE_BIT(mmu_set_spte) | TRACE_BIT(tdp_mmu_spte_changed) | TRACE_BIT(mmu_split_huge_page) | \
-     TRACE_BIT(mark_mmio_spte))
-
-/* The events of every MMIO access. While one of them is selected, no access takes the fast path of
- * mmio/replay.h, which therefore does not have to test for them. */
-#define TRACE_MMIO_EVENTS (TRACE_BIT(vcpu_match_mmio) | TRACE_BIT(fast_mmio) | TRACE_BIT(mmio))
-
-/* The direction of `mmio`, with KVM's numbers. */
-#define TRACE_MMIO_READ  1u
-#define TRACE_MMIO_WRITE 2u
 
 #define TRACE_VMS    66u /* VMs by number, and 0 for the default */
 #define TRACE_VALUES 6
@@ -125,7 +71,17 @@ void trace_forget(uint16_t vm);
 /* The events that are recorded for a VM. */
 uint32_t trace_selected(uint16_t vm);
 
+/* Advances at each change of a selection, so that a vCPU can find out that there was one. */
+extern uint32_t trace_changes;
+
+/* Records only events whose address, if they have one, is in [first, last]; an event that is about
+ * several bytes or pages has the addresses of all of them. {0, UINT64_MAX}: no limit. Called before
+ * other CPUs record. */
+void trace_limit(uint64_t first, uint64_t last);
+
+/* The name of an event, and of its values with their formats, as in the table. */
 const char *trace_name(enum trace_event event);
+const char *trace_values(enum trace_event event);
 
 /* Reads the records of a VM that the rings still hold, ordered by time: all of them, or only the
  * `newest` ones. trace_read_begin() returns how many records there are to read. No events may be

@@ -13,7 +13,7 @@ struct token {
     int name_length, value_length;
 };
 
-static bool parse_digits(const char *text, int length, uint64_t *value)
+bool word_number(const char *text, int length, uint64_t *value)
 {
     unsigned base = 10;
     int at = 0;
@@ -39,7 +39,7 @@ static bool parse_size(const char *text, int length, uint64_t *value)
         char unit = text[length - 1];
         shift = unit == 'K' ? 10 : unit == 'M' ? 20 : unit == 'G' ? 30 : 0;
     }
-    if (!parse_digits(text, shift ? length - 1 : length, value) || *value > UINT64_MAX >> shift)
+    if (!word_number(text, shift ? length - 1 : length, value) || *value > UINT64_MAX >> shift)
         return false;
     *value <<= shift;
     return true;
@@ -70,8 +70,8 @@ static bool word_store(const struct word *word, const struct token *token, void 
         break;
     case WORD_NUMBER:
     case WORD_SIZE:
-        if (!(word->kind == WORD_SIZE ? parse_size : parse_digits)(token->value,
-                                                                   token->value_length, &number) ||
+        if (!(word->kind == WORD_SIZE ? parse_size : word_number)(token->value, token->value_length,
+                                                                  &number) ||
             number < word->min || number > word->max)
             return false;
         break;

@@ -29,6 +29,10 @@ struct word {
     const char *const *choices; /* ends with NULL */
 };
 
+/* Reads a number, decimal or 0x…, of `length` characters. Returns false if it is none, or does not
+ * fit. */
+bool word_number(const char *text, int length, uint64_t *value) MUST_CHECK;
+
 /* Parses `line` up to its end or to a lone `--` into `target`, which holds the defaults. `where`
  * begins each message ("command line", "module x"). A table has at most 64 words. Returns the
  * offset of the text after `--` (or of the end), or -EINVAL after one log_error(). */

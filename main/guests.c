@@ -2,22 +2,29 @@
 #include "main/guests.h"
 
 #include "arch/x86/kick.h"
+#include "arch/x86/this_cpu.h"
 #include "arch/x86/memory.h"
 #include "arch/x86/tsc.h"
+#include "gdb/gdb.h"
 #include "launch/create.h"
 #include "main/reset.h"
 #include "main/totals.h"
+#include "monitor/monitor.h"
+#include "monitor/start.h"
 #include "mmu/external.h"
 #include "vm/counters.h"
 #include "vm/ipi.h"
 #include "launch/modules.h"
 #include "vm/pcpu.h"
+#include "vm/registry.h"
 #include "vm/sched.h"
 #include "vm/td_report.h"
 #include "vm/sleep.h"
 #include "vm/trace.h"
 #include "vm/transcript.h"
+#include "vm/visit.h"
 #include "vm/vm.h"
+#include "vm/watch.h"
 #include "vm/work.h"
 #include "lib/assert.h"
 #include "lib/bits.h"
@@ -201,7 +208,7 @@ static bool guest_unmake(struct work *work)
     struct entry entry = guest->entry;
     enum exit_code code = guest->code;
     uint64_t start = rdtsc();
-    bool over = vm_destroy_piece(&guest->vm);
+    bool over = map_at_end(&guest->vm, start * 1000 / tsc_khz()) && vm_destroy_piece(&guest->vm);
     guest->resets.ticks += rdtsc() - start;
     if (!over)
         return true;
@@ -221,6 +228,14 @@ static void guest_take_apart(struct guest *guest)
 {
     guest->work.piece = guest_unmake;
     work_add(&guest->work);
+}
+
+/* Called when nobody holds a VM that has left the registry. A vCPU may run on this pCPU, whose time
+ * is limited from now on. */
+static void guest_unused(struct vm *vm)
+{
+    guest_take_apart(guest_of_vm(vm));
+    pcpu_kick(this_cpu());
 }
 
 /* Called when the VM cannot be created, or not yet for lack of memory. What exists of it is
@@ -251,14 +266,21 @@ static void guest_restart(struct guest *guest)
     if (vm->chose_trace)
         trace_forget(vm->number);
     vm_work_for(NULL);
-    guest_take_apart(guest);
+    registry_remove(vm, guest_unused);
 }
 
-/* Puts the vCPUs that do not wait for a start-up IPI into run queues. They may leave the VM, and
- * end it, at once. */
+/* Adds the VM to the registry, and puts its vCPUs that do not wait for a start-up IPI into run
+ * queues. They may leave the VM, and end it, at once. */
 static void start_vcpus(struct vm *vm)
 {
-    for (unsigned i = 0, active = vm->active; i < active; i++)
+    unsigned active = vm->active;
+    vm_work_for(NULL);
+    for (unsigned i = 0; i < active; i++)
+        visit_open(vm->vcpus[i]);
+    registry_add(vm);
+    monitor_sees(vm);
+    gdb_offer(vm);
+    for (unsigned i = 0; i < active; i++)
         sched_add(vm->vcpus[i]);
 }
 
@@ -270,25 +292,23 @@ static void guest_made(struct guest *guest)
     struct transcript *out = guest->entry.out;
     vm->console.transcript = out;
     vm->console.live = vm->words.live;
+    trace_begin(vm);
     transcript_set_name(out, vm->name);
     vm_work_for(vm);
     if (guest->resets.count) {
         reset_restore(&guest->resets, vm);
-        vm_work_for(NULL);
-        start_vcpus(vm);
-        return;
-    }
-    if (options_match(pool.options->tests, vm->name)) {
+    } else if (options_match(pool.options->tests, vm->name)) {
         transcript_line(out, "# %s: %lu MiB%s", vm->name, vm->words.memory >> 20,
                         vm->words.testctl ? ", testctl" : "");
+    } else {
+        transcript_line(out, "ok %u %s # SKIP by tests=%s", vm->number, vm->name,
+                        pool.options->tests);
+        totals_skipped();
         vm_work_for(NULL);
-        start_vcpus(vm);
+        guest_take_apart(guest);
         return;
     }
-    transcript_line(out, "ok %u %s # SKIP by tests=%s", vm->number, vm->name, pool.options->tests);
-    totals_skipped();
-    vm_work_for(NULL);
-    guest_take_apart(guest);
+    start_vcpus(vm);
 }
 
 /* Executes a piece of the creation of a guest's VM; a function for struct work. */
@@ -364,15 +384,15 @@ static void vcpu_leave_vm(struct vcpu *vcpu)
         report_memory(vm, vm->console.transcript);
     totals_add_result(vm, guest_of_vm(vm)->resets.count);
     vm_work_for(NULL);
-    guest_take_apart(guest_of_vm(vm));
+    registry_remove(vm, guest_unused);
 }
 
-/* Puts a vCPU whose turn is over to sleep if it is halted and has no work left, and otherwise into
- * a run queue. */
+/* Puts a vCPU whose turn is over to sleep if it is halted or paused and has no work left, and
+ * otherwise into a run queue. */
 static void put_aside(struct vcpu *vcpu)
 {
     const struct attention *requests = &vcpu->vmx.attention;
-    if (attention_requested(requests, ATTENTION_HALTED) &&
+    if (attention_requested(requests, ATTENTION_HALTED | ATTENTION_PAUSE) &&
         !attention_requested(requests, ATTENTION_CHORES))
         sleep_add(vcpu);
     else
@@ -383,8 +403,10 @@ static void run_turn(struct vcpu *vcpu)
 {
     vcpu_run(vcpu);
     const struct attention *requests = &vcpu->vmx.attention;
-    if (attention_requested(requests, ATTENTION_ENDED) ||
-        (attention_requested(requests, ATTENTION_STOP) && !ipi_restarts(vcpu)))
+    bool ended = attention_requested(requests, ATTENTION_ENDED);
+    if (ended)
+        visit_close(vcpu);
+    if (ended || (attention_requested(requests, ATTENTION_STOP) && !ipi_restarts(vcpu)))
         vcpu_leave_vm(vcpu);
     else
         put_aside(vcpu);
@@ -432,10 +454,10 @@ static void pcpu_run_guests(void)
             run_turn(vcpu);
         else if (works)
             sched_busy();
-        else if (pool_all_done())
+        else if (pool_all_done() && !monitor_is_open())
             return;
-        else if (!transcript_print())
-            sched_idle();
+        else if (!transcript_print() && !trace_send_piece())
+            watch_idle();
     }
 }
 
@@ -453,6 +475,7 @@ static void run_on_all(void)
         (void)transcript_print();
     for (unsigned i = 1; i < cpu_count; i++)
         WARN_ON(!cpu_wait_work(i, RETURN_MS));
+    trace_export_end();
 }
 
 enum exit_code run_guests(const struct boot_info *info, const struct options *options)
@@ -473,6 +496,7 @@ enum exit_code run_guests(const struct boot_info *info, const struct options *op
     log_info("KTAP version 1");
     log_info("1..%u", guests);
     transcript_listen();
+    monitor_start(options->monitor);
     run_on_all();
     return totals_report(pool.limit > 1, options->counters);
 }

@@ -3,6 +3,7 @@
  * and EBX, sets up the hypervisor, runs the guests, and prints the last line. */
 #include "arch/x86/acpi.h"
 #include "arch/x86/cpu.h"
+#include "arch/x86/export_device.h"
 #include "arch/x86/interrupts.h"
 #include "arch/x86/this_cpu.h"
 #include "arch/x86/memory.h"
@@ -15,9 +16,12 @@
 #include "arch/x86/serial.h"
 #include "boot/boot_info.h"
 #include "ept/caps.h"
+#include "gdb/gdb.h"
+#include "main/gdb_monitor.h"
 #include "main/guests.h"
 #include "vm/exits.h"
 #include "vm/input.h"
+#include "vm/map_dump.h"
 #include "vm/pcpu.h"
 #include "vm/provoke.h"
 #include "vm/trace.h"
@@ -64,6 +68,29 @@ static void setup_memory_mapping(void)
                    vmx_has(&vmx.controls, CONTROL_SECONDARY, SECONDARY_VPID);
 }
 
+/* Opens the export channel that the command line asks for. */
+static void start_export(void)
+{
+    if (options.export == EXPORT_OFF && options.map) {
+        log_error("command line: map=1 needs export=, by which pictures leave the machine");
+        machine_exit(EXIT_BAD_COMMAND_LINE);
+    }
+    if (options.export == EXPORT_OFF)
+        return;
+    bool e9 = options.export == EXPORT_E9;
+    const struct export_device *device = e9 ? export_device_e9() : export_device_com2();
+    if (!device) {
+        log_error("command line: export=%s, but %s", e9 ? "e9" : "com2",
+                  e9 ? "this machine has no debug port at 0xe9; give Bochs \"port_e9_hack: "
+                       "enabled=1\" or QEMU \"-debugcon file:NAME\""
+                     : "this machine has no second serial port at 0x2f8");
+        machine_exit(EXIT_BAD_COMMAND_LINE);
+    }
+    export_open(device);
+    trace_export_begin();
+    map_choose(options.map);
+}
+
 static void machine_start(uint32_t magic, uint32_t address)
 {
     interrupts_mask();
@@ -81,11 +108,13 @@ static void machine_start(uint32_t magic, uint32_t address)
     acpi_init(&info);
     if (trace_create_ring(this_cpu()))
         machine_exit(EXIT_NO_MEMORY);
-    if (options_parse(info.command_line, &options) || trace_choose(options.trace))
+    if (options_parse(info.command_line, &options) || trace_choose(options.trace) ||
+        trace_choose_part(options.trace_vm, options.trace_gpa))
         machine_exit(EXIT_BAD_COMMAND_LINE);
     input_set_escape((uint8_t)options.escape);
     machine_set_on_exit((enum on_exit)options.on_exit);
     tsc_calibrate(&info);
+    start_export();
     wall_clock_start();
     patience_set(tsc_khz() * 1000);
     log_info("boot: %s by %s, %u modules, %lu MiB of RAM free, command line \"%s\"", info.protocol,
@@ -113,6 +142,10 @@ static void machine_start(uint32_t magic, uint32_t address)
     pcpus_start();
     memory_mark();
     provoke((enum provoke)options.provoke);
+    gdb_set_monitor(&gdb_monitor);
+    code = gdb_start(options.gdb, &info);
+    if (code)
+        machine_exit(code);
 }
 
 void boot_main(uint32_t magic, uint32_t address)

@@ -143,6 +143,9 @@ struct bus_place {
  * or -ENOSPC, logged, if some of the regions had to be left out. */
 int bus_move(struct bus *bus, const struct bus_place *places, unsigned count) MUST_CHECK;
 
+/* Whether no region but those with the operations `but` has a byte of a range inside the space. */
+bool bus_is_free(struct bus *bus, uint64_t start, uint64_t size, const struct bus_ops *but);
+
 /* Adds a doorbell. A doorbell without a length rings without a look at the slots (step 1 of the
  * flow): remove it before RAM is mapped at its address. -EINVAL, -EEXIST if a write could ring both
  * this doorbell and another one, -ENOSPC; each error is logged. */

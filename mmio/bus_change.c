@@ -204,6 +204,19 @@ int bus_move(struct bus *bus, const struct bus_place *places, unsigned count)
     return error;
 }
 
+bool bus_is_free(struct bus *bus, uint64_t start, uint64_t size, const struct bus_ops *but)
+{
+    bool is_free = true;
+    spin_lock(&bus->lock);
+    for (uint32_t i = 0; i < bus->region_count; i++) {
+        const struct bus_region *r = &bus->regions[i];
+        if (r->ops != but && r->start <= start + size - 1 && start <= r->last)
+            is_free = false;
+    }
+    spin_unlock(&bus->lock);
+    return is_free;
+}
+
 /* ---- Doorbells ------------------------------------------------------------------------------- */
 
 /* Whether one write could ring both. */

@@ -10,10 +10,9 @@
 #include "lib/string.h"
 #include "lib/trace.h"
 
-#define CACHED_WALK_EMPTY (~0ull)
-#define MODE_NEVER        (~0ull)
-#define GENERATION_BUSY   BIT(63)
-#define ENTRY_W           BIT(1)
+#define MODE_NEVER      (~0ull)
+#define GENERATION_BUSY BIT(63)
+#define ENTRY_W         BIT(1)
 
 void mmio_cache_init(struct mmio_cache *cache, enum gva_cache mode, struct mmu *mmu,
                      struct cpu_regs *cpu, const struct walk_limits *limits)
@@ -104,6 +103,12 @@ static NOINLINE enum walk_result translate_by_walk(struct mmio_cache *cache,
                                                    struct translation *translation)
 {
     struct walk result;
+    const struct cached_walk *cached = cached_walk_slot(cache, context, address, access);
+    enum walk_why why = cached_walk_why(cache, cached, context, address, access);
+    if (access & KEY_FETCH)
+        cache->miss.code = (uint8_t)why;
+    else
+        cache->miss.data = (uint8_t)why;
     enum walk_result outcome =
         walk(cache->mmu, cache->cpu, &cache->limits, context, address, access, &result);
     translation->gpa = result.gpa;

@@ -31,6 +31,8 @@ enum gva_cache {
 
 #define MMIO_MULTIPLIER 0x42108647u /* of mmio_mix() */
 
+#define CACHED_WALK_EMPTY (~0ull) /* in cached_walk.page */
+
 /* A successful walk with all its inputs. */
 struct cached_walk {
     uint64_t page; /* address >> 12, or CACHED_WALK_EMPTY */
@@ -49,7 +51,28 @@ struct cached_walk {
     struct walk_entry entries[4]; /* `host` of unused ones points to their own `value` */
 };
 
+/* Why a cached walk does not serve: the first input that differs, or entry that has changed. */
+enum walk_why {
+    WALK_SERVES,
+    WALK_OTHER_PAGE, /* the slot is empty, or holds the walk of another page */
+    WALK_OTHER_CR3,
+    WALK_OTHER_KEY, /* the kind of access, or the mode */
+    WALK_OTHER_PKRU,
+    WALK_OTHER_GENERATION,
+    WALK_OTHER_SEQUENCE,
+    WALK_OTHER_ENTRY, /* of the guest's tables, or a PDPTE */
+};
+
 #define DECODED_EMPTY 0xff /* in insn.code */
+
+/* Why a decoded instruction does not serve. */
+enum decoded_why {
+    DECODED_SERVES,
+    DECODED_OTHER_BYTES, /* the slot is empty or holds others; or the guest has changed its code */
+    DECODED_OTHER_MODE,  /* 16, 32 or 64-bit code, or none that is kept */
+    DECODED_PAGE_END,    /* 16 bytes at RIP reach beyond the page or the limit of CS */
+    DECODED_NOT_RAM,     /* the code is not in readable RAM */
+};
 
 struct decoded {
     uint64_t bytes[2]; /* the 16 bytes at RIP, which may exceed the instruction */
@@ -67,6 +90,23 @@ struct bus_range {
 };
 #define GENERATION_NEVER (~0ull) /* has bit 63 set, unlike any current generation */
 
+/* The last access that no replay entry served, and what else did not. For the monitor; written by
+ * the slower paths only, where the last three stay 0 if they were not asked. */
+struct mmio_miss {
+    uint64_t rip;
+    gpa_t gpa;
+    union {
+        uint64_t whys;
+        struct {
+            uint8_t replay;  /* enum replay_why; 0: there was no entry */
+            uint8_t known;   /* enum known_why; 0: mmio/known.h made the access */
+            uint8_t decoded; /* enum decoded_why */
+            uint8_t code;    /* enum walk_why, of the walk to the instruction */
+            uint8_t data;    /* and to the operand */
+        };
+    };
+};
+
 struct mmio_cache {
     enum gva_cache mode;
     struct mmu *mmu;
@@ -82,6 +122,8 @@ struct mmio_cache {
 
     /* cpu_mode() and walk_context.key of the last emulated code that mmio/known.h supports. */
     uint64_t last_mode, last_key;
+
+    struct mmio_miss miss;
 };
 
 /* The result of a translation. */
@@ -169,30 +211,54 @@ static ALWAYS_INLINE struct cached_walk *cached_walk_slot(struct mmio_cache *cac
     return access & KEY_FETCH ? &cache->code[slot] : &cache->data[slot];
 }
 
-/* Never true in mode `off`, which caches no walk. */
-static ALWAYS_INLINE bool cached_walk_matches(const struct cached_walk *cached,
-                                              const struct walk_context *context, gva_t address,
-                                              uint64_t access)
+/* Never WALK_SERVES in mode `off`, which caches no walk. */
+static ALWAYS_INLINE enum walk_why cached_walk_inputs(const struct cached_walk *cached,
+                                                      const struct walk_context *context,
+                                                      gva_t address, uint64_t access)
 {
-    return cached->page == address.v >> PAGE_SHIFT && cached->cr3 == context->cr3 &&
-           cached->key == (context->key | access) && cached->pkru == context->pkru &&
-           cached->generation == context->generation && cached->sequence == context->sequence;
+    return cached->page != address.v >> PAGE_SHIFT     ? WALK_OTHER_PAGE
+           : cached->cr3 != context->cr3               ? WALK_OTHER_CR3
+           : cached->key != (context->key | access)    ? WALK_OTHER_KEY
+           : cached->pkru != context->pkru             ? WALK_OTHER_PKRU
+           : cached->generation != context->generation ? WALK_OTHER_GENERATION
+           : cached->sequence != context->sequence     ? WALK_OTHER_SEQUENCE
+                                                       : WALK_SERVES;
 }
 
-/* The cached walk for these inputs if a new walk would have the same result, else NULL. The caller
- * is inside an epoch. */
-static ALWAYS_INLINE const struct cached_walk *mmio_cached_walk(struct mmio_cache *cache,
-                                                                const struct walk_context *context,
-                                                                gva_t address, uint64_t access)
+/* Whether a new walk with these inputs would have the same result as the cached one, or why
+ * perhaps not. The caller is inside an epoch. */
+static ALWAYS_INLINE enum walk_why cached_walk_why(const struct mmio_cache *cache,
+                                                   const struct cached_walk *cached,
+                                                   const struct walk_context *context,
+                                                   gva_t address, uint64_t access)
 {
-    const struct cached_walk *cached = cached_walk_slot(cache, context, address, access);
-    if (unlikely(!cached_walk_matches(cached, context, address, access)))
-        return NULL;
+    enum walk_why why = cached_walk_inputs(cached, context, address, access);
+    if (unlikely(why != WALK_SERVES))
+        return why;
     /* For data, `exits` trusts the guest's flushes, as a TLB does. Code is always verified, because
      * a stale GPA of data is detected later, and stale bytes of code are not. */
     bool trust = cache->mode == GVA_CACHE_EXITS && !(access & KEY_FETCH);
     if (likely(trust || ((!cached->by_pdpte || cached_pdpte_unchanged(cached, cache->cpu)) &&
                          cached_entries_unchanged(cached))))
-        return cached;
-    return NULL;
+        return WALK_SERVES;
+    return WALK_OTHER_ENTRY;
+}
+
+/* The cached walk for these inputs if it serves, else NULL. */
+static ALWAYS_INLINE const struct cached_walk *mmio_cached_walk(struct mmio_cache *cache,
+                                                                const struct walk_context *context,
+                                                                gva_t address, uint64_t access)
+{
+    const struct cached_walk *cached = cached_walk_slot(cache, context, address, access);
+    return likely(cached_walk_why(cache, cached, context, address, access) == WALK_SERVES) ? cached
+                                                                                           : NULL;
+}
+
+/* Whether a decoded instruction is that of these bytes in code of this size. */
+static ALWAYS_INLINE enum decoded_why mmio_decoded_why(const struct decoded *decoded,
+                                                       const uint64_t bytes[2], enum code_size code)
+{
+    if (likely(decoded->bytes[0] == bytes[0] && decoded->bytes[1] == bytes[1]))
+        return likely(decoded->insn.code == code) ? DECODED_SERVES : DECODED_OTHER_MODE;
+    return DECODED_OTHER_BYTES;
 }

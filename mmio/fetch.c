@@ -95,6 +95,7 @@ enum mmio_outcome mmio_fetch(struct mmio_vcpu *vcpu, const struct walk_context *
     struct decoded *decoded = mmio_decoded_at(cache, rip);
     uint64_t bytes[2] = {0, 0};
     bool whole = f.allowed == INSN_MAX && page_offset(f.linear) <= PAGE_SIZE - sizeof(bytes);
+    enum decoded_why why = DECODED_PAGE_END;
     if (likely(whole)) {
         struct translation code;
         enum walk_result result =
@@ -103,17 +104,19 @@ enum mmio_outcome mmio_fetch(struct mmio_vcpu *vcpu, const struct walk_context *
             return mmio_walk_failed(vcpu, context, result, f.linear, &code);
         if (likely(code.host_page != NULL)) {
             __builtin_memcpy(bytes, code.host_page + page_offset(f.linear), sizeof(bytes));
-            if (likely(decoded->bytes[0] == bytes[0] && decoded->bytes[1] == bytes[1] &&
-                       decoded->insn.code == mmio_code_size(context))) {
+            why = mmio_decoded_why(decoded, bytes, mmio_code_size(context));
+            if (likely(why == DECODED_SERVES)) {
                 *insn = &decoded->insn;
                 *memory = true;
                 return MMIO_DONE;
             }
         } else {
             whole = false;
+            why = DECODED_NOT_RAM;
         }
     }
 
+    cache->miss.decoded = (uint8_t)why;
     decoded->insn.code = DECODED_EMPTY;
     decoded->move.length = 0;
     struct insn fresh;

@@ -51,27 +51,32 @@ enum mmio_outcome mmio_not_mapped(struct mmio_vcpu *vcpu, gpa_t gpa, uint32_t er
     struct mmio_vcpu *v = vcpu;
     bool rings;
     v->stats.faults_not_fixed[result < 0 ? 0 : result]++;
-    if (result == FAULT_SPURIOUS || result == FAULT_RETRY)
-        return MMIO_REENTER;
-    if (result == FAULT_VE)
-        return MMIO_VE;
     if (result == FAULT_EMULATE)
         mmio_cache_fill(&v->cache, info);
-    else if (result != FAULT_WRITE_PROTECTED)
-        return mmio_refused(v, gpa, error_code, result);
-    bool tables = !(error_code & (FAULT_RESERVED | FAULT_FINAL));
-    if (result == FAULT_WRITE_PROTECTED) /* the CPU completes its implicit writes itself */
-        return delivering || tables ? MMIO_PASS : mmio_emulate(v, gpa, TARGET_MEMORY, &rings);
-    if (delivering)
+    switch (mmio_flow_answer(result, error_code, delivering)) {
+    case FLOW_REENTER:
+        return MMIO_REENTER;
+    case FLOW_VE:
+        return MMIO_VE;
+    case FLOW_PASS:
+        return MMIO_PASS;
+    case FLOW_MEMORY:
+        return mmio_emulate(v, gpa, TARGET_MEMORY, &rings);
+    case FLOW_DELIVERY:
         return flow_emulate(v, gpa, true);
-    if (tables)
+    case FLOW_TABLES:
         return mmio_end(v, MMIO_END_TABLES, gpa,
                         "a guest page table lies in MMIO or read-only memory",
                         "put page tables into RAM");
-    if (error_code & ACCESS_FETCH)
+    case FLOW_FETCH:
         return mmio_end(v, MMIO_END_FETCH, gpa, "the instruction itself lies outside RAM",
                         "run code from RAM");
-    return flow_replay(v, gpa, info->generation) ? MMIO_DONE : flow_emulate(v, gpa, false);
+    case FLOW_EMULATE:
+        return flow_replay(v, gpa, info->generation) ? MMIO_DONE : flow_emulate(v, gpa, false);
+    case FLOW_REFUSED:
+        break;
+    }
+    return mmio_refused(v, gpa, error_code, result);
 }
 
 enum mmio_outcome mmio_violation(struct mmio_vcpu *vcpu, gpa_t gpa, uint32_t error_code,

@@ -68,25 +68,26 @@ static NOINLINE bool known_same_instruction(struct decoded *decoded, uint64_t fi
     return true;
 }
 
-/* The walk of the instruction. False if it is not cached or the instruction at RIP has changed. */
-static ALWAYS_INLINE bool known_find_instruction(struct mmio_vcpu *v, struct known *k)
+/* The walk of the instruction, which is cached, and the instruction at RIP, which has not changed. */
+static ALWAYS_INLINE enum known_why known_find_instruction(struct mmio_vcpu *v, struct known *k)
 {
     typedef uint64_t __attribute__((aligned(1))) unaligned;
     struct decoded *d = k->decoded;
     if (page_offset(k->rip) > PAGE_SIZE - sizeof(d->bytes))
-        return false;
+        return KNOWN_CODE_END;
     k->code = mmio_cached_walk(&v->cache, k->context, GVA(k->rip), KEY_FETCH);
     if (!k->code || !k->code->host)
-        return false;
+        return KNOWN_CODE_WALK;
     const volatile unaligned *code = (const void *)(k->code->host + page_offset(k->rip));
     uint64_t first = code[0], second = code[1]; /* read once: another vCPU can change them */
-    return likely(first == d->bytes[0] && second == d->bytes[1]) ||
-           known_same_instruction(d, first, second);
+    bool same = likely(first == d->bytes[0] && second == d->bytes[1]) ||
+                known_same_instruction(d, first, second);
+    return same ? KNOWN_SERVES : KNOWN_CODE_BYTES;
 }
 
-/* The walk of the operand. False unless it is cached, leads to the GPA of the exit, and the operand
+/* The walk of the operand, which is cached and leads to the GPA of the exit, and the operand, which
  * lies in one page. */
-static ALWAYS_INLINE bool known_find_operand(struct mmio_vcpu *v, struct known *k)
+static ALWAYS_INLINE enum known_why known_find_operand(struct mmio_vcpu *v, struct known *k)
 {
     const struct move *m = &k->decoded->move;
     k->registers = move_registers(v->cpu, m);
@@ -95,19 +96,35 @@ static ALWAYS_INLINE bool known_find_operand(struct mmio_vcpu *v, struct known *
         linear += k->rip + m->length;
     k->data =
         mmio_cached_walk(&v->cache, k->context, GVA(linear), m->flags & MOVE_WRITE ? KEY_WRITE : 0);
-    if (!k->data || k->data->needs_wp || (k->data->frame | page_offset(linear)) != k->gpa.v ||
-        page_offset(linear) > PAGE_SIZE - m->size)
-        return false;
+    if (!k->data)
+        return KNOWN_DATA_WALK;
+    if (k->data->needs_wp)
+        return KNOWN_DATA_WP;
+    if ((k->data->frame | page_offset(linear)) != k->gpa.v)
+        return KNOWN_OTHER_GPA;
+    if (page_offset(linear) > PAGE_SIZE - m->size)
+        return KNOWN_DATA_END;
     const uint64_t checked = KEY_AC | KEY_USER; /* #AC is possible if CR0.AM is set */
-    return likely((k->context->key & checked) != checked) || !(linear & (m->size - 1u));
+    bool aligned = likely((k->context->key & checked) != checked) || !(linear & (m->size - 1u));
+    return aligned ? KNOWN_SERVES : KNOWN_ALIGNMENT;
 }
 
-static ALWAYS_INLINE bool known_find(struct mmio_vcpu *v, struct known *k,
-                                     struct move_access *access)
+/* The parts of the access, and whether they serve the exit. */
+static ALWAYS_INLINE enum known_why known_find(struct mmio_vcpu *v, struct known *k,
+                                               enum mmio_target target, struct move_access *access)
 {
     k->access = access;
-    return known_find_instruction(v, k) && known_find_operand(v, k) && known_find_range(v, k) &&
-           move_to(access, &k->decoded->move, &k->range->hint.region, k->gpa.v);
+    enum known_why why = known_find_instruction(v, k);
+    if (unlikely(why))
+        return why;
+    why = known_find_operand(v, k);
+    if (unlikely(why))
+        return why;
+    if (unlikely(!known_find_range(v, k)))
+        return KNOWN_UNCLAIMED;
+    if (unlikely(!move_to(access, &k->decoded->move, &k->range->hint.region, k->gpa.v)))
+        return KNOWN_FAR;
+    return likely(known_serves_exit(v, k, target)) ? KNOWN_SERVES : KNOWN_UNPROVEN;
 }
 
 void mmio_known_keep(struct mmio_vcpu *vcpu, const struct walk_context *context, uint64_t rip,
@@ -123,10 +140,10 @@ void mmio_known_keep(struct mmio_vcpu *vcpu, const struct walk_context *context,
     k.mode = vcpu->cache.last_mode;
     k.context = context;
     if (k.mode != cpu_mode(vcpu->cpu, context->rflags, context->cs_rights) ||
-        trace_wants(TRACE_MMIO_EVENTS) || vcpu->breakpoints.on || !known_find(vcpu, &k, &access) ||
-        !known_serves_exit(vcpu, &k, target))
+        trace_wants(TRACE_MMIO_EVENTS) || vcpu->breakpoints.on ||
+        known_find(vcpu, &k, target, &access) != KNOWN_SERVES)
         return;
-    struct replay *room = mmio_replay_room(vcpu, rip, gpa, context->cr3);
+    struct replay *room = mmio_replay_room(vcpu, rip, gpa, context->cr3, k.mode);
     if (room)
         mmio_replay_keep(room, &k);
 }
@@ -146,6 +163,25 @@ static bool known_load_context(struct mmio_vcpu *v, struct walk_context *context
     return true;
 }
 
+/* Whether the access may be made without emulation, before any part of it is looked for. */
+static ALWAYS_INLINE enum known_why known_allowed(struct mmio_vcpu *v, struct walk_context *context,
+                                                  uint64_t mode, enum mmio_target target)
+{
+    if (!known_load_context(v, context, mode))
+        return KNOWN_OTHER_MODE;
+    if (trace_wants(TRACE_MMIO_EVENTS))
+        return KNOWN_TRACED;
+    if (v->breakpoints.on)
+        return KNOWN_BREAKPOINTS;
+    return target == TARGET_MEMORY ? KNOWN_MEMORY : KNOWN_SERVES;
+}
+
+static bool known_missed(struct mmio_vcpu *v, enum known_why why)
+{
+    v->cache.miss.known = (uint8_t)why;
+    return false;
+}
+
 bool mmio_known_move(struct mmio_vcpu *vcpu, gpa_t gpa, enum mmio_target target)
 {
     struct cpu_regs *cpu = vcpu->cpu;
@@ -155,17 +191,21 @@ bool mmio_known_move(struct mmio_vcpu *vcpu, gpa_t gpa, enum mmio_target target)
     uint64_t rflags = cpu_reg(cpu, REG_RFLAGS);
     k.rip = cpu_reg(cpu, REG_RIP);
     k.decoded = mmio_decoded_at(&vcpu->cache, k.rip);
+    vcpu->cache.miss.rip = k.rip;
+    vcpu->cache.miss.gpa = gpa;
+    vcpu->cache.miss.whys = 0;
     if (!k.decoded->move.length)
-        return false;
+        return known_missed(vcpu, KNOWN_NO_MOVE);
     k.mode = cpu_mode(cpu, rflags, cpu_reg(cpu, REG_SEG_AR + SEG_CS));
     k.gpa = gpa;
     k.context = &context;
-    if (!known_load_context(vcpu, &context, k.mode) || trace_wants(TRACE_MMIO_EVENTS) ||
-        vcpu->breakpoints.on || target == TARGET_MEMORY || !known_find(vcpu, &k, &access) ||
-        !known_serves_exit(vcpu, &k, target))
-        return false;
+    enum known_why why = known_allowed(vcpu, &context, k.mode, target);
+    if (likely(why == KNOWN_SERVES))
+        why = known_find(vcpu, &k, target, &access);
+    if (unlikely(why != KNOWN_SERVES))
+        return known_missed(vcpu, why);
 
-    struct replay *room = mmio_replay_room(vcpu, k.rip, gpa, context.cr3);
+    struct replay *room = mmio_replay_room(vcpu, k.rip, gpa, context.cr3, k.mode);
     if (room)
         mmio_replay_keep(room, &k);
     vcpu->stats.cache_hits += target == TARGET_UNKNOWN;

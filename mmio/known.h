@@ -11,6 +11,27 @@
 
 #include "mmio/emulate.h"
 
+/* Why this path does not make an access. */
+enum known_why {
+    KNOWN_SERVES,
+    KNOWN_NO_MOVE,     /* the instruction is not decoded, or no plain move in flat 64-bit code */
+    KNOWN_OTHER_MODE,  /* the mode is not that of the last emulated code */
+    KNOWN_TRACED,      /* MMIO events are traced */
+    KNOWN_BREAKPOINTS, /* the guest has breakpoints on data */
+    KNOWN_MEMORY,      /* a write to tracked RAM */
+    KNOWN_CODE_END,    /* 16 bytes at RIP do not lie in one page */
+    KNOWN_CODE_WALK,   /* no cached walk to the instruction serves */
+    KNOWN_CODE_BYTES,  /* the instruction at RIP is another one now */
+    KNOWN_DATA_WALK,   /* no cached walk to the operand serves */
+    KNOWN_DATA_WP,     /* the walk depends on CR0.WP */
+    KNOWN_OTHER_GPA,   /* the operand leads to another address than that of the exit */
+    KNOWN_DATA_END,    /* the operand crosses a page boundary */
+    KNOWN_ALIGNMENT,   /* #AC is possible */
+    KNOWN_UNCLAIMED,   /* no device, or one to which the access would be split */
+    KNOWN_FAR,         /* the offset in the device exceeds 32 bits */
+    KNOWN_UNPROVEN,    /* the MMU has not said of this page that it is MMIO in this generation */
+};
+
 /* The parts of an access, from the exit to the device. */
 struct known {
     uint64_t rip;

@@ -3,6 +3,7 @@
 #include "mmio/replay.h"
 
 #include "lib/trace.h"
+#include "mmio/doorbell.h"
 #include "mmio/known.h"
 
 #define ENTRY_ADDRESS BITS(51, 12)
@@ -49,13 +50,16 @@ static ALWAYS_INLINE bool replay_bytes_unchanged(const struct replay *r)
 /* The generation and the sequences are compared first: while they are unchanged, the pages that the
  * other comparisons read exist. With unchanged registers the operand has the same linear address,
  * which the compared walk translates to the GPA. */
-static ALWAYS_INLINE bool replay_unchanged(const struct mmio_vcpu *v, const struct replay *r)
+static ALWAYS_INLINE enum replay_why replay_difference(const struct mmio_vcpu *v,
+                                                       const struct replay *r)
 {
-    return bus_sequence(v->mmio_bus) == r->bus_sequence &&
-           mmu_slot_generation(v->mmu) == r->generation &&
-           mmu_invalidate_sequence(v->mmu) == r->sequence &&
-           move_registers(v->cpu, &r->access.move) == r->registers && replay_entries_unchanged(r) &&
-           replay_bytes_unchanged(r);
+    return bus_sequence(v->mmio_bus) != r->bus_sequence              ? REPLAY_OTHER_BUS
+           : mmu_slot_generation(v->mmu) != r->generation            ? REPLAY_OTHER_GENERATION
+           : mmu_invalidate_sequence(v->mmu) != r->sequence          ? REPLAY_OTHER_SEQUENCE
+           : move_registers(v->cpu, &r->access.move) != r->registers ? REPLAY_OTHER_REGISTERS
+           : !replay_entries_unchanged(r)                            ? REPLAY_OTHER_ENTRY
+           : !replay_bytes_unchanged(r)                              ? REPLAY_OTHER_BYTES
+                                                                     : REPLAY_SERVES;
 }
 
 static COLD bool replay_pkru_changed(const struct mmio_vcpu *v, const struct replay *r)
@@ -66,11 +70,25 @@ static COLD bool replay_pkru_changed(const struct mmio_vcpu *v, const struct rep
 bool mmio_replay_holds(const struct mmio_vcpu *vcpu, const struct replay *replay)
 {
     const struct replay *r = replay;
-    if (unlikely(!replay_unchanged(vcpu, r)))
+    if (unlikely(replay_difference(vcpu, r) != REPLAY_SERVES))
         return false;
     if (unlikely(r->flags & REPLAY_KEYED))
         return !replay_pkru_changed(vcpu, r);
     return true;
+}
+
+enum replay_why mmio_replay_why(const struct mmio_vcpu *vcpu, const struct replay *replay,
+                                uint64_t rip, gpa_t gpa, uint64_t cr3, uint64_t mode)
+{
+    enum replay_why why = mmio_replay_is_not(replay, rip, gpa, cr3, mode);
+    if (why != REPLAY_SERVES)
+        return why;
+    if (replay->flags & REPLAY_BELL)
+        return mmio_bell_why(vcpu, replay);
+    why = replay_difference(vcpu, replay);
+    if (why == REPLAY_SERVES && replay->flags & REPLAY_KEYED && replay_pkru_changed(vcpu, replay))
+        return REPLAY_OTHER_PKRU;
+    return why;
 }
 
 static ALWAYS_INLINE void replay_make_access(struct mmio_vcpu *v, const struct replay *r)
@@ -167,13 +185,16 @@ bool mmio_replay_renew(struct mmio_vcpu *vcpu, struct replay *replay)
 /* Accesses that alternate in one pair must not replace each other each time, which would cost more
  * than it saves; and an entry that is no longer used must not stay for ever. The newest entry is
  * the first of the pair, where it is found first. */
-struct replay *mmio_replay_room(struct mmio_vcpu *vcpu, uint64_t rip, gpa_t gpa, uint64_t cr3)
+struct replay *mmio_replay_room(struct mmio_vcpu *vcpu, uint64_t rip, gpa_t gpa, uint64_t cr3,
+                                uint64_t mode)
 {
     struct replay *pair = mmio_replay_at(vcpu, rip, gpa, cr3);
     uint8_t *misses = &vcpu->replays.misses[(pair - vcpu->replays.entry) / 2];
     for (struct replay *r = pair; r < pair + 2; r++)
-        if (r->rip == rip && r->gpa.v == gpa.v && r->cr3 == cr3)
+        if (r->rip == rip && r->gpa.v == gpa.v && r->cr3 == cr3) {
+            vcpu->cache.miss.replay = (uint8_t)mmio_replay_why(vcpu, r, rip, gpa, cr3, mode);
             return r;
+        }
     if (pair[0].rip == REPLAY_NONE)
         return &pair[0];
     if (pair[1].rip != REPLAY_NONE && ++*misses % REPLACE_AFTER)

@@ -30,11 +30,21 @@ static ALWAYS_INLINE struct replay *mmio_replay_at(struct mmio_vcpu *vcpu, uint6
     return (struct replay *)((char *)replay + (pair & (MMIO_REPLAYS - 2) << 8));
 }
 
-/* Whether the entry is that of this access in the same mode; `mode` is cpu_mode(). */
+/* Whether the entry is that of this access in the same mode, or why not; `mode` is cpu_mode(). */
+static ALWAYS_INLINE enum replay_why mmio_replay_is_not(const struct replay *r, uint64_t rip,
+                                                        gpa_t gpa, uint64_t cr3, uint64_t mode)
+{
+    return r->rip != rip       ? REPLAY_OTHER_RIP
+           : r->gpa.v != gpa.v ? REPLAY_OTHER_GPA
+           : r->cr3 != cr3     ? REPLAY_OTHER_CR3
+           : r->mode != mode   ? REPLAY_OTHER_MODE
+                               : REPLAY_SERVES;
+}
+
 static ALWAYS_INLINE bool mmio_replay_is(const struct replay *r, uint64_t rip, gpa_t gpa,
                                          uint64_t cr3, uint64_t mode)
 {
-    return r->rip == rip && r->gpa.v == gpa.v && r->cr3 == cr3 && r->mode == mode;
+    return mmio_replay_is_not(r, rip, gpa, cr3, mode) == REPLAY_SERVES;
 }
 
 /* The entry of this access in the same mode, or NULL. */
@@ -50,6 +60,11 @@ static ALWAYS_INLINE struct replay *mmio_replay_find(struct mmio_vcpu *vcpu, uin
 
 /* Whether everything else that an entry from mmio_replay_find() depends on is unchanged. */
 bool mmio_replay_holds(const struct mmio_vcpu *vcpu, const struct replay *replay) MUST_CHECK;
+
+/* Why an entry of this access serves it, or does not: mmio_replay_is() and what
+ * mmio_replay_holds(), or for a doorbell mmio_bell_holds(), compares. For explanations. */
+enum replay_why mmio_replay_why(const struct mmio_vcpu *vcpu, const struct replay *replay,
+                                uint64_t rip, gpa_t gpa, uint64_t cr3, uint64_t mode);
 
 /* Make the access of an entry that holds. mmio_replay_access() also counts a hit of the MMIO cache
  * and of the GVA cache, which mmio_replay_first_access() does not. */
@@ -96,7 +111,8 @@ static ALWAYS_INLINE bool mmio_replay_move(struct mmio_vcpu *vcpu, struct replay
 }
 
 /* The entry to use for an access that has none: its entry of another mode, an empty entry, or the
- * older one of the pair after several misses. NULL: none yet. Called once for each such access. */
-struct replay *mmio_replay_room(struct mmio_vcpu *vcpu, uint64_t rip, gpa_t gpa,
-                                uint64_t cr3) MUST_CHECK;
+ * older one of the pair after several misses. NULL: none yet. Called once for each such access. Notes
+ * why the access's own entry did not serve, if it has one. */
+struct replay *mmio_replay_room(struct mmio_vcpu *vcpu, uint64_t rip, gpa_t gpa, uint64_t cr3,
+                                uint64_t mode) MUST_CHECK;
 void mmio_replay_keep(struct replay *replay, const struct known *known);

@@ -73,6 +73,23 @@ _Static_assert(sizeof(struct replay) == 256, "mmio_replay_at() shifts by 8");
 #define REPLAY_BELL  BIT(0) /* a write that rings a doorbell */
 #define REPLAY_KEYED BIT(1) /* CR4.PKE is set */
 
+/* Why an entry does not serve an access: the first thing that differs, in the order in which the
+ * fast path compares them. */
+enum replay_why {
+    REPLAY_SERVES,
+    REPLAY_OTHER_RIP, /* the entry is another instruction's, or empty */
+    REPLAY_OTHER_GPA,
+    REPLAY_OTHER_CR3,
+    REPLAY_OTHER_MODE,
+    REPLAY_OTHER_BUS,
+    REPLAY_OTHER_GENERATION,
+    REPLAY_OTHER_SEQUENCE,
+    REPLAY_OTHER_REGISTERS,
+    REPLAY_OTHER_ENTRY, /* of the guest's page tables */
+    REPLAY_OTHER_BYTES,
+    REPLAY_OTHER_PKRU,
+};
+
 /* Not canonical, so that no RIP equals it. */
 #define REPLAY_NONE BIT(62)
 

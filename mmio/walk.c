@@ -13,7 +13,7 @@
 #define KEY_CR4  (KEY_PSE | KEY_PAE | KEY_LA57 | KEY_SMEP | KEY_SMAP | KEY_PKE | KEY_PKS)
 #define KEY_EFER (KEY_LMA | KEY_NXE)
 #define KEY_CS   (KEY_CODE64 | KEY_CODE32)
-#define KEY_OWN  (KEY_WRITE | KEY_USER | KEY_FETCH)
+#define KEY_OWN  (KEY_WRITE | KEY_USER | KEY_FETCH | KEY_LOOK)
 
 /* The sum of bit sets equals their union only if the sets are disjoint. */
 _Static_assert((KEY_CR0 | KEY_CR4 | KEY_EFER | KEY_CS | KEY_OWN | KEY_AC) ==
@@ -211,7 +211,7 @@ static enum walk_result walk_tables(struct mmu *mmu, const struct walk_limits *l
             if (denial)
                 return WALK_FAULT;
             w->gpa = walk_leaf_address(format, shift, value, address);
-            return walk_set_accessed(mmu, w, key & KEY_WRITE);
+            return key & KEY_LOOK ? WALK_OK : walk_set_accessed(mmu, w, key & KEY_WRITE);
         }
         table = GPA(value & (format == &format_32 ? CR3_ADDRESS_32 : ENTRY_ADDRESS));
     }

@@ -35,6 +35,7 @@
 #define KEY_PKE    BIT(22) /* CR4 */
 #define KEY_PKS    BIT(24) /* CR4 */
 #define KEY_PG     BIT(31) /* CR0 */
+#define KEY_LOOK   BIT(32) /* not an access: A and D bits stay what they are */
 
 /* #PF error code (SDM 3, 4.7). */
 #define PF_PRESENT  BIT(0)
@@ -92,7 +93,8 @@ enum walk_result {
 void walk_context_load(struct walk_context *context, struct cpu_regs *cpu, const struct mmu *mmu);
 
 /* Translates `address`, which is canonical and, outside 64-bit code, has 32 bits. `access` is 0 (a
- * read), KEY_WRITE or KEY_FETCH. Takes no lock; the caller is inside an epoch. */
+ * read), KEY_WRITE or KEY_FETCH, with KEY_LOOK for somebody who only looks. Takes no lock; the
+ * caller is inside an epoch. */
 enum walk_result walk(struct mmu *mmu, struct cpu_regs *cpu, const struct walk_limits *limits,
                       const struct walk_context *context, gva_t address, uint64_t access,
                       struct walk *result) MUST_CHECK;

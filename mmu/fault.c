@@ -3,14 +3,13 @@
  * Handling of EPT violations and misconfigurations; see mmu/mmu.h. Rules F2 to F4 say why the steps
  * are in this order.
  */
-#include "ept/misconfig.h"
 #include "lib/assert.h"
 #include "lib/errno.h"
 #include "lib/log.h"
 #include "mmu/backing.h"
+#include "mmu/decide.h"
 #include "mmu/dirty.h"
 #include "mmu/fast.h"
-#include "mmu/huge.h"
 #include "mmu/map.h"
 #include "mmu/memslot.h"
 #include "mmu/mirror.h"
@@ -21,7 +20,6 @@
 #include "mmu/tables.h"
 #include "mmu/tdp.h"
 #include "mmu/trace.h"
-#include "mmu/track.h"
 
 /* No slot covers the frame: the instruction is emulated, whether or not there is a device. An MMIO
  * SPTE, where one is possible, makes the next access cheaper (rules F3, S10, S11). In a VM that
@@ -31,27 +29,21 @@ static NOINLINE int fault_no_slot(struct mmu_cpu *self, struct tdp_access access
 {
     struct mmu *mmu = self->mmu;
     *info = (struct mmio_info){.alias = access.alias};
-    if (unlikely(!role_has_mmio(access.role))) {
+    enum why why = why_no_slot(mmu, &access);
+    if (unlikely(why == WHY_NO_DEVICES)) {
         log_error("MMU: no memslot covers %s frame %#lx, and such addresses reach no devices",
                   role_name(access.role), access.gfn.v);
         return -EFAULT;
     }
     if (!(generation & SLOT_UPDATE_IN_PROGRESS))
         info->generation = generation;
-    int answer = mmu_has_ve(mmu) ? FAULT_VE : FAULT_EMULATE;
-    if (mmu->mmio_value == SPTE_MMIO_NEVER || access.gfn.v >= spte_format.mmio_gfn_end)
+    int answer = why_result(mmu, why);
+    if (why != WHY_MMIO_STORED)
         return answer;
     read_lock(&mmu->lock);
     int result = tdp_map_mmio(self, access.alias, access.gfn, generation);
     read_unlock(&mmu->lock);
     return result == FAULT_EMULATE ? answer : result;
-}
-
-/* Has an invalidation of guest pages begun or ended since `sequence` was read, or was one in
- * progress then? The sequence only grows, and is odd during an invalidation. */
-static bool is_fault_stale(const struct mmu *mmu, uint64_t sequence)
-{
-    return __atomic_load_n(&mmu->invalidate_sequence, __ATOMIC_ACQUIRE) != (sequence & ~1ull);
 }
 
 /* The SPTE bits that the access of an error code needs. */
@@ -69,39 +61,38 @@ static uint64_t access_of_error(uint32_t error_code)
 static NOINLINE int map_slow(struct mmu_cpu *self, const struct memslot *slot,
                              struct tdp_access access, hpa_t page, unsigned level)
 {
-    struct tdp_mapping want = {.access = access, .page = page, .level = level};
-    uint64_t offset = access.gfn.v - slot->base.v;
-    bool write = access.bits & EPT_WRITE;
-    if (unlikely(!sides_match(slot, offset, access.role)))
+    struct tdp_mapping want;
+    enum why why = why_mapping(self->mmu, slot, &access, page, level, &want);
+    if (unlikely(why == WHY_OTHER_SIDE))
         return FAULT_CONTINUE;
-    if (unlikely(track_is(slot, offset) && !track_is_open(self->mmu, access.gfn))) {
-        if (write)
-            return FAULT_WRITE_PROTECTED; /* not MMIO (rule N10) */
-        want.rights = slot->flags & MEMSLOT_READONLY ? 0 : SPTE_HOST_WRITABLE;
-    } else if (!(slot->flags & MEMSLOT_READONLY)) {
-        want.rights = SPTE_HOST_WRITABLE | SPTE_MMU_WRITABLE | EPT_WRITE;
-    }
-    bool by_fault = slot->dirty && dirty_method() == DIRTY_WRITE_PROTECT;
-    if (unlikely(by_fault) && !write)
-        want.rights &= ~EPT_WRITE;
-    if (!(access.role & EPT_WRITE))
-        want.rights = 0;
-    if (want.level > EPT_LEVEL_4K) {
-        want.denied = huge_denied();
-        want.level = huge_level(slot, access.gfn, page, want.level, access.bits);
-    }
+    if (unlikely(why == WHY_TRACKED))
+        return FAULT_WRITE_PROTECTED;
     trace(mmu_spte_requested, access.gfn.v, page.v >> PAGE_SHIFT, want.level);
     int result = tdp_map(self, &want);
-    if (unlikely(by_fault) && write && result != FAULT_RETRY)
-        dirty_set(slot, offset);
+    bool by_fault = slot->dirty && dirty_method() == DIRTY_WRITE_PROTECT;
+    if (unlikely(by_fault) && access.bits & EPT_WRITE && result != FAULT_RETRY)
+        dirty_set(slot, access.gfn.v - slot->base.v);
     return result;
 }
 
-/* A write to a read-only slot is emulated, if it comes through the page's side. No MMIO SPTE is
- * installed, since it would make reads MMIO, too (rule F6). */
-static NOINLINE int fault_read_only(const struct memslot *slot, gfn_t gfn, uint32_t role)
+/* The slot has attributes by which faults may differ. Returns FAULT_CONTINUE if this one does not.
+ * A write to a read-only slot installs no MMIO SPTE, since it would make reads MMIO, too (rule F6).
+ */
+static NOINLINE int fault_slot_special(struct mmu *mmu, const struct memslot *slot, gfn_t gfn,
+                                       uint32_t role, uint64_t bits)
 {
-    return sides_match(slot, gfn.v - slot->base.v, role) ? FAULT_EMULATE : sides_refuse(gfn, role);
+    const struct tdp_access access = {.gfn = gfn, .role = role, .bits = bits};
+    switch (why_slot(slot, &access)) {
+    case WHY_SLOT_LEAVES:
+        mmu_help(mmu);
+        return FAULT_RETRY;
+    case WHY_READ_ONLY:
+        return FAULT_EMULATE;
+    case WHY_OTHER_SIDE:
+        return sides_refuse(gfn, role);
+    default:
+        return FAULT_CONTINUE;
+    }
 }
 
 /* Maps a large page with default attributes, if its block is aligned as the leaf must be and the
@@ -134,7 +125,7 @@ static ALWAYS_INLINE int map_locked(struct mmu_cpu *self, const struct memslot *
                                     uint64_t attributes, uint64_t sequence)
 {
     int result = FAULT_CONTINUE;
-    if (unlikely(is_fault_stale(self->mmu, sequence)))
+    if (unlikely(fault_is_stale(self->mmu, sequence)))
         return FAULT_RETRY;
     if (likely(!slot->tracked && !trace_wants(TRACE_BIT(mmu_spte_requested)))) {
         uint64_t leaf = spte_default_leaf(page, EPT_LEVEL_4K);
@@ -173,12 +164,9 @@ static ALWAYS_INLINE int fault_slot(struct mmu_cpu *self, const struct memslot *
     uint64_t offset = access->gfn.v - slot->base.v;
     if (unlikely(flags & ~(uint32_t)(MEMSLOT_SIDED | MEMSLOT_INERT))) {
         *info = (struct mmio_info){.alias = access->alias};
-        if (flags & MEMSLOT_INVALID) { /* not MMIO: its SPTEs are still live (rule P5) */
-            mmu_help(self->mmu);
-            return FAULT_RETRY;
-        }
-        if (access->bits & EPT_WRITE && flags & MEMSLOT_READONLY)
-            return fault_read_only(slot, access->gfn, access->role);
+        int result = fault_slot_special(self->mmu, slot, access->gfn, access->role, access->bits);
+        if (result != FAULT_CONTINUE)
+            return result;
     }
 
     unsigned level;
@@ -237,20 +225,19 @@ static COLD int fault_refuse(struct tdp_access access)
 static NOINLINE int fault_special(struct mmu *mmu, gpa_t gpa, struct tdp_access access,
                                   uint32_t error_code, struct mmio_info *info)
 {
-    if (access.bits & ~access.role) {
-        if (access.role & ROLE_MIRROR)
-            return mirror_fault(mmu_self(mmu), access.gfn);
-        if (!(access.role & ROLE_CONVERTS))
-            return fault_refuse(access);
+    enum why why = why_role(&access);
+    if (why == WHY_MIRROR)
+        return mirror_fault(mmu_self(mmu), access.gfn);
+    if (why == WHY_ROLE_REFUSES)
+        return fault_refuse(access);
+    if (why == WHY_ROLE_CONVERTS) {
         /* Install the leaf for a fetch; the CPU will convert the violation of this leaf to #VE. */
         int result = mmu_fault(mmu, gpa, (error_code & ~(uint32_t)EPT_RWX) | ACCESS_FETCH, info);
         return result == FAULT_FIXED || result == FAULT_SPURIOUS ? FAULT_VE : result;
     }
     if (!(error_code & FAULT_RESERVED))
         mmu_self(mmu)->stats.faults++;
-    /* A fast fault needs a present entry. Aging clears R, W and X of entries that are present. */
-    if (error_code & FAULT_PRESENT || (__atomic_load_n(&mmu->access_tracked, __ATOMIC_RELAXED) &&
-                                       !(error_code & FAULT_RESERVED))) {
+    if (fast_is_tried(mmu, error_code)) {
         int result = fast_fault(mmu, &access);
         if (result != FAULT_INVALID)
             return result;
@@ -292,46 +279,31 @@ int mmu_fault(struct mmu *mmu, gpa_t gpa, uint32_t error_code, struct mmio_info 
 static int explain_misconfiguration(const struct mmu *mmu, gpa_t gpa)
 {
     char why[EPT_EXPLAIN_SIZE];
-    uint64_t sptes[EPT_LEVELS + 1];
-    unsigned lowest = mmu->root_level + 1;
-    bool found = false;
-
     if (mmu_role(mmu, gpa) & ROLE_MIRROR) {
         log_error("MMU: the CPU found a misconfigured entry of the external tables on the way to "
                   "%#lx; the VM ends",
                   gpa.v);
         return -EINVAL;
     }
-
-    do {
-        const uint64_t *sptep;
-        unsigned level = mmu->root_level;
-        lowest--;
-        sptes[lowest] = tdp_descend(mmu->composite, &level, gpa_to_alias(gpa), lowest, &sptep);
-        if (level != lowest)
-            return FAULT_RETRY;
-        found = ept_misconfigured(sptes[lowest], lowest, &spte_format.caps);
-    } while (!found && spte_is_nonleaf(sptes[lowest], lowest));
-    if (!found)
+    struct ept_path path = tdp_read_path(mmu->composite, mmu->root_level, gpa_to_alias(gpa));
+    if (!ept_misconfigured(path.spte[path.lowest], path.lowest, &spte_format.caps))
         return FAULT_RETRY;
     log_error("MMU: the CPU found a misconfigured EPT entry on the way to %#lx; the VM ends",
               gpa.v);
-    for (unsigned level = mmu->root_level; level >= lowest; level--) {
-        ept_misconfig_explain(sptes[level], level, &spte_format.caps, why, sizeof(why));
-        log_error("  level %u: %#018lx %s", level, sptes[level], why);
+    for (unsigned level = path.top; level >= path.lowest; level--) {
+        uint64_t spte = path.spte[level];
+        ept_misconfig_explain(spte, level, &spte_format.caps, why, sizeof(why));
+        log_error("  level %u: %#018lx %s", level, spte, why);
     }
     return -EINVAL;
 }
 
-/* Makes a stale MMIO SPTE current again if the frame still has no slot. No lock is needed, as for a
- * fast fault: the change removes no right, and the epoch keeps the table and the set of slots
- * alive. A set whose generation wraps does not become current before this pCPU has passed the epoch
- * (rule F8). */
-static bool renew_mmio_spte(struct mmu_cpu *self, const struct memslots *slots, uint64_t generation,
-                            gfn_t gfn, const uint64_t *sptep, uint64_t spte)
+/* Makes a stale MMIO SPTE current again. No lock is needed, as for a fast fault: the change removes
+ * no right, and the epoch keeps the table and the set of slots alive. A set whose generation wraps
+ * does not become current before this pCPU has passed the epoch (rule F8). */
+static bool renew_mmio_spte(struct mmu_cpu *self, uint64_t generation, gfn_t gfn,
+                            const uint64_t *sptep, uint64_t spte)
 {
-    if (generation & SLOT_UPDATE_IN_PROGRESS || memslot_find(slots, gfn))
-        return false;
     uint64_t new = spte_mmio(self->mmu->mmio_value, gfn, generation & SPTE_GENERATION_MASK);
     return tdp_renew(self, gfn, sptep, spte, new);
 }
@@ -351,12 +323,13 @@ int mmu_mmio_check(struct mmu *mmu, gpa_t gpa, struct mmio_info *info)
     gfn_t gfn = stolen_strip(&mmu->stolen, alias);
     trace(check_mmio_spte, generation, spte_mmio_generation(spte), spte);
     *info = (struct mmio_info){.alias = alias, .generation = generation};
-    if (likely(!(generation & SLOT_UPDATE_IN_PROGRESS) &&
-               spte_mmio_generation(spte) == (generation & SPTE_GENERATION_MASK))) {
+    enum why why = why_mmio(slots, generation, gfn, spte);
+    if (likely(why == WHY_MMIO_CURRENT)) {
         self->stats.mmio_spte_hits++;
     } else {
         self->stats.mmio_spte_stale++;
-        info->renewed = renew_mmio_spte(self, slots, generation, gfn, sptep, spte);
+        info->renewed =
+            why == WHY_MMIO_RENEWED && renew_mmio_spte(self, generation, gfn, sptep, spte);
         if (!info->renewed)
             return FAULT_INVALID;
     }

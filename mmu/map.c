@@ -7,6 +7,7 @@
 #include "mmu/map.h"
 
 #include "lib/assert.h"
+#include "mmu/decide.h"
 #include "mmu/memslot.h"
 #include "mmu/mmu.h"
 #include "mmu/retired.h"
@@ -32,10 +33,7 @@ static uint64_t link_table(struct mmu_cpu *self, gfn_t gfn, const uint64_t *spte
  * and with the rights `add`. */
 static void fill_children(const uint64_t *table, unsigned level, uint64_t parent, uint64_t add)
 {
-    uint64_t child = parent | add;
-    if (level - 1 == EPT_LEVEL_4K)
-        child &= ~EPT_LARGE;
-    tdp_fill_table(table, child, ept_frames(level - 1) * PAGE_SIZE);
+    tdp_fill_table(table, map_child(parent, level, add), ept_frames(level - 1) * PAGE_SIZE);
 }
 
 bool tdp_split(struct mmu_cpu *self, gfn_t gfn, const uint64_t *sptep, unsigned level, uint64_t old,
@@ -55,22 +53,6 @@ bool tdp_split(struct mmu_cpu *self, gfn_t gfn, const uint64_t *sptep, unsigned 
 }
 
 /* ---- Leaves ---------------------------------------------------------------------------------- */
-
-static uint64_t leaf_for(const struct tdp_mapping *want, unsigned level)
-{
-    hpa_t start = HPA(align_down(want->page.v, ept_frames(level) * PAGE_SIZE));
-    uint64_t denied = ~want->access.role & ROLE_RIGHTS;
-    if (level > EPT_LEVEL_4K)
-        denied |= want->denied;
-    if (want->access.role & ROLE_CONVERTS)
-        denied |= SPTE_SUPPRESS_VE;
-    return (spte_leaf(start, level, false) | want->rights) & ~denied;
-}
-
-static bool spte_allows(uint64_t spte, uint64_t access)
-{
-    return !(access & ~spte);
-}
 
 /* Replaces a table of small leaves by a large leaf (rule T6). Other faults that are in the table
  * find every entry FROZEN and retry (rule W4). tlb_sync() makes sure that no CPU is in the guest
@@ -99,21 +81,12 @@ static int collapse_table(struct mmu_cpu *self, gfn_t gfn, const uint64_t *sptep
     return FAULT_FIXED;
 }
 
-/* Whether a table must not be collapsed: it replaces a large page that was executed (rule N1), or
- * it is above level 2, where a collapse would have to free more than one page. Zaps remove such
- * tables. */
-static bool table_stays(uint64_t table_entry, unsigned level)
-{
-    return level > EPT_LEVEL_2M || table_entry & SPTE_NX_SPLIT;
-}
-
 /* Gives a leaf that does not allow the access the rights that the mapping grants now. */
 static int upgrade_leaf(struct mmu_cpu *self, const uint64_t *sptep, unsigned level, uint64_t old,
                         const struct tdp_mapping *want)
 {
-    uint64_t new = leaf_for(want, level) | (old & (EPT_ACCESSED | EPT_DIRTY));
-    /* The leaf is from before a change of the slot's flags, and is going to be zapped. */
-    if (unlikely((old ^ new) & SPTE_HOST_WRITABLE))
+    uint64_t new = map_upgraded_leaf(want, level, old);
+    if (unlikely(map_is_outdated(old, new)))
         return FAULT_RETRY;
     bool done = tdp_store(self, want->access.gfn, sptep, level, old, new, DEBT_LEAF_REPLACED);
     return done ? FAULT_FIXED : FAULT_RETRY;
@@ -126,29 +99,30 @@ int tdp_map(struct mmu_cpu *self, const struct tdp_mapping *want)
     unsigned level = want->level, l = self->mmu->root_level;
     for (;; l--) {
         uint64_t spte = tdp_descend(table, &l, access->alias, level, &sptep);
-        if (spte_is_leaf(spte, l)) {
-            if (spte_allows(spte, access->bits))
-                return FAULT_SPURIOUS;
-            if (l == level)
-                return upgrade_leaf(self, sptep, l, spte, want);
-            /* A fetch that large pages deny: 4 KiB children allow it, but 2 MiB children are large
-             * as well. */
-            uint64_t add = l == EPT_LEVEL_2M ? access->bits & want->denied : 0;
-            if (!tdp_split(self, access->gfn, sptep, l, spte, add))
+        switch (map_next_step(want, spte, l, level)) {
+        case MAP_ALLOWED:
+            return FAULT_SPURIOUS;
+        case MAP_UPGRADE:
+            return upgrade_leaf(self, sptep, l, spte, want);
+        case MAP_SPLIT:
+            if (!tdp_split(self, access->gfn, sptep, l, spte, map_split_adds(want, l)))
                 return FAULT_RETRY;
             spte = __atomic_load_n(sptep, __ATOMIC_ACQUIRE);
-        } else if (unlikely(spte == SPTE_FROZEN)) {
+            break;
+        case MAP_FROZEN:
             return FAULT_RETRY;
-        } else if (spte_is_nonleaf(spte, l)) {
-            if (l == level && !table_stays(spte, l))
-                return collapse_table(self, access->gfn, sptep, l, spte, leaf_for(want, l));
+        case MAP_COLLAPSE:
+            return collapse_table(self, access->gfn, sptep, l, spte, map_leaf(want, l));
+        case MAP_DESCEND:
             level -= l == level;
-        } else if (l == level) {
-            return tdp_store(self, access->gfn, sptep, l, spte, leaf_for(want, l), DEBT_NONE)
+            break;
+        case MAP_STORE:
+            return tdp_store(self, access->gfn, sptep, l, spte, map_leaf(want, l), DEBT_NONE)
                        ? FAULT_FIXED
                        : FAULT_RETRY;
-        } else {
+        case MAP_LINK:
             spte = link_table(self, access->gfn, sptep, l, spte);
+            break;
         }
         if (unlikely(!spte_is_nonleaf(spte, l)))
             return FAULT_RETRY;
@@ -183,15 +157,20 @@ int tdp_map_mmio(struct mmu_cpu *self, alias_t alias, gfn_t gfn, uint64_t genera
                 return FAULT_RETRY;
             spte = SPTE_NONPRESENT;
         }
-        if (unlikely(spte == SPTE_FROZEN))
-            return FAULT_RETRY;
-        if (l == EPT_LEVEL_4K) {
+        switch (map_mmio_step(spte, l)) {
+        case MAP_STORE: {
             uint64_t new = spte_mmio(self->mmu->mmio_value, gfn, generation & SPTE_GENERATION_MASK);
             bool done = spte == new || tdp_store(self, gfn, sptep, l, spte, new, DEBT_NONE);
             return done ? FAULT_EMULATE : FAULT_RETRY;
         }
-        if (!spte_is_nonleaf(spte, l))
+        case MAP_LINK:
             spte = link_table(self, gfn, sptep, l, spte);
+            break;
+        case MAP_DESCEND:
+            break;
+        default: /* FROZEN */
+            return FAULT_RETRY;
+        }
         if (unlikely(!spte))
             return FAULT_RETRY;
         table = tdp_table(spte);

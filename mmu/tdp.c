@@ -2,6 +2,8 @@
 /* Walks over EPT tables; see the header. */
 #include "mmu/tdp.h"
 
+#include "ept/misconfig.h"
+
 /* Loads the entry for the current frame from the table of the current level. */
 static void tdp_iter_load(struct tdp_iter *iter)
 {
@@ -61,4 +63,17 @@ void tdp_iter_next(struct tdp_iter *iter)
     }
     iter->tables[--iter->level] = tdp_table(now);
     tdp_iter_load(iter);
+}
+
+struct ept_path tdp_read_path(const uint64_t *table, unsigned top, alias_t alias)
+{
+    struct ept_path path = {.top = top};
+    for (unsigned level = top;; level--) {
+        uint64_t spte = __atomic_load_n(&table[ept_index(alias, level)], __ATOMIC_ACQUIRE);
+        path.spte[level] = spte;
+        path.lowest = level;
+        if (!spte_is_nonleaf(spte, level) || ept_misconfigured(spte, level, &spte_format.caps))
+            return path;
+        table = tdp_table(spte);
+    }
 }

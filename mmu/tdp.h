@@ -83,3 +83,7 @@ static inline uint64_t tdp_walk_to(const struct mmu *mmu, alias_t alias, unsigne
     *level = mmu->root_level;
     return tdp_descend(mmu->composite, level, alias, EPT_LEVEL_4K, sptep);
 }
+
+/* Reads the entries on the way to an address from `table`, a table of level `top`; as
+ * tdp_descend(). */
+struct ept_path tdp_read_path(const uint64_t *table, unsigned top, alias_t alias);

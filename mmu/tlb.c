@@ -31,7 +31,7 @@ static uint64_t debt_reasons_between(struct mmu *mmu, unsigned pcpu, uint64_t pa
         return BIT(guess);
     }
     for (unsigned i = 0; paid && i < DEBT_REASONS; i++) {
-        if (__atomic_load_n(&mmu->tlb.newest[i], __ATOMIC_RELAXED) <= paid)
+        if (!tlb_reason_is_owed(mmu, i, paid))
             continue;
         reasons |= BIT(i);
         mmu->invept_for[pcpu][i]++;
@@ -84,6 +84,7 @@ void tlb_sync(struct mmu *mmu)
         unsigned pcpu = (unsigned)__builtin_ctzll(left);
         if (tlb_is_behind(mmu, pcpu, debt)) {
             behind |= BIT(pcpu);
+            trace(remote_flush, pcpu, debt);
             cpu_kick(pcpu);
         }
     }

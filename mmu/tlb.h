@@ -44,6 +44,12 @@ static inline uint64_t tlb_debt(const struct mmu *mmu)
     return __atomic_load_n(&mmu->tlb.debt, __ATOMIC_SEQ_CST);
 }
 
+/* Has a debt been made for this reason since a pCPU paid the debt `paid`? */
+static inline bool tlb_reason_is_owed(const struct mmu *mmu, unsigned reason, uint64_t paid)
+{
+    return __atomic_load_n(&mmu->tlb.newest[reason], __ATOMIC_RELAXED) > paid;
+}
+
 /* The slow path of tlb_enter(). */
 void tlb_pay_debt(struct mmu *mmu, unsigned pcpu);
 

@@ -186,6 +186,13 @@ struct nx_recovery {
     struct tdp_iter iter; /* where the next piece continues */
 };
 
+/* The entries on the way to an address: spte[top] down to spte[lowest], the first one that is
+ * misconfigured or points to no table. */
+struct ept_path {
+    unsigned top, lowest;
+    uint64_t spte[EPT_LEVELS + 1];
+};
+
 /* The state of mmu_zap_some() or mmu_age_some() between two calls. */
 struct mmu_walk {
     bool begun;

@@ -26,6 +26,11 @@ qemu   qemu-system-x86      /usr/bin/qemu-system-x86_64
 pytest python3-pytest       /usr/lib/python3/dist-packages/pytest
 pytest python3-pytest-xdist /usr/lib/python3/dist-packages/xdist
 pytest acpica-tools         /usr/bin/iasl
+ui     chromium             /usr/bin/chromium
+ui     chromium-driver      /usr/bin/chromedriver
+ui     python3-selenium     /usr/lib/python3/dist-packages/selenium
+pytest gdb                  /usr/bin/gdb
+gdb    gdb                  /usr/bin/gdb
 kvm    xz-utils             /usr/bin/xz
 kernels lz4                 /usr/bin/lz4
 kernels zstd                /usr/bin/zstd

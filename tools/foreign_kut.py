@@ -37,7 +37,9 @@ WIDTHS = ("x86_64", "i386")
 REASONS = ("bochs", "emulated", "test")
 MEM = 128  # MiB of a VM, as QEMU gives
 CPUS = 4  # of the machine, at most
-SKIPPED = 77 >> 1  # the status of a test that skips itself (report_summary() in lib/report.c)
+# The status of a test that ends after failures, and of one that skips itself (report_summary() in
+# lib/report.c). A test that gives up in between has another one.
+FAILED, SKIPPED = 1, 77 >> 1
 ENDED = re.compile(r"wrote (\d+) to the debug-exit port")
 BARE_ENDED = re.compile(r"^--- DONE: (\d+) ---")
 
@@ -175,7 +177,8 @@ def judge(result: Result, known: list[Known]) -> tuple[str, list[str]]:
         notes.append(f"{entry.why}: {text}: {entry.reason}" if entry else f"FAIL: {text}")
     if result.status == SKIPPED and not result.failures:
         return "SKIP", ["it skips itself"]
-    if result.status is None or (result.status and not result.failures):
+    aborted = result.status not in (0, FAILED, SKIPPED)
+    if aborted or (result.status and not result.failures):
         entry = listed(known, result.test, "end")
         failed |= not entry
         why = f"{entry.why}: {entry.reason}" if entry else f"it did not pass: {result.reason}"

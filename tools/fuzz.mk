@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 # Fuzzing, of the decoder against Zydis, of the GHCI's hypercalls against a model, of the loaders,
-# of virtio by a hostile driver, of PCI and a PC's other devices, and of the secure side by a
-# malicious VMM;
+# of virtio by a hostile driver, of PCI, a PC's other devices and an old PC's chips, of the secure
+# side by a malicious VMM, of GDB's packets, and of the monitor by its person;
 # and the list of emulated instructions. Included by the Makefile.
 
 # ---- Fuzzing: tests/fuzz/corpus holds small inputs that reach every row of the decoder's table --
@@ -32,13 +32,14 @@ LOADER_SRC := $(addprefix launch/,loader.c plan.c elf.c multiboot.c multiboot2.c
               bios.c aml.c td_plan.c td_lazy.c) vm/layout.c tests/fuzz/fuzz_loader.c
 
 .PHONY: fuzz fuzz-decode fuzz-ghci fuzz-loader fuzz-virtio fuzz-console fuzz-net fuzz-devices \
-    fuzz-pci fuzz-secure brute docs lint-instructions deps-fuzz
+    fuzz-legacy fuzz-pci fuzz-secure fuzz-gdb fuzz-monitor brute docs lint-instructions \
+    deps-fuzz
 deps-fuzz:
 	@tools/deps.sh lint unit fuzz
 
-fuzz: fuzz-decode fuzz-ghci fuzz-loader fuzz-virtio fuzz-console fuzz-net fuzz-devices fuzz-pci \
-    fuzz-secure
-fuzz: ## fuzz what guests say, and what a malicious VMM asks of the secure side
+fuzz: fuzz-decode fuzz-ghci fuzz-loader fuzz-virtio fuzz-console fuzz-net fuzz-devices \
+    fuzz-legacy fuzz-pci fuzz-secure fuzz-gdb fuzz-monitor
+fuzz: ## fuzz what guests and people say, a malicious VMM asks of the secure side, GDB sends
 
 fuzz-decode: $(B)/fuzz/decode
 	$(Q)$(call run_fuzz,decode,-max_len=16,tests/fuzz/corpus)
@@ -72,6 +73,18 @@ $(B)/fuzz/devices: $(DEVICES_SRC) $(HEADERS) tests/unit/dev/ioapic_model.h \
 	$(Q)$(CLANG) $(FUZZ_FLAGS) -fsanitize=fuzzer,address,undefined \
 	    -fno-sanitize-recover=undefined $(filter %.c,$^) -lcmocka -o $@
 
+LEGACY_SRC := $(addprefix dev/,fw_cfg.c i8042.c pc_testdev.c pic.c pit.c vga.c) \
+              lib/host_tlb.c tests/unit/support.c tests/fuzz/fuzz_legacy.c
+
+fuzz-legacy: $(B)/fuzz/legacy
+	$(Q)$(call run_fuzz,legacy,-max_len=512 -len_control=0,tests/fuzz/legacy)
+
+$(B)/fuzz/legacy: $(LEGACY_SRC) $(HEADERS) tests/unit/dev/pic_model.h \
+    tests/unit/support.h | deps-fuzz
+	@mkdir -p $(@D)
+	$(Q)$(CLANG) $(FUZZ_FLAGS) -fsanitize=fuzzer,address,undefined \
+	    -fno-sanitize-recover=undefined $(filter %.c,$^) -lcmocka -o $@
+
 fuzz-pci: $(B)/fuzz/pci
 	$(Q)$(call run_fuzz,pci,-max_len=512)
 
@@ -92,6 +105,28 @@ $(B)/fuzz/secure: $(SECURE_FUZZ_SRC) $(HEADERS) tests/unit/ept/secure_world.h \
 	@mkdir -p $(@D)
 	$(Q)$(CLANG) $(FUZZ_FLAGS) -fsanitize=fuzzer,address,undefined \
 	    -fno-sanitize-recover=undefined $(filter %.c,$^) -lcmocka -o $@
+
+MONITOR_SRC := $(addprefix monitor/,editor.c command.c call.c target.c) lib/words.c lib/visible.c \
+               tests/fuzz/fuzz_monitor.c
+
+fuzz-monitor: $(B)/fuzz/monitor
+	$(Q)$(call run_fuzz,monitor,-max_len=512)
+
+$(B)/fuzz/monitor: $(MONITOR_SRC) $(HEADERS) tests/unit/monitor/editor_terminal.h | deps-fuzz
+	@mkdir -p $(@D)
+	$(Q)$(CLANG) $(FUZZ_FLAGS) -fsanitize=fuzzer,address,undefined \
+	    -fno-sanitize-recover=undefined $(filter %.c,$^) -o $@
+
+GDB_FUZZ_SRC := $(addprefix gdb/,command.c memory.c monitor.c registers.c translate.c wire.c) \
+                tests/fuzz/fuzz_gdb.c
+
+fuzz-gdb: $(B)/fuzz/gdb
+	$(Q)$(call run_fuzz,gdb,-max_len=1024,tests/fuzz/gdb)
+
+$(B)/fuzz/gdb: $(GDB_FUZZ_SRC) $(HEADERS) tests/unit/gdb/gdb_world.h | deps-fuzz
+	@mkdir -p $(@D)
+	$(Q)$(CLANG) $(FUZZ_FLAGS) -fsanitize=fuzzer,address,undefined \
+	    -fno-sanitize-recover=undefined $(filter %.c,$^) -o $@
 
 fuzz-virtio: $(B)/fuzz/virtio
 	$(Q)$(call run_fuzz,virtio,-max_len=512)

@@ -12,6 +12,9 @@ BOCHS=    the version of the emulator
 "M to the shell" is the TSC in millions when the first program runs. With one CPU the emulator's TSC
 counts the instructions since power-on, which include the firmware's and the hypervisor's start.
 "exits" are those of the whole VM until it turns its machine off.
+
+A boot that has passed is not repeated until the image, the kernel, the initrd or the command line
+changes, so that a matrix that was interrupted goes on where it was.
 """
 
 import os
@@ -37,6 +40,7 @@ MACHINE_TIME = 360
 # Further parameters of the kernel. QEMU hides from its guests that the TSC is invariant, so that
 # they could be moved to another computer, and Linux then prefers the PM timer.
 WORDS = {"bochs": "", "nested": " wanted_clock=acpi_pm"}
+ROW = "row"  # the file in a boot's folder that has its row of the table, if it passed
 
 env = os.environ.get
 
@@ -61,18 +65,18 @@ def fetch(kernel: str) -> str:
     return (folder / "package").read_text().split("Version: ")[1].strip()
 
 
-def boot(kernel: str, entry: str, vcpus: int, machine: str) -> session.Run:
+def boot(kernel: str, entry: str, vcpus: int, machine: str) -> Boot:
     file, words = ENTRIES[entry]
     path = BUILD / "linux/kernels" / kernel / file
     cmdline = (env("CMDLINE") or debian.CMDLINE) + WORDS[machine]
     guests = debian.checked(vcpus, cmdline, kernel=path, words=words)
     nested = machine == "nested"
-    return session.run(Boot(
+    return Boot(
         name=f"matrix/{machine}{env('BOCHS', '')}-{kernel}-{entry}-{vcpus}", machine=machine,
         method=METHODS[machine], guests=guests, mem=debian.machine_memory(debian.MEM, guests),
         smp=1 if nested else vcpus, ips=0 if nested else debian.IPS,
         machine_time=0 if nested else MACHINE_TIME, timeout=float(env("TIMEOUT") or 900),
-    ))  # fmt: skip
+    )  # fmt: skip
 
 
 def row(run: session.Run) -> tuple[str, str, str]:
@@ -89,6 +93,31 @@ def row(run: session.Run) -> tuple[str, str, str]:
     return result, str(counters.get("shell_at_M", "")), exits
 
 
+def strings(boot: Boot) -> str:
+    return "".join(f"{guest.string}\n" for guest in boot.guests)
+
+
+def kept(boot: Boot) -> str:
+    """The row of an earlier run that passed with the same files and strings, or nothing."""
+    path = boot.folder / ROW
+    files = [boot.image, boot.image32, *(guest.path for guest in boot.guests)]
+    if not path.is_file() or path.stat().st_mtime <= max(f.stat().st_mtime for f in files):
+        return ""
+    text, same = path.read_text(), strings(boot)
+    return text.removeprefix(same) if text.startswith(same) else ""
+
+
+def ran(boot: Boot) -> tuple[str, int]:
+    """Returns the end of the boot's row, and its status. Runs it unless it has passed before."""
+    if text := kept(boot):
+        return text, Status.OK
+    run = session.run(boot)
+    text = f"{' | '.join(row(run))} | {run.seconds:.0f} |"
+    if run.status == Status.OK:
+        (boot.folder / ROW).write_text(strings(boot) + text)
+    return text, run.status
+
+
 def main() -> int:
     machine = env("MACHINE") or "bochs"
     if machine not in METHODS:
@@ -103,10 +132,9 @@ def main() -> int:
     for kernel in kernels:
         for entry in entries:
             for vcpus in numbers:
-                run = boot(kernel, entry, int(vcpus), machine)
-                print(f"| {kernel} {versions[kernel]} | {entry} | {vcpus} | "
-                      f"{' | '.join(row(run))} | {run.seconds:.0f} |", flush=True)  # fmt: skip
-                status = status or run.status
+                text, ended = ran(boot(kernel, entry, int(vcpus), machine))
+                print(f"| {kernel} {versions[kernel]} | {entry} | {vcpus} | {text}", flush=True)
+                status = status or ended
     return status
 
 

@@ -5,7 +5,7 @@
 # ---- Threads ----------------------------------------------------------------------------------
 TSAN_FLAGS := $(filter-out -fsanitize=% -fno-sanitize-recover=all,$(HOSTFLAGS))
 TSAN_SRC   := $(wildcard mmu/*.c ept/*.c) \
-              lib/rwlock.c lib/epoch.c lib/patience.c lib/trace.c lib/host_tlb.c \
+              lib/rwlock.c lib/epoch.c lib/patience.c $(wildcard lib/trace*.c) lib/host_tlb.c \
               tests/unit/support.c tests/unit/mmu/test_mmu_threads.c
 TSAN_SRC   := $(filter $(PURE) tests/%,$(TSAN_SRC))
 
@@ -17,8 +17,10 @@ PCI_SRC := $(addprefix dev/,pci.c pci_function.c pci_host.c pci_interrupts.c) mm
            mmio/bus_change.c lib/host_tlb.c tests/unit/support.c
 
 .PHONY: tsan model
-# The MMU, the secure side, a disk of several vCPUs, the switch, and the PCI bus.
-tsan: $(addprefix $(B)/tsan/,threads mirror secure disk switch pci) ## what CPUs share, by TSan
+# The MMU, the secure side, a disk of several vCPUs, the switch, the PCI bus, and trace events that
+# leave the machine.
+TSAN := threads mirror secure disk switch pci trace
+tsan: $(TSAN:%=$(B)/tsan/%) ## what CPUs share, by TSan
 	$(Q)for program in $^; do TSAN_OPTIONS=halt_on_error=1 $$program || exit 1; done
 
 $(B)/tsan/threads: $(TSAN_SRC)
@@ -29,6 +31,8 @@ $(B)/tsan/pci: TSAN_FLAGS += -Wno-tsan
 $(B)/tsan/pci: $(PCI_SRC) tests/unit/dev/test_pci_threads.c
 $(B)/tsan/switch: dev/switch.c lib/host_tlb.c tests/unit/support.c \
     tests/unit/dev/test_switch_threads.c
+$(B)/tsan/trace: $(wildcard lib/trace*.c) arch/x86/export.c lib/host_tlb.c tests/unit/support.c \
+    tests/unit/lib/test_trace_export_threads.c
 $(B)/tsan/%: $(HEADERS) $(wildcard tests/unit/*.h tests/unit/*/*.h)
 	@mkdir -p $(@D)
 	$(Q)$(HOSTCC) $(TSAN_FLAGS) -fsanitize=thread $(filter %.c,$^) -lcmocka -lpthread -o $@

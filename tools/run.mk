@@ -165,6 +165,48 @@ run-quick: export METHOD := optrom
 run-quick: export MACHINE := bochs
 run-quick: run ## boot with the option ROM in a fraction of a second, as the tests do
 
+own_guests = $(filter-out file,$(origin GUESTS))
+
+# The first guest tells a story in moments; the second has private, shared and execute-only memory.
+.PHONY: map map-pictures test-ui
+MAPPED := $(call guest_item,map) roots=$(B)/guest/map.elf:testctl,shared=39,execute_only=38
+MAP    := $(or $(NAME),map)
+map map-pictures: all guests $(B)/optrom.bin | deps-run
+	$(Q)mkdir -p $(B)/map
+	$(Q)METHOD=$(or $(METHOD),optrom) MACHINE=bochs NAME=$(MAP) CMDLINE="export=e9 map=1 $(CMDLINE)" \
+	    GUESTS="$(if $(own_guests),$(GUESTS),$(MAPPED))" \
+	    $(PYTHON) tools/run.py; status=$$?; $(PYTHON) tools/map.py $(MAP_ARGUMENTS) && exit $$status
+map: MAP_ARGUMENTS = $(B)/run/$(MAP)/emulator.txt $(B)/map/$(MAP).html
+map: ## draw the memory of GUESTS= at its moments as a page, build/map/NAME.html
+map-pictures: MAP_ARGUMENTS = --pictures $(B)/run/$(MAP)/emulator.txt docs
+map-pictures: ## draw the two maps of the README anew
+
+test-ui: $(B)/unit/test_map_dump | deps-base ## the page of `make map` in headless Chromium
+	@tools/deps.sh unit pytest ui
+	$(Q)mkdir -p $(B)/map
+	$(Q)MAP_DUMP=$(B)/map/story.bin $< 2>$(B)/map/story.log >&2
+	$(Q)$(PYTHON) -m pytest -q tests/ui
+
+# The events of a run, for Perfetto. EVENTS= are those of the word `trace=`.
+TRACED := $(B)/guest/trace.elf:testctl,vcpus=2 \
+          $(B)/guest/smp_slots.elf:testctl,vcpus=2,budget=60000:10
+.PHONY: trace
+trace: all $(B)/optrom.bin | deps-run
+trace: ## record the events of GUESTS= (EVENTS=, SMP=2) as build/trace/NAME.json, for Perfetto
+	$(Q)METHOD=$(or $(METHOD),optrom) MACHINE=bochs SMP=$(or $(SMP),2) NAME=$(or $(NAME),trace) \
+	    CMDLINE="export=e9 trace=$(or $(EVENTS),all) $(CMDLINE) $(if $(own_guests),,parallel=1)" \
+	    GUESTS="$(if $(own_guests),$(GUESTS),$(TRACED))" \
+	    $(PYTHON) tools/run.py; status=$$?; \
+	$(PYTHON) tools/perfetto.py $(B)/run/$(or $(NAME),trace)/emulator.txt \
+	    $(B)/trace/$(or $(NAME),trace).json && exit $$status
+
+GDB_MACHINE := $(if $(filter bochs qemu-kvm,$(MACHINE)),$(MACHINE),bochs)
+.PHONY: gdb
+gdb: export MACHINE := $(GDB_MACHINE)
+gdb: all $(B)/optrom.bin $(B)/guest/$(or $(GUEST),hello).elf ## GUEST=hello: debug it with GDB
+	@tools/deps.sh base bochs gdb
+	$(Q)GUEST=$(GUEST) WORDS=$(WORDS) $(PYTHON) tools/gdb.py
+
 doctor: | deps-base ## list which machines can be used here, and what to install
 	$(Q)$(PYTHON) tools/doctor.py
 
@@ -184,7 +226,7 @@ $(HOST_OBJS) $(UNIT_MAIN:%.c=$(B)/host/%.o): | deps-unit
 
 # ---- make test, make check --------------------------------------------------------------------
 .PHONY: target tested run-guests smp-guests test check
-TESTED := $(filter-out %_bench td_% scale smp% hostile% neighbour disk net echo resets,\
+TESTED := $(filter-out %_bench td_% scale smp% hostile% neighbour disk net echo resets virtio_pci,\
             $(GUEST_PROGRAMS))
 target tested: export GUESTS := $(foreach g,$(TESTED),$(call guest_item,$(g))) $(GUEST_VARIANTS)
 target: all guests $(B)/optrom.bin $(B)/bootinfo.elf | deps-target ## the tests that boot the image

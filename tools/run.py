@@ -7,10 +7,11 @@ SMP, MEM, GUESTS, GUEST_ARGS, TIMEOUT, NAME. `tools/run.py --help` says what eac
 """
 
 import argparse
+import dataclasses
 import os
 import sys
 
-from harness import host, session
+from harness import host, session, terminal
 from harness.boot import MACHINES, METHODS, Boot, parse_guests
 from harness.errors import Status, run_tool
 
@@ -49,6 +50,18 @@ def explain(run: session.Run) -> None:
     print(f"run: status {run.status}; the logs are in {run.boot.folder}/", file=out)
 
 
+def dialogue(boot: Boot) -> int:
+    """Connects the user's terminal with the machine, which begins with its monitor. The end of
+    standard input ends the dialogue."""
+    with terminal.listen() as server:
+        boot = dataclasses.replace(boot, serial_port=server.getsockname()[1])
+        with session.started(session.prepare(boot), boot) as process:
+            status, _ = terminal.talk(server, lambda: process.poll() is None, lambda: "")
+    if status == Status.DIED:
+        print(f"run: the emulator ended; its logs are in {boot.folder}/", file=sys.stderr)
+    return status
+
+
 def main() -> int:
     # A reader in a pipe sees each line when it comes.
     sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
@@ -64,6 +77,8 @@ def main() -> int:
         mem=opt.mem,
         timeout=opt.timeout or (600 if opt.machine == "nested" else 120),
     )
+    if "monitor" in boot.cmdline.split():
+        return dialogue(boot)
     run = session.run(boot, show=print)
     if run.status != Status.OK:
         explain(run)

@@ -65,8 +65,8 @@ static const struct lapic_host apic_host = {
     .lint0 = apic_lint0,
 };
 
-/* All vCPUs of a VM share one MMIO page on the bus. An access goes to the APIC of the vCPU that
- * makes it. */
+/* All vCPUs of a VM share one MMIO page on the bus, until one of them moves its own
+ * (vm/apic_base.h). An access goes to the APIC of the vCPU that makes it. */
 static struct lapic *own_apic(struct mmio_vcpu *mmio)
 {
     return &container_of(mmio, struct vcpu, mmio)->lapic;
@@ -92,6 +92,7 @@ const struct bus_ops apic_window_ops = {
 int interrupts_setup(struct vcpu *vcpu)
 {
     lapic_init(&vcpu->lapic, vcpu->index, &apic_host, vcpu);
+    vcpu->apic_page = GUEST_LAPIC;
     if (vcpu->vm->words.legacy && !vcpu->index)
         legacy_wire(&vcpu->lapic);
     return apicv_setup(vcpu);

@@ -3,9 +3,9 @@
 
 #include "arch/x86/cpu.h"
 #include "vm/apicv.h"
-#include "vm/input.h"
 #include "vm/sleep.h"
 #include "vm/vm.h"
+#include "vm/watch.h"
 #include "vmx/vmcs.h"
 
 /* Lets the guest run for at most `ticks` TSC ticks, or not at all if a kick is pending. The handler
@@ -33,7 +33,7 @@ void clock_arm(struct vcpu *vcpu, uint64_t now)
 {
     uint64_t event = vcpu_next_event(vcpu);
     uint64_t others = earlier_time(vcpu->slice_end, sleep_next());
-    uint64_t shared = earlier_time(vcpu->vm->nx_due, READ_ONCE(input_due));
+    uint64_t shared = earlier_time(vcpu->vm->regular_due, watch_next());
     uint64_t rest = earlier_time(earlier_time(others, vcpu->budget_end), shared);
     vcpu->next_event = earlier_time(event, rest);
     if (event < rest || !vmx_has(&vmx.controls, CONTROL_EXIT, EXIT_SAVE_PREEMPTION_TIMER))

@@ -2,7 +2,7 @@
 /*
  * The deadlines by which a vCPU has to leave its guest. The preemption timer is armed for the first
  * of them: the vCPU's own next event, the end of its slice or of its budget, the next sleeping vCPU
- * of this pCPU that becomes due, or the next recovery of large pages. Times are values of the
+ * of this pCPU that becomes due, or what the VM has done regularly. Times are values of the
  * host's TSC.
  *
  * All functions are called on the pCPU that runs the vCPU, with its VMCS loaded.

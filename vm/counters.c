@@ -44,6 +44,11 @@ static const char *const names[COUNTER_COUNT] = {
     [COUNTER_NET_LOST] = "net_lost",
 };
 
+const char *counter_name(unsigned counter)
+{
+    return names[counter];
+}
+
 /* The number of faults that were not fixed. Fixed faults, the common case, are not counted: they
  * are the rest of all faults. */
 static uint64_t not_fixed(const struct mmio_stats *stats)

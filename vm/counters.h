@@ -13,7 +13,12 @@ struct vm;
 uint64_t vcpu_exit_count(const struct vcpu *vcpu);
 uint64_t vm_exit_count(const struct vm *vm);
 
+/* The name of a counter, as reports show it. */
+const char *counter_name(unsigned counter);
+
 void counters_read(const struct vcpu *vcpu, uint64_t values[COUNTER_COUNT]);
+
+const char *counter_name(unsigned counter);
 
 /* Prints all counters, in a few lines. */
 void counters_report(const struct vm *vm);

@@ -7,7 +7,7 @@
 #include "arch/x86/cpu.h"
 #include "vm/debug_rules.h"
 #include "vm/exits.h"
-#include "vm/vcpu.h"
+#include "vm/vm.h"
 #include "vmx/vmcs.h"
 
 static void debug_file_load(struct debug_file *file)
@@ -25,13 +25,11 @@ static void debug_file_store(const struct debug_file *file)
     write_dr6(file->dr6);
 }
 
-/* Copies the breakpoints for the emulator. The fast paths do not check breakpoints, so while one is
- * enabled, their caches are cleared and nothing is added to them. */
-static void breakpoints_update(struct vcpu *vcpu, const struct debug_file *file)
+void debug_breakpoints_update(struct vcpu *vcpu, const uint64_t *address)
 {
     struct breakpoints *b = &vcpu->mmio.breakpoints;
     for (unsigned i = 0; i < ARRAY_SIZE(b->address); i++)
-        b->address[i] = file->address[i];
+        b->address[i] = address[i];
     b->on = debug_is_enabled(cpu_reg(&vcpu->vmx.regs, REG_DR7));
     if (!b->on)
         return;
@@ -46,7 +44,7 @@ void exit_mov_dr(struct vcpu *vcpu)
     debug_file_load(&file);
     int vector = debug_mov(&vcpu->vmx.regs, &file, vmx_exit_qualification(&vcpu->vmx.exit));
     debug_file_store(&file);
-    breakpoints_update(vcpu, &file);
+    debug_breakpoints_update(vcpu, file.address);
     if (vector == DEBUG_DONE) {
         vmx_skip_instruction(&vcpu->vmx);
         return;

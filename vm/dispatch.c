@@ -15,6 +15,7 @@
 #include "vm/vm.h"
 #include "lib/assert.h"
 #include "lib/log.h"
+#include "lib/trace.h"
 #include "mmio/fetch.h"
 #include "mmio/flow.h"
 #include "mmio/doorbell.h"
@@ -48,8 +49,21 @@ static COLD void exit_exception_or_nmi(struct vcpu *vcpu)
     if (vmx_take_host_nmi(&vcpu->vmx))
         return;
     vcpu->exceptions++;
+    if (unlikely(vcpu->vm->debugger) && debugger_exception(vcpu))
+        return;
     if (!vmx_reflect_exception(&vcpu->vmx))
         exit_unhandled(vcpu); /* the exception bitmap has no other vectors */
+}
+
+/* The guest accesses its own debug registers, not those of a debugger. */
+static COLD void exit_debug_register(struct vcpu *vcpu)
+{
+    bool debugged = vcpu->vm->debugger;
+    if (debugged)
+        debugger_yield(vcpu);
+    exit_mov_dr(vcpu);
+    if (debugged)
+        debugger_take(vcpu);
 }
 
 static COLD void exit_triple_fault(struct vcpu *vcpu)
@@ -217,7 +231,7 @@ static NOINLINE void handle_any(struct vcpu *vcpu)
     case REASON_CR_ACCESS:
         return exit_cr_access(vcpu);
     case REASON_MOV_DR:
-        return exit_mov_dr(vcpu);
+        return exit_debug_register(vcpu);
     case REASON_INVLPG:
         return exit_invlpg(vcpu);
     case REASON_INVPCID:
@@ -365,6 +379,8 @@ static NOINLINE bool vcpu_exited_to_extra_work(struct vcpu *vcpu, uint32_t reaso
 {
     if (mitigate_actions() & DO_IBRS_AT_EXIT)
         mitigate_at_exit();
+    if (unlikely(vcpu->vmx.watched))
+        last_exit_note(vcpu);
     if (vmx.poison)
         vcpu->poison_ticks += vmx_poison(reason);
     if (vcpu->vmx.pml_on)
@@ -380,11 +396,36 @@ static NOINLINE bool vcpu_exited_to_extra_work(struct vcpu *vcpu, uint32_t reaso
     return vcpu->vmx.td ? td_exited(vcpu, reason) : vcpu_exited(vcpu, reason);
 }
 
+uint64_t vcpu_traced_rip(const struct vcpu *vcpu)
+{
+    const struct td *td = vcpu->vm->td;
+    return td && !(td->attributes & TD_ATTR_DEBUG) ? 0 : vmread(VMCS_GUEST_RIP);
+}
+
+/* Records the exit, with its qualification and its address if the reason defines them. */
+static COLD void trace_exit(struct vcpu *vcpu, uint32_t reason)
+{
+    uint8_t defines = reason < REASON_COUNT ? vmx_exit_defines[reason] : 0;
+    uint64_t qualification = defines & DEFINES_QUALIFICATION ? vmread(VMCS_EXIT_QUALIFICATION) : 0;
+    uint64_t gpa = defines & DEFINES_GPA ? vmread(VMCS_GUEST_PHYSICAL_ADDRESS) : TRACE_NO_ADDRESS;
+    trace(exit, reason, vcpu_traced_rip(vcpu), qualification, gpa);
+}
+
+static COLD bool vcpu_exited_traced(struct vcpu *vcpu, uint32_t reason)
+{
+    trace_exit(vcpu, reason);
+    bool again = vcpu_exited_to_extra_work(vcpu, reason);
+    if (again)
+        trace(entry, vcpu_traced_rip(vcpu), false);
+    return again;
+}
+
 bool vmx_exited(struct vmx_vcpu *vmx_vcpu)
 {
     struct vcpu *vcpu = vcpu_of(vmx_vcpu);
     uint64_t reason = vmx_begin_exit(vmx_vcpu);
     if (unlikely(vmx_vcpu->extra_work))
-        return vcpu_exited_to_extra_work(vcpu, (uint32_t)reason);
+        return vmx_vcpu->exits_traced ? vcpu_exited_traced(vcpu, (uint32_t)reason)
+                                      : vcpu_exited_to_extra_work(vcpu, (uint32_t)reason);
     return vcpu_exited(vcpu, reason);
 }

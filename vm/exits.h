@@ -36,6 +36,12 @@ void exit_rdmsr(struct vcpu *vcpu);
 void exit_wrmsr(struct vcpu *vcpu);
 void exit_cr_access(struct vcpu *vcpu);
 void exit_mov_dr(struct vcpu *vcpu);
+
+/* Copies the addresses of the breakpoints that DR7 enables for the emulator. The fast paths do not
+ * check breakpoints, so while one is enabled, their caches are cleared and nothing is added to
+ * them. */
+void debug_breakpoints_update(struct vcpu *vcpu, const uint64_t *address);
+
 void exit_invlpg(struct vcpu *vcpu);
 void exit_invpcid(struct vcpu *vcpu);
 void exit_vmcall(struct vcpu *vcpu);
@@ -46,6 +52,9 @@ void exit_task_switch(struct vcpu *vcpu);
  * has not caused it and can be entered again: a kick, an interrupt of the host, the preemption
  * timer, a full log, or an EPT violation for memory, which is mapped here. */
 bool exit_was_incidental(struct vcpu *vcpu) COLD;
+
+/* The guest's RIP for a trace event; 0 of a TD that may not be inspected. */
+uint64_t vcpu_traced_rip(const struct vcpu *vcpu) COLD;
 
 /* Called first by the handlers of a TD's exits that an instruction does not cause by itself: the
  * event whose delivery the exit interrupted is delivered again, by exit_requeue(). */

@@ -249,6 +249,34 @@ static int64_t call_inject(struct vcpu *vcpu, struct call *call)
     return 0;
 }
 
+/* The label is in the registers, as many of their bytes as are not zero, so that code of any mode
+ * gives it in the same way. */
+static void call_begin_map(struct vcpu *vcpu, const struct call *call)
+{
+    const uint64_t words[CALL_ARGUMENTS] = {call->rbx, call->rcx, call->rdx, call->rsi};
+    char label[sizeof(words) + 1];
+    size_t used = 0;
+    for (unsigned i = 0; i < sizeof(words); i++) {
+        char c = (char)(words[i / 8] >> i % 8 * 8);
+        if (c)
+            label[used++] = c;
+    }
+    label[used] = 0;
+    map_begin(&vcpu->map, MAP_ASKED, rdtsc() * 1000 / tsc_khz(), label);
+}
+
+static int64_t call_map(struct vcpu *vcpu, struct call *call)
+{
+    if (!map_is_wanted())
+        return 0;
+    if (!vcpu->unfinished) {
+        if (__atomic_fetch_add(&vcpu->vm->pictures, 1, __ATOMIC_RELAXED) >= MAP_PICTURES)
+            return -ENOSPC;
+        call_begin_map(vcpu, call);
+    }
+    return map_export(&vcpu->map, vcpu->vm) == MAP_OVER ? 0 : -EINPROGRESS;
+}
+
 static const struct {
     int64_t (*function)(struct vcpu *vcpu, struct call *call);
     bool for_all; /* allowed without `testctl` */
@@ -276,6 +304,7 @@ static const struct {
     [HC_AGE] = {.function = call_age},
     [HC_NX_RECOVER] = {.function = call_nx_recover},
     [HC_TRACE] = {.function = call_trace},
+    [HC_MAP] = {.function = call_map},
     [HC_DOORBELL_ADD] = {.function = call_doorbell_add, .bits = {0, 32, 0, 32}},
     [HC_DOORBELL_REMOVE] = {.function = call_doorbell_remove},
     [HC_DOORBELL_RINGS] = {.function = call_doorbell_rings},

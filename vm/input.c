@@ -16,8 +16,11 @@ uint64_t input_due = TIME_NEVER;
 
 /* The lock guards all this, and is held while `ready` is called. */
 static struct spinlock lock;
-static struct input *first; /* the attached inputs, by number */
-static unsigned chosen;     /* number of the VM that somebody at the console has chosen, or 0 */
+static struct input *first;   /* the attached inputs, by number */
+static unsigned chosen;       /* number of the VM that somebody at the console has chosen, or 0 */
+static struct input *monitor; /* the monitor's; NULL: there is none */
+static bool monitored;        /* it has the focus */
+static bool always;           /* the port is polled even if nobody has the focus */
 static uint8_t escape = INPUT_KEY_NONE;
 static bool escaped; /* the last byte was the escape key */
 
@@ -47,11 +50,17 @@ static struct input *input_numbered(unsigned number)
     return input;
 }
 
-/* A VM that was chosen and starts anew is not attached for a while, and gets the focus again. */
+/* A VM that was chosen and starts anew is not attached for a while, and gets the focus again. NULL:
+ * nobody has it, and what is typed is dropped, except for commands. */
 static struct input *input_focus(void)
 {
-    struct input *input = input_numbered(chosen);
+    struct input *input = monitored ? monitor : input_numbered(chosen);
     return input ? input : first;
+}
+
+static bool input_is_polled(void)
+{
+    return first || monitored || always;
 }
 
 void input_attach(struct input *input, unsigned number, const char *name,
@@ -78,9 +87,53 @@ void input_detach(struct input *input)
         *link = input->next;
         input->ready = NULL;
     }
-    if (!first)
+    if (!input_is_polled())
         input_set_due(TIME_NEVER);
     spin_unlock(&lock);
+}
+
+void input_set_monitor(struct input *input, void (*ready)(void *context), void *context,
+                       bool at_once)
+{
+    *input = (struct input){.ready = ready, .context = context, .name = "the monitor"};
+    monitor = input;
+    monitored = always = at_once;
+    if (at_once)
+        input_set_due(0);
+}
+
+bool input_is_monitored(void)
+{
+    return __atomic_load_n(&monitored, __ATOMIC_SEQ_CST);
+}
+
+/* The caller holds the lock. */
+static void input_turn_to_monitor(bool on)
+{
+    __atomic_store_n(&monitored, on, __ATOMIC_SEQ_CST);
+    transcript_show_console(on);
+    if (!input_is_polled())
+        input_set_due(TIME_NEVER);
+}
+
+void input_leave_monitor(void)
+{
+    spin_lock(&lock);
+    if (monitored)
+        input_turn_to_monitor(false);
+    spin_unlock(&lock);
+}
+
+bool input_drop_through(struct input *input, uint8_t byte)
+{
+    uint32_t put = __atomic_load_n(&input->put, __ATOMIC_ACQUIRE);
+    for (uint32_t at = put; at != input->taken; at--) {
+        if (input->bytes[(at - 1) % INPUT_RING] != byte)
+            continue;
+        __atomic_store_n(&input->taken, at, __ATOMIC_RELEASE);
+        return true;
+    }
+    return false;
 }
 
 /* ---- The ring -------------------------------------------------------------------------------- */
@@ -138,18 +191,28 @@ static void input_list(void)
 {
     transcript_line(
         transcript_console(),
-        "# console: after ^%c, 1 to 9 or n turns to a VM, x ends the machine, w80x24 and Return "
-        "says how large the window is, ^%c is ^%c",
+        "# console: after ^%c, 1 to 9 or n turns to a VM, m to the monitor, x ends the machine, "
+        "w80x24 and Return says how large the window is, ^%c is ^%c",
         escape + '@', escape + '@', escape + '@');
     for (const struct input *input = first; input; input = input->next)
         transcript_line(transcript_console(), "# console: VM %u %s%s", input->number, input->name,
                         input == input_focus() ? ", which has the input" : "");
+    if (monitored)
+        transcript_line(transcript_console(), "# console: the monitor has the input");
 }
 
 static void input_choose(struct input *input)
 {
+    __atomic_store_n(&monitored, false, __ATOMIC_SEQ_CST);
     chosen = input->number;
     transcript_show(input->number);
+}
+
+/* The next VM after the one that has the focus, or the first one; NULL: there is none. */
+static struct input *input_next(void)
+{
+    struct input *input = monitored ? NULL : input_focus();
+    return input && input->next ? input->next : first;
 }
 
 struct input_window input_window(void)
@@ -198,8 +261,10 @@ static void input_command(uint8_t key)
     struct input *numbered = input_numbered((unsigned)key - '0');
     if (key == 'x')
         machine_exit(EXIT_STOPPED);
-    else if (key == 'n')
-        input_choose(input_focus()->next ? input_focus()->next : first);
+    else if (key == 'n' && first)
+        input_choose(input_next());
+    else if (key == 'm' && monitor)
+        input_turn_to_monitor(true);
     else if (key == 'w')
         input_begin_size();
     else if (key >= '1' && key <= '9' && numbered)
@@ -225,17 +290,18 @@ static bool input_escapes(uint8_t byte)
 /* ---- The port -------------------------------------------------------------------------------- */
 
 /* Reads bytes from the port, and returns their number. Stops after a byte that is part of a
- * command, because a command may move the focus, which is on `input`. */
+ * command, because a command may move the focus, which is on `input` (NULL: on nobody). */
 static unsigned input_read(struct input *input)
 {
     unsigned count = 0;
     int byte;
-    while (count < POLL_MOST && (input->dropping || input_has_room(input)) &&
+    while (count < POLL_MOST && (!input || input->dropping || input_has_room(input)) &&
            (byte = serial_read()) >= 0) {
         count++;
         if (input_escapes((uint8_t)byte))
             break;
-        input_put(input, (uint8_t)byte);
+        if (input)
+            input_put(input, (uint8_t)byte);
     }
     return count;
 }
@@ -246,13 +312,16 @@ void input_poll(uint64_t now, uint64_t ticks_per_ms)
     if (!spin_trylock(&lock))
         return;
     struct input *input = input_focus();
-    if (input && now >= input_due) {
-        uint32_t put = input->put;
-        input_watch(input, now, ticks_per_ms);
+    if (input_is_polled() && now >= input_due) {
+        uint32_t put = input ? input->put : 0;
+        if (input && input != monitor) /* the monitor reads when it has answered */
+            input_watch(input, now, ticks_per_ms);
         unsigned count = input_read(input);
-        if (input->put != put)
-            input->ready(input->context);
         input_set_due(now + (count ? PERIOD_BUSY : PERIOD_IDLE) * ticks_per_ms);
+        if (input && input != monitor && input->put != put)
+            input->ready(input->context);
+        if (monitored && count) /* it may have got the focus just now */
+            monitor->ready(monitor->context);
     }
     spin_unlock(&lock);
 }

@@ -5,6 +5,7 @@
  *
  *   1 to 9   gives the VM with this number the focus
  *   n        gives it to the next VM
+ *   m        gives it to the monitor, whose dialogue then has the console
  *   x        ends the machine
  *   wCxR     and Return: the window has C columns and R rows; both are numbers up to 9999
  *   the key  is passed to the VM
@@ -21,10 +22,13 @@
  * ring's worth of bytes nor emptied the ring for a second, further bytes for it are dropped. So
  * the escape key always works, and a VM that reads slowly loses nothing.
  *
+ * The monitor has a ring, too. It reads from it when it has answered, so bytes for it are never
+ * dropped. It is above this file, which therefore knows of it only what input_set_monitor() says.
+ *
  * The port is polled every 10 ms, and every millisecond while bytes arrive; it is not polled while
- * no VM is attached. The pCPU that first looks at its clock after a poll is due polls the port; a
- * pCPU that runs a vCPU, or halts with it, sets its timer for the next poll. A poll reads a bounded
- * number of bytes.
+ * no VM is attached and the monitor does not have the focus, unless the machine began with it. The
+ * pCPU that first looks at its clock after a poll is due polls the port; a pCPU that runs a vCPU,
+ * or halts with it, sets its timer for the next poll. A poll reads a bounded number of bytes.
  *
  * Pure: the port is read by serial_read() (arch/x86/serial.h).
  */
@@ -50,7 +54,7 @@ struct input {
     struct input *next;
 };
 
-/* TSC value at which the next poll is due; TIME_NEVER while no VM is attached. */
+/* TSC value at which the next poll is due; TIME_NEVER while the port is not polled. */
 extern uint64_t input_due;
 
 /* Sets the escape key, a control character or INPUT_KEY_NONE. Called before the first poll. */
@@ -65,6 +69,22 @@ void input_attach(struct input *input, unsigned number, const char *name,
 /* Detaches a VM's input; `ready` is not called any more when this returns. Does nothing if the
  * input is not attached. */
 void input_detach(struct input *input);
+
+/* Sets the input of the monitor. `ready` is called as that of a VM, and also when the monitor has
+ * got the focus. If `at_once` is set, the monitor has the focus now,
+ * and the port is polled for the rest of the run. Called once, before the first poll. */
+void input_set_monitor(struct input *input, void (*ready)(void *context), void *context,
+                       bool at_once);
+
+/* Whether the monitor has the focus. Any CPU may call this. */
+bool input_is_monitored(void);
+
+/* Gives the focus and the console back to the VM that had them before the monitor. */
+void input_leave_monitor(void);
+
+/* Removes all bytes up to the last `byte` from the ring, and returns true; false, and removes none,
+ * if there is no such byte. Called by the reader of the ring. */
+bool input_drop_through(struct input *input, uint8_t byte);
 
 /* Removes a byte from the ring of a `struct input` and returns it, or returns -1 if the ring is
  * empty. The caller serialises the calls for one ring. */

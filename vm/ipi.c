@@ -7,7 +7,9 @@
 #include "vm/sched.h"
 #include "vm/sleep.h"
 #include "vm/startup.h"
+#include "vm/visit.h"
 #include "vm/vm.h"
+#include "lib/trace.h"
 #include "mmu/tlb.h"
 #include "vmx/init_state.h"
 #include "vmx/vmcs.h"
@@ -32,6 +34,7 @@ static ALWAYS_INLINE void ipi_alert(struct vcpu *to)
 static ALWAYS_INLINE void ipi_post(struct vcpu *to, const struct lapic_message *message)
 {
     struct mailbox *mail = &to->mailbox;
+    trace(apic_ipi, to->index, message->vector, message->mode);
     switch (message->mode) {
     case LAPIC_FIXED:
     case LAPIC_LOWEST:
@@ -93,6 +96,7 @@ void ipi_send_legacy(struct vm *vm, uint32_t bits)
 static void ipi_post_level(struct vcpu *to, uint8_t vector)
 {
     struct mailbox *mail = &to->mailbox;
+    trace(apic_ipi, to->index, vector, LAPIC_FIXED);
     __atomic_fetch_or(&mail->levels[vector / 64], BIT(vector % 64), __ATOMIC_SEQ_CST);
     ipi_post_rare(to);
 }
@@ -226,6 +230,7 @@ void ipi_receive(struct vcpu *vcpu)
 bool ipi_restarts(struct vcpu *vcpu)
 {
     attention_clear(&vcpu->vmx.attention, ATTENTION_STOP | ATTENTION_HALTED);
+    visit_close(vcpu);
     if (!startup_restarts(&vcpu->mailbox.startup))
         return false;
     attention_request(&vcpu->vmx.attention, ATTENTION_START);
@@ -242,6 +247,7 @@ void ipi_start(struct vcpu *vcpu)
         attention_request(&vcpu->vmx.attention, ATTENTION_STOP);
         return;
     }
+    visit_open(vcpu);
     vcpu->unfinished = false;
     init_state(&vcpu->vmx.regs, &vcpu->extra, cpuid_signature(), (uint8_t)vector, vmwrite);
     vcpu->external.valid = vcpu->from_pic = vcpu->extint = false;

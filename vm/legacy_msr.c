@@ -25,11 +25,14 @@
 
 #define MCG_STATUS_BITS BITS(2, 0)
 
-/* IA32_MISC_ENABLE: branch trace storage and precise event-based sampling are unavailable. Fast
- * strings and xTPR messages can be turned off, without effect. */
-#define MISC_FAST_STRINGS  BIT(0)
-#define MISC_UNAVAILABLE   (BIT(12) | BIT(11))
-#define MISC_XTPR_DISABLED BIT(23)
+/* IA32_MISC_ENABLE (SDM 4, table 2-2). The bits that software may write keep what is written: fast
+ * strings, the thermal control circuit, SpeedStep, MONITOR, the limit of CPUID's leaves, xTPR
+ * messages and the XD bit's disable. They have no effect, as in KVM: CPUID goes on to say what the
+ * VM offers. The read-only bits say that branch trace storage and precise event-based sampling are
+ * unavailable, and so is performance monitoring. */
+#define MISC_FAST_STRINGS BIT(0)
+#define MISC_UNAVAILABLE  (BIT(12) | BIT(11))
+#define MISC_WRITABLE     (0x400c50008 | MISC_FAST_STRINGS) /* bits 34, 23, 22, 18, 16, 3 */
 
 /* The MSRs of the fixed ranges: one of 64 KiB units, two of 16 KiB, eight of 4 KiB. */
 static const uint32_t fixed_msrs[LEGACY_MTRR_FIXED] = {0x250, 0x258, 0x259, 0x268, 0x269, 0x26a,
@@ -107,7 +110,7 @@ static bool is_valid(unsigned address_bits, uint32_t msr, uint64_t value)
     case MSR_MCG_STATUS:
         return !(value & ~MCG_STATUS_BITS);
     case MSR_MISC_ENABLE_OTHER:
-        return (value & ~(MISC_FAST_STRINGS | MISC_XTPR_DISABLED)) == MISC_UNAVAILABLE;
+        return (value & ~MISC_WRITABLE) == MISC_UNAVAILABLE;
     default:
         return are_types(value);
     }

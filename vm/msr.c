@@ -2,6 +2,7 @@
 /* A guest's MSRs. Most of them are its own and are used without an exit; a few are emulated or have
  * a fixed value; any other one is #GP. */
 #include "arch/x86/cpu.h"
+#include "vm/apic_base.h"
 #include "vm/apicv.h"
 #include "vm/exits.h"
 #include "vm/features.h"
@@ -19,8 +20,8 @@
 #define MSR_TSC_DEADLINE  0x6e0
 #define APIC_BASE_BSP     BIT(8) /* bootstrap processor */
 #define APIC_BASE_PAGE    BITS(51, 12)
-#define APIC_BASE_MODE    BITS(11, 10) /* can be changed; the other bits are fixed */
-#define MISC_ENABLE_GUEST BIT(0)       /* fast strings */
+#define APIC_BASE_MODE    BITS(11, 10)
+#define MISC_ENABLE_GUEST BIT(0) /* fast strings */
 
 /* MSRs with a fixed value, for guests that have them. Writing this value is allowed; writing
  * another one is #GP. */
@@ -92,14 +93,18 @@ static void move_tsc(struct vcpu *vcpu, uint64_t by)
 
 static uint64_t apic_base(const struct vcpu *vcpu)
 {
-    return GUEST_LAPIC | (vcpu->index ? 0 : APIC_BASE_BSP) |
+    return vcpu->apic_page | (vcpu->index ? 0 : APIC_BASE_BSP) |
            field_put(vcpu->lapic.mode, APIC_BASE_MODE);
 }
 
+/* The mode and, in some VMs, the page can be changed; the other bits are fixed. */
 static bool set_apic_base(struct vcpu *vcpu, uint64_t value)
 {
-    if ((value ^ apic_base(vcpu)) & ~APIC_BASE_MODE ||
-        !lapic_set_mode(&vcpu->lapic, (unsigned)field_get(value, APIC_BASE_MODE)))
+    const uint64_t page = value & APIC_BASE_PAGE;
+    unsigned mode = (unsigned)field_get(value, APIC_BASE_MODE);
+    if ((value ^ apic_base(vcpu)) & ~(APIC_BASE_MODE | APIC_BASE_PAGE) || page >> vmx.maxphyaddr ||
+        !lapic_mode_is_legal(&vcpu->lapic, mode) || !apic_page_move(vcpu, page) ||
+        !lapic_set_mode(&vcpu->lapic, mode))
         return false;
     apicv_follow(vcpu);
     cpuid_update(vcpu);
@@ -126,8 +131,8 @@ static COLD void msr_refuse_read(struct vcpu *vcpu, uint32_t msr)
 static COLD void msr_refuse_write(struct vcpu *vcpu, uint32_t msr, uint64_t value)
 {
     if (msr == MSR_APIC_BASE && (value ^ apic_base(vcpu)) & APIC_BASE_PAGE)
-        access_refuse(vcpu, "WRMSR of %#lx to MSR %#x, whose page cannot be moved from %#llx,",
-                      value, msr, GUEST_LAPIC);
+        access_refuse(vcpu, "WRMSR of %#lx to MSR %#x, whose page %s,", value, msr,
+                      vcpu->vm->words.legacy ? "cannot be there" : "moves only with legacy");
     else
         access_refuse(vcpu, "WRMSR of %#lx to MSR %#x", value, msr);
 }

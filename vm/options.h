@@ -21,6 +21,13 @@ enum ve_delivery {
     VE_INJECT,
 };
 
+/* The device of the export channel (arch/x86/export.h). */
+enum export_to {
+    EXPORT_OFF,
+    EXPORT_E9,   /* the debug port of Bochs and QEMU */
+    EXPORT_COM2, /* the second serial port */
+};
+
 struct options {
     uint64_t mmio_caching;
     uint64_t gva_cache; /* enum gva_cache; numbered as CONFIG_GVA_CACHE */
@@ -40,15 +47,22 @@ struct options {
     uint64_t apicv;    /* the CPU delivers the interrupts of guests' x2APICs, if it can */
     uint64_t x2apic;   /* send IPIs by the x2APIC, if the CPU has one */
 
+    uint64_t monitor; /* begin with the monitor */
+
     /* For tests of the messages when something breaks. */
     uint64_t provoke;                  /* enum provoke of vm/provoke.h */
     uint64_t break_field, break_value; /* a field of each VM's first VMCS, and its value */
     uint64_t entry_checks;             /* check the VMCS before the first entry */
     uint64_t poison;                   /* put garbage into undefined exit fields */
 
+    uint64_t export;           /* enum export_to */
+    uint64_t map;              /* draw VMs' memory into the export channel; needs one */
+    uint64_t stat;             /* print them each so many milliseconds; 0: never */
     uint64_t counters;         /* print each VM's counters in its report */
     char trace[WORD_TEXT_MAX]; /* for trace_choose() */
+    char trace_vm[WORD_TEXT_MAX], trace_gpa[WORD_TEXT_MAX]; /* for trace_choose_part() */
     char tests[WORD_TEXT_MAX]; /* a pattern for the names of guests to run */
+    char gdb[WORD_TEXT_MAX];   /* the number or name of the VM that a debugger controls; "": none */
 };
 
 /* Sets the defaults and parses the command line. Returns 0, or -EINVAL after a message. */

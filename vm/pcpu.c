@@ -32,6 +32,14 @@ unsigned pcpus_count(void)
     return count;
 }
 
+bool pcpus_have_vcpu(void)
+{
+    bool any = false;
+    for (unsigned i = 0; i < cpu_count; i++)
+        any |= __atomic_load_n(&pcpus[i].vcpu, __ATOMIC_RELAXED) != NULL;
+    return any;
+}
+
 struct pcpu_counts pcpus_counts(void)
 {
     struct pcpu_counts sum = {0};

@@ -22,6 +22,9 @@ void pcpus_start(void);
 uint64_t pcpus_running(void);
 unsigned pcpus_count(void);
 
+/* Returns true if at least one pCPU has a vCPU, which it runs or halts with. */
+bool pcpus_have_vcpu(void);
+
 /* Numbers of events on the pCPUs, for the report; pcpus_counts() returns the sum over all pCPUs. */
 struct pcpu_counts {
     uint64_t turns;      /* turns of vCPUs on a pCPU */

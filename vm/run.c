@@ -9,14 +9,18 @@
 #include "vm/apicv.h"
 #include "vm/clock.h"
 #include "vm/exits.h"
-#include "vm/input.h"
 #include "vm/ipi.h"
 #include "vm/legacy_timer.h"
+#include "vm/pause.h"
 #include "vm/pcpu.h"
+#include "vm/regular.h"
 #include "vm/sched.h"
 #include "vm/sleep.h"
+#include "vm/trace.h"
 #include "vm/triple_fault.h"
+#include "vm/visit.h"
 #include "vm/vm.h"
+#include "vm/watch.h"
 #include "lib/log.h"
 #include "lib/trace.h"
 #include "mmu/tlb.h"
@@ -25,7 +29,10 @@
 #define EXITS_UNATTENDED 64u /* exits in a row before the clock is read */
 
 #define LOOK_AT_CLOCK (ATTENTION_TIMER | ATTENTION_KICK | ATTENTION_MAIL)
-#define LEAVE_PCPU    (ATTENTION_ENDED | ATTENTION_STOP | ATTENTION_HALTED | ATTENTION_SHUTDOWN)
+#define LEAVE_PCPU \
+    (ATTENTION_ENDED | ATTENTION_STOP | ATTENTION_HALTED | ATTENTION_SHUTDOWN | ATTENTION_PAUSE)
+#define NOT_HALTED \
+    (ATTENTION_ENDED | ATTENTION_STOP | ATTENTION_CHORES | ATTENTION_VISIT | ATTENTION_PAUSE)
 
 static COLD void deliver_delayed(struct vcpu *vcpu, uint64_t now)
 {
@@ -62,25 +69,6 @@ static void say_where_it_was(struct vcpu *vcpu)
                  vmread(VMCS_GUEST_RIP));
 }
 
-static uint64_t nx_due_after(const struct vm *vm, uint64_t now)
-{
-    return vm->nx_recovery ? now + vm->nx_recovery * tsc_khz() : ~0ull;
-}
-
-/* Begins to make large pages of split ones when that is due. Of the VM's vCPUs, the one whose
- * compare-exchange succeeds does the work, as a chore. */
-static void recover_large_pages(struct vcpu *vcpu, uint64_t now)
-{
-    struct vm *vm = vcpu->vm;
-    uint64_t due = __atomic_load_n(&vm->nx_due, __ATOMIC_RELAXED);
-    if (likely(now < due) ||
-        !__atomic_compare_exchange_n(&vm->nx_due, &due, nx_due_after(vm, now), false,
-                                     __ATOMIC_RELAXED, __ATOMIC_RELAXED))
-        return;
-    mmu_nx_begin(&vm->mmu);
-    attention_request(&vcpu->vmx.attention, ATTENTION_CHORES);
-}
-
 /* Wakes the sleeping vCPUs that are due. The slice of the vCPU that runs here begins when something
  * starts to wait for this pCPU, and is unlimited while nothing waits. */
 static void look_at_queue(struct vcpu *vcpu, uint64_t now)
@@ -92,13 +80,12 @@ static void look_at_queue(struct vcpu *vcpu, uint64_t now)
         vcpu->slice_end = now + SCHED_SLICE_MS * tsc_khz();
 }
 
-/* Polls the serial port. A piece of text is printed as well, so that what is shown in answer to a
- * key does not wait for a CPU that has nothing else to do. */
-static void look_at_input(uint64_t now)
+/* Called when the selection of trace events may have changed for this vCPU. */
+static NOINLINE void follow_trace(struct vcpu *vcpu)
 {
-    input_poll(now, tsc_khz());
-    if (transcript_has_text())
-        (void)transcript_print();
+    vcpu->trace_changes = READ_ONCE(trace_changes);
+    vcpu->vmx.exits_traced = trace_selected(vcpu->vm->number) & TRACE_EXIT_EVENTS;
+    vmx_update_extra_work(&vcpu->vmx);
 }
 
 /* Called when a deadline has passed, the timer has expired or a kick has arrived, and for a halted
@@ -106,6 +93,8 @@ static void look_at_input(uint64_t now)
 static void look_at_clock(struct vcpu *vcpu, uint64_t now)
 {
     attention_clear(&vcpu->vmx.attention, ATTENTION_TIMER | ATTENTION_KICK);
+    if (unlikely(vcpu->trace_changes != READ_ONCE(trace_changes)))
+        follow_trace(vcpu);
     ipi_receive(vcpu);
     if (unlikely(now >= vcpu->frames_at)) {
         units_receive(vcpu);
@@ -114,9 +103,9 @@ static void look_at_clock(struct vcpu *vcpu, uint64_t now)
     if (unlikely(now >= vcpu->delayed_until))
         deliver_delayed(vcpu, now);
     lapic_tick(&vcpu->lapic);
-    recover_large_pages(vcpu, now);
-    if (unlikely(now >= READ_ONCE(input_due)))
-        look_at_input(now);
+    regular_look(vcpu, now);
+    if (unlikely(now >= watch_next()))
+        watch_look(now);
     look_at_queue(vcpu, now);
     clock_arm(vcpu, now);
     if (now >= vcpu->budget_end)
@@ -125,6 +114,8 @@ static void look_at_clock(struct vcpu *vcpu, uint64_t now)
 
 static void run_enter(struct vcpu *vcpu)
 {
+    trace(entry, vcpu_traced_rip(vcpu),
+          attention_requested(&vcpu->vmx.attention, ATTENTION_HALTED));
     if (vmx_run(&vcpu->vmx))
         vcpu_end(vcpu, VM_ENDED_ENTRY_FAILED,
                  "the VM entry at RIP %#lx failed: " PLEASE_REPORT "the messages above",
@@ -172,7 +163,7 @@ static bool sleeps_for_ever(struct vcpu *vcpu)
 static void wait_halted(struct vcpu *vcpu)
 {
     struct attention *requests = &vcpu->vmx.attention;
-    while (!attention_requested(requests, ATTENTION_ENDED | ATTENTION_STOP | ATTENTION_CHORES)) {
+    while (!attention_requested(requests, NOT_HALTED)) {
         if (halt_ends(vcpu)) {
             attention_clear(requests, ATTENTION_HALTED);
             return;
@@ -191,7 +182,7 @@ static void wait_halted(struct vcpu *vcpu)
         }
         if (!sched_halts())
             return;
-        if (!transcript_has_text() || !transcript_print())
+        if ((!transcript_has_text() || !transcript_print()) && !trace_send_piece())
             halt_cpu(vcpu);
         sched_busy();
         look_at_clock(vcpu, rdtsc());
@@ -241,6 +232,8 @@ static bool run_piece(struct vcpu *vcpu)
 static bool run_attend(struct vcpu *vcpu)
 {
     struct attention *requests = &vcpu->vmx.attention;
+    if (unlikely(attention_requested(requests, ATTENTION_STEP)))
+        debugger_step_exited(vcpu);
     if (unlikely(transcript_has_text()))
         run_print_own(vcpu);
     do {
@@ -249,10 +242,15 @@ static bool run_attend(struct vcpu *vcpu)
             look_at_clock(vcpu, now);
         else if (attention_requested(requests, ATTENTION_REARM))
             clock_rearm(vcpu, now);
-        if (attention_requested(requests, ATTENTION_HALTED))
+        if (unlikely(attention_requested(requests, ATTENTION_VISIT)))
+            visit_receive(vcpu);
+        if (!pause_holds(vcpu) && attention_requested(requests, ATTENTION_HALTED))
             wait_halted(vcpu);
-    } while (attention_requested(requests, ATTENTION_KICK) || run_piece(vcpu));
+    } while (attention_requested(requests, ATTENTION_KICK | ATTENTION_VISIT) || run_piece(vcpu));
     if (attention_requested(requests, LEAVE_PCPU) || rdtsc() >= vcpu->slice_end)
+        return false;
+    bool steps = attention_requested(requests, ATTENTION_STEP);
+    if (unlikely(steps) && !debugger_step_prepare(vcpu))
         return false;
     if (unlikely(vcpu->vmx.apicv.changed))
         apicv_sync(vcpu);
@@ -265,6 +263,8 @@ static bool run_attend(struct vcpu *vcpu)
     vcpu->exits_left = EXITS_UNATTENDED;
     if (pass_is_open(vcpu))
         pass_arm(vcpu);
+    if (unlikely(steps))
+        debugger_step_arm(vcpu);
     (void)tlb_enter(&vcpu->vm->mmu, this_cpu());
     pml_follow(vcpu);
     return true;
@@ -278,6 +278,7 @@ static void run_begin(struct vcpu *vcpu)
     epoch_online(this_cpu(), &vcpu->vm->mmu);
     vcpu->place = tlb_place(this_cpu());
     trace_run(vcpu->vm->number, vcpu->index, vcpu->traced);
+    trace(turn, true);
     memory_pay_from(vcpu->vm->number);
     mitigate_enter_vm(vcpu->vm->number);
     bool migrated = vmx_load(&vcpu->vmx);
@@ -290,6 +291,8 @@ static void run_begin(struct vcpu *vcpu)
         vcpu_end(vcpu, VM_ENDED_ENTRY_FAILED,
                  "CPU %u refuses the %s that the guest had on another one; pin the VM with pin=",
                  this_cpu(), refused);
+    if (unlikely(vcpu->vm->debugger))
+        debugger_begin(vcpu);
     vcpu->budget_end = rdtsc() + vcpu->budget_left;
     vcpu->slice_end = TIME_NEVER;
     attention_request(&vcpu->vmx.attention, ATTENTION_KICK); /* begin with look_at_clock() */
@@ -301,10 +304,13 @@ static void run_end(struct vcpu *vcpu)
     uint64_t now = rdtsc();
     if (pass_is_open(vcpu))
         pass_close(vcpu);
+    if (unlikely(vcpu->vm->debugger))
+        debugger_end(vcpu);
     pcpu_drops(vcpu);
     tlb_leave(this_cpu());
     epoch_offline(this_cpu());
     vcpu->budget_left = vcpu->budget_end > now ? vcpu->budget_end - now : 0;
+    trace(turn, false);
     trace_run(0, 0, NULL);
     extra_state_save(&vcpu->extra);
     vmx_unload(&vcpu->vmx);

@@ -171,6 +171,12 @@ void sched_idle(void)
     cpu_idle(&queues[this_cpu()].wake);
 }
 
+void sched_idle_until(uint64_t until)
+{
+    while (rdtsc() < until && !__atomic_load_n(&queues[this_cpu()].wake, __ATOMIC_SEQ_CST))
+        cpu_relax();
+}
+
 void sched_wake_all(void)
 {
     for (uint64_t left = pcpus_running(); left; left &= left - 1)

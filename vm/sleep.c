@@ -2,7 +2,10 @@
 #include "vm/sleep.h"
 
 #include "arch/x86/this_cpu.h"
+#include "vm/pause.h"
 #include "vm/sched.h"
+
+#define MESSAGES (ATTENTION_MAIL | ATTENTION_ENDED | ATTENTION_VISIT)
 
 struct sleepers sleepers[CPUS_MAX];
 
@@ -36,14 +39,15 @@ static void sleeper_unlink(struct sleepers *here, struct vcpu *vcpu)
 void sleep_add(struct vcpu *vcpu)
 {
     struct sleepers *here = &sleepers[this_cpu()];
-    vcpu->sched.wake_at = vcpu_next_event(vcpu);
+    bool paused = attention_requested(&vcpu->vmx.attention, ATTENTION_PAUSE);
+    vcpu->sched.wake_at = paused ? TIME_NEVER : vcpu_next_event(vcpu);
     spin_lock(&here->lock);
     vcpu->sched.next = here->first;
     here->first = vcpu;
     sleepers_set_next(here);
     __atomic_store_n(&vcpu->sched.asleep, this_cpu() + 1, __ATOMIC_SEQ_CST);
-    bool awake = attention_requested(&vcpu->vmx.attention, ATTENTION_MAIL | ATTENTION_ENDED) &&
-                 sleeper_claim(vcpu);
+    bool message = attention_requested(&vcpu->vmx.attention, MESSAGES) || pause_changed(vcpu);
+    bool awake = message && sleeper_claim(vcpu);
     if (awake)
         sleeper_unlink(here, vcpu);
     spin_unlock(&here->lock);
@@ -63,13 +67,19 @@ void sleep_end(struct vcpu *vcpu)
     sched_add(vcpu);
 }
 
-/* Claims a vCPU that is due by `until`, and takes it off the list. Returns NULL if there is
- * none. */
+static bool sleeper_is_due(const struct vcpu *vcpu, uint64_t until)
+{
+    return vcpu->sched.wake_at <= until &&
+           !attention_requested(&vcpu->vmx.attention, ATTENTION_PAUSE);
+}
+
+/* Claims a vCPU that is due by `until` and not paused, and takes it off the list. Returns NULL if
+ * there is none. */
 static struct vcpu *sleeper_take(struct sleepers *here, uint64_t until)
 {
     spin_lock(&here->lock);
     struct vcpu *vcpu = here->first;
-    while (vcpu && !(vcpu->sched.wake_at <= until && sleeper_claim(vcpu)))
+    while (vcpu && !(sleeper_is_due(vcpu, until) && sleeper_claim(vcpu)))
         vcpu = vcpu->sched.next;
     if (vcpu)
         sleeper_unlink(here, vcpu);

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Halted vCPUs that have given up their pCPU to others. They are in no run queue, where they would
- * be looked at in vain. Instead, each pCPU has a list of vCPUs that sleep there until they get a
- * message or their next event is due, for which the pCPU watches. Then sched_add() chooses the run
- * queue that suits the vCPU best.
+ * Halted vCPUs that have given up their pCPU to others, and paused ones. They are in no run queue,
+ * where they would be looked at in vain. Instead, each pCPU has a list of vCPUs that sleep there
+ * until they get a message or their next event is due, for which the pCPU watches. Then sched_add()
+ * chooses the run queue that suits the vCPU best.
  *
  * No message is lost. A sender writes the message and then tests whether the vCPU sleeps; a vCPU
  * that goes to sleep sets vcpu->sched.asleep and then tests for messages (tests/models/halt.pml).
@@ -16,8 +16,8 @@
 #include "vm/pcpu.h"
 #include "vm/vcpu.h"
 
-/* Puts a halted vCPU, which no pCPU runs any more, to sleep on this pCPU. When this returns, the
- * vCPU may run elsewhere, or may have been destroyed with its VM. */
+/* Puts a halted or paused vCPU, which no pCPU runs any more, to sleep on this pCPU. When this
+ * returns, the vCPU may run elsewhere, or may have been destroyed with its VM. */
 void sleep_add(struct vcpu *vcpu);
 
 /* Wakes a sleeping vCPU, unless another CPU wakes it. */
@@ -56,6 +56,6 @@ static inline void sleep_wake_due(uint64_t now)
         sleep_wake(now);
 }
 
-/* Takes a vCPU that sleeps on this pCPU off the list, or returns NULL. A pCPU that has nothing to
- * run halts with this vCPU. */
+/* Takes a vCPU that sleeps on this pCPU and is not paused off the list, or returns NULL. A pCPU
+ * that has nothing to run halts with this vCPU. */
 struct vcpu *sleep_take(void);

@@ -5,6 +5,7 @@
 
 #include "lib/compiler.h"
 #include "tdx/ve.h"
+#include "vm/td_memory.h"
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -23,6 +24,21 @@ void td_raise(struct vcpu *vcpu, uint8_t vector);
 
 /* Handles an EPT violation (vm/td_violation.c). */
 void td_violation(struct vcpu *vcpu);
+
+/* What decides an EPT violation of a TD, by the state of the page: of a private access, and of a
+ * shared one. td_why_rule() says it in half a sentence. */
+enum td_why {
+    TD_WHY_FAULT, /* the MMU is asked: perhaps a first touch */
+    TD_WHY_WAITS, /* another vCPU is converting the page */
+    TD_WHY_VE,
+    TD_WHY_PENDING, /* from here on, the TD is stopped */
+    TD_WHY_SHARED,
+    TD_WHY_NONE,
+    TD_WHY_CODE,
+};
+enum td_why td_private_why(enum td_page_state state, uint64_t td_ctls);
+enum td_why td_shared_why(enum td_page_state state, uint64_t qualification);
+const char *td_why_rule(enum td_why why);
 
 /* Handles an access to an operand of TDCALL in memory, which was refused, as an EPT violation: the
  * instruction is executed again, or a #VE has been raised, or the TD has been stopped. */

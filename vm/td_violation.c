@@ -62,32 +62,76 @@ static int violation_fault(const struct violation *v, struct mmio_info *info)
     return mmu_fault(v->vcpu->mmio.mmu, v->gpa, exit_violation_error_code(v->qualification), info);
 }
 
+enum td_why td_private_why(enum td_page_state state, uint64_t td_ctls)
+{
+    switch (state) {
+    case TD_PAGE_CONVERTING:
+        return TD_WHY_WAITS;
+    case TD_PAGE_PENDING:
+        return td_ctls & TD_CTLS_PENDING_VE_DISABLE ? TD_WHY_PENDING : TD_WHY_VE;
+    case TD_PAGE_SHARED:
+        return TD_WHY_SHARED;
+    case TD_PAGE_NONE:
+        return TD_WHY_NONE;
+    case TD_PAGE_BLOCKED: /* a large page may be split by the MMU */
+    case TD_PAGE_ACCEPTED:
+        break;
+    }
+    return TD_WHY_FAULT;
+}
+
+enum td_why td_shared_why(enum td_page_state state, uint64_t qualification)
+{
+    if (qualification & QUALIFICATION_FETCH || !(qualification & QUALIFICATION_FINAL))
+        return TD_WHY_CODE;
+    if (state == TD_PAGE_CONVERTING)
+        return TD_WHY_WAITS;
+    return state == TD_PAGE_SHARED || state == TD_PAGE_NONE ? TD_WHY_FAULT : TD_WHY_VE;
+}
+
+const char *td_why_rule(enum td_why why)
+{
+    static const char *const rules[] = {
+        [TD_WHY_FAULT] = "the host provides the page at the first touch",
+        [TD_WHY_WAITS] = "the vCPU waits until another one's MapGPA is complete",
+        [TD_WHY_VE] = "the TD handles it, as #VE",
+        [TD_WHY_PENDING] = "private memory must be accepted before it is used (SEPT_VE_DISABLE)",
+        [TD_WHY_SHARED] = "shared memory must be used with the shared bit, or be made private by "
+                          "MapGPA and accepted",
+        [TD_WHY_NONE] = "there is no private memory outside of RAM; devices are reached with the "
+                        "shared bit",
+        [TD_WHY_CODE] = "code and page tables must be private",
+    };
+    return rules[why];
+}
+
+/* Does what follows from the decision. Returns true if the MMU is to be asked. */
+static bool violation_decide(const struct violation *v, enum td_why why)
+{
+    switch (why) {
+    case TD_WHY_FAULT:
+        return true;
+    case TD_WHY_WAITS:
+        mmu_help(&v->vcpu->vm->mmu);
+        return false;
+    case TD_WHY_VE:
+        return false;
+    default:
+        violation_stop(v, td_why_rule(why));
+        return false;
+    }
+}
+
 static void private_access(const struct violation *v)
 {
     struct vm *vm = v->vcpu->vm;
     struct mmio_info info;
-    switch (td_page_state(vm, gfn_to_gpa(mmu_gfn(&vm->mmu, v->gpa)))) {
-    case TD_PAGE_ACCEPTED:
-        break;
-    case TD_PAGE_CONVERTING: /* by another vCPU, on which this one waits */
-        mmu_help(&vm->mmu);
+    enum td_page_state state = td_page_state(vm, gfn_to_gpa(mmu_gfn(&vm->mmu, v->gpa)));
+    enum td_why why = td_private_why(state, __atomic_load_n(&vm->td->td_ctls, __ATOMIC_RELAXED));
+    if (why == TD_WHY_VE)
+        violation_raise(v);
+    if (!violation_decide(v, why))
         return;
-    case TD_PAGE_PENDING:
-        if (!(__atomic_load_n(&vm->td->td_ctls, __ATOMIC_RELAXED) & TD_CTLS_PENDING_VE_DISABLE))
-            return violation_raise(v);
-        return violation_stop(
-            v, "private memory must be accepted before it is used (SEPT_VE_DISABLE)");
-    case TD_PAGE_BLOCKED: /* a large page may be split by the MMU */
-        break;
-    case TD_PAGE_SHARED:
-        return violation_stop(
-            v, "shared memory must be used with the shared bit, or be made private by "
-               "MapGPA and accepted");
-    case TD_PAGE_NONE:
-        return violation_stop(
-            v, "there is no private memory outside of RAM; devices are reached with the "
-               "shared bit");
-    }
     int result = violation_fault(v, &info);
     if (result != FAULT_FIXED && result != FAULT_SPURIOUS && result != FAULT_RETRY)
         violation_stop(v, "the host could not provide private memory");
@@ -98,16 +142,13 @@ static void shared_access(const struct violation *v)
     struct vm *vm = v->vcpu->vm;
     struct mmio_info info;
     const bool delivering = v->vcpu->vmx.exit.idt_vectoring & EVENT_INFO_VALID;
-    if (v->qualification & QUALIFICATION_FETCH || !(v->qualification & QUALIFICATION_FINAL))
-        return violation_stop(v, "code and page tables must be private");
     const enum td_page_state state = td_page_state(vm, gfn_to_gpa(mmu_gfn(&vm->mmu, v->gpa)));
-    if (state == TD_PAGE_CONVERTING) {
-        mmu_help(&vm->mmu);
-        return;
-    }
+    const enum td_why why = td_shared_why(state, v->qualification);
     int result = FAULT_VE;
-    if (state == TD_PAGE_SHARED || state == TD_PAGE_NONE)
+    if (violation_decide(v, why))
         result = violation_fault(v, &info);
+    else if (why != TD_WHY_VE)
+        return;
     if (result == FAULT_FIXED || result == FAULT_SPURIOUS || result == FAULT_RETRY)
         return;
     if (result != FAULT_VE)

@@ -22,6 +22,7 @@ enum line_kind {
     LINE_LIST,   /* a line of the hypervisor from transcript_list() */
     LINE_OURS,   /* another line of the hypervisor, which is always kept */
     LINE_LIVE,   /* not a line but a byte of the guest, from transcript_live() */
+    LINE_ECHO,   /* not a line but what transcript_echo() adds to the console's own transcript */
     LINE_KINDS,
 };
 
@@ -31,6 +32,7 @@ static const uint64_t bounds[LINE_KINDS] = {
     [LINE_ERROR] = TRANSCRIPT_ERRORS, [LINE_NOTE] = TRANSCRIPT_NOTES,
     [LINE_LIST] = UINT64_MAX,         [LINE_OURS] = UINT64_MAX,
     [LINE_LIVE] = TRANSCRIPT_TEXT, /* bounds only the text that is not printed yet */
+    [LINE_ECHO] = UINT64_MAX,
 };
 
 struct transcript {
@@ -48,7 +50,10 @@ struct transcript {
 static struct transcript transcripts[TRANSCRIPTS];
 static struct transcript *const notices = &transcripts[0];
 const uint64_t *const transcript_notices = &transcripts[0].unprinted.size;
-static unsigned wanted; /* the next transcript to become current, or 0; guarded by notices->lock */
+
+/* Guarded by notices->lock: the number of the transcript that is to become current, + 1, or 0; and
+ * of the one that was current before the console showed its own transcript only. */
+static unsigned wanted, left;
 
 static struct spinlock printer; /* held while printing; taken by spin_trylock() only */
 static unsigned turn = 1;       /* the current transcript; written by the printer */
@@ -72,23 +77,26 @@ static bool transcript_is_within(struct transcript *t, enum line_kind kind, uint
     return true;
 }
 
-/* Keeps a line, which ends with a newline and has no terminating zero, or a live byte. If its bound
- * is exceeded or no page is free, counts it as cut. */
-static void transcript_keep(struct transcript *t, enum line_kind kind, const char *line,
+/* Keeps a line, which ends with a newline and has no terminating zero, or live bytes. If its bound
+ * is exceeded or no page is free, counts it as cut, unless it is the caller's to try again, and
+ * returns false. */
+static bool transcript_keep(struct transcript *t, enum line_kind kind, const char *line,
                             size_t size)
 {
     uint64_t amount = kind <= LINE_RESULT ? size : 1;
+    bool spare = kind == LINE_OURS || kind == LINE_ECHO;
     spin_lock(&t->lock);
-    if (t->in_line && kind != LINE_LIVE)
-        t->in_line = !text_put(&t->unprinted, "\n", 1, kind == LINE_OURS);
+    if (t->in_line && kind != LINE_LIVE && kind != LINE_ECHO)
+        t->in_line = !text_put(&t->unprinted, "\n", 1, spare);
     bool within = transcript_is_within(t, kind, amount);
-    bool kept = within && text_put(&t->unprinted, line, size, kind == LINE_OURS);
+    bool kept = within && text_put(&t->unprinted, line, size, spare);
     if (kept)
         t->in_line = line[size - 1] != '\n';
     else
         t->cut[kind]++;
     t->homeless += within && !kept;
     spin_unlock(&t->lock);
+    return kept;
 }
 
 /* ---- Printing -------------------------------------------------------------------------------- */
@@ -181,15 +189,23 @@ static unsigned transcript_first(void)
 }
 
 /* The notice and the choice become visible together, so no other transcript is printed between
- * them. */
+ * them. The caller holds notices->lock. */
+static void transcript_choose(unsigned number)
+{
+    char line[LOG_LINE_MAX];
+    int length = transcript_title(line, number);
+    if (notices->in_line)
+        notices->in_line = !text_put(&notices->unprinted, "\n", 1, true);
+    if (number && transcripts[number].name[0])
+        (void)text_put(&notices->unprinted, line, (size_t)length, true);
+    __atomic_store_n(&wanted, number + 1, __ATOMIC_SEQ_CST);
+}
+
 void transcript_show(unsigned number)
 {
     BUG_ON(!number || number >= TRANSCRIPTS);
-    char line[LOG_LINE_MAX];
-    int length = transcript_title(line, number);
     spin_lock(&notices->lock);
-    (void)text_put(&notices->unprinted, line, (size_t)length, true);
-    __atomic_store_n(&wanted, number, __ATOMIC_SEQ_CST);
+    transcript_choose(number);
     spin_unlock(&notices->lock);
 }
 
@@ -203,7 +219,7 @@ static void transcript_advance(void)
         __atomic_store_n(&wanted, 0, __ATOMIC_SEQ_CST);
     spin_unlock(&notices->lock);
     if (next)
-        __atomic_store_n(&turn, next, __ATOMIC_SEQ_CST);
+        __atomic_store_n(&turn, next - 1, __ATOMIC_SEQ_CST);
     if (!__atomic_load_n(&wanted, __ATOMIC_SEQ_CST) && transcript_is_over(transcript_current())) {
         next = transcript_first();
         if (next < turn) /* it was left before its end */
@@ -225,6 +241,22 @@ bool transcript_print(void)
     spin_unlock(&printer);
     __atomic_thread_fence(__ATOMIC_SEQ_CST);
     return transcript_waits();
+}
+
+/* The console's own transcript is never over, so while it is the current one, no other is. The
+ * choice takes effect when something is printed next, of which there may be nothing. */
+void transcript_show_console(bool only)
+{
+    spin_lock(&notices->lock);
+    unsigned now = wanted ? wanted - 1 : __atomic_load_n(&turn, __ATOMIC_SEQ_CST);
+    if (only && now) {
+        left = now;
+        transcript_choose(0);
+    } else if (!only && !now) {
+        transcript_choose(transcript_is_over(&transcripts[left]) ? transcript_first() : left);
+    }
+    spin_unlock(&notices->lock);
+    (void)transcript_print();
 }
 
 bool transcript_is_current(const struct transcript *t)
@@ -249,22 +281,23 @@ void transcript_speak_for(struct transcript *transcript, const char *name)
 
 /* An NMI handler that logs a message while this CPU holds the lock sees `busy` and does not wait
  * for the lock. */
-static void transcript_add_text(struct transcript *t, enum line_kind kind, const char *text,
+static bool transcript_add_text(struct transcript *t, enum line_kind kind, const char *text,
                                 size_t size)
 {
     struct speaker *speaker = &speakers[this_cpu()];
     bool was_busy = speaker->busy;
     speaker->busy = true;
-    transcript_keep(t, kind, text, size);
+    bool kept = transcript_keep(t, kind, text, size);
     transcript_notify();
     speaker->busy = was_busy;
+    return kept;
 }
 
 static void transcript_add(struct transcript *t, enum line_kind kind, char line[LOG_LINE_MAX])
 {
     size_t length = strlen(line);
     line[length] = '\n';
-    transcript_add_text(t, kind, line, length + 1);
+    (void)transcript_add_text(t, kind, line, length + 1);
 }
 
 /* Prepends `# NAME: ` to a message, unless the message has the name already, as in
@@ -380,7 +413,12 @@ void transcript_guest(struct transcript *t, const char *text, bool result)
 void transcript_live(struct transcript *t, char byte)
 {
     if (t)
-        transcript_add_text(t, LINE_LIVE, &byte, 1);
+        (void)transcript_add_text(t, LINE_LIVE, &byte, 1);
+}
+
+bool transcript_echo(const char *bytes, size_t size)
+{
+    return transcript_add_text(notices, LINE_ECHO, bytes, size);
 }
 
 void transcript_say_cut(struct transcript *t, const char *name)

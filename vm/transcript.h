@@ -51,6 +51,15 @@ void transcript_show(unsigned number);
  * (vm/text.h) wait to be printed. */
 struct transcript *transcript_console(void);
 
+/* Adds bytes to that transcript as they are, for a dialogue with the person: they need not end a
+ * line. Returns false, and adds nothing, while there is no room for all of them. */
+bool transcript_echo(const char *bytes, size_t size) MUST_CHECK;
+
+/* Whether the console shows its own transcript only: while it does, the text of the VMs is kept
+ * within its bounds. Afterwards the transcript is current again that was before, as if
+ * transcript_show() had chosen it. */
+void transcript_show_console(bool only);
+
 /* Adds a line of the hypervisor's. If `transcript` is NULL, the line is printed at once. */
 void transcript_line(struct transcript *transcript, const char *format, ...) PRINTF(2, 3);
 

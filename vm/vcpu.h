@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * A vCPU. It belongs to one VM (vm/vm.h). The pCPU that runs it owns its fields, except for the
- * mailbox, the scheduler's entry and the others' half of the attention requests, which other CPUs
- * write with atomic operations.
+ * mailbox, the scheduler's entry, the visits, the pausers and the others' half of the attention
+ * requests, which other CPUs write with atomic operations.
  */
 #pragma once
 
@@ -14,9 +14,12 @@
 #include "mmio/bus.h"
 #include "mmio/vcpu.h"
 #include "mmu/tlb.h"
+#include "vm/map_dump.h"
 #include "vm/cpuid_table.h"
+#include "vm/debugger.h"
 #include "vm/features.h"
 #include "vm/ghci.h"
+#include "vm/last_exit.h"
 #include "vm/legacy_msr.h"
 #include "vm/pass.h"
 #include "vm/sched.h"
@@ -27,6 +30,7 @@
 #define TIME_NEVER (~0ull)
 
 struct td_vcpu;
+struct visit;
 struct vm;
 
 /* The replay entry of an I/O instruction, found by its exit qualification (vm/io.c). */
@@ -70,19 +74,24 @@ struct vcpu {
     struct sched_entry sched;
     uint8_t index; /* the number in the VM, which is also the APIC ID */
     struct mailbox mailbox;
+    struct visit *visits; /* the list of vm/visit.h; atomic */
+    uint32_t paused;      /* the pausers of vm/pause.h; atomic */
     struct ghci_replay ghci;
     struct pass pass;
+    struct debugger_vcpu debugger;
     struct tlb_place place; /* of the pCPU that runs the vCPU */
     uint16_t vpid;
     bool ve_by_cpu;          /* the CPU delivers #VE itself */
     struct ve_area *ve_area; /* the virtualization-exception information; NULL: no #VE */
     struct td_vcpu *td;      /* its state as a vCPU of a TD, else NULL */
     struct lapic lapic;
-    bool unfinished; /* the last hypercall has to continue, before the guest does, from: */
+    uint64_t apic_page; /* where IA32_APIC_BASE says that its registers are (vm/apic_base.h) */
+    bool unfinished;    /* the last hypercall has to continue, before the guest does, from: */
     struct mmu_change change;
     struct mmu_walk walk;
-    uint64_t tsc_offset;            /* the guest's TSC less the host's */
-    uint64_t tsc_adjust;            /* IA32_TSC_ADJUST */
+    struct map_dump map; /* HC_MAP; of vCPU 0, also the picture of the VM that has ended */
+    uint64_t tsc_offset; /* the guest's TSC less the host's */
+    uint64_t tsc_adjust; /* IA32_TSC_ADJUST */
     struct legacy_msrs legacy_msrs; /* with legacy */
 
     uint64_t budget_left;  /* TSC ticks; valid while no pCPU runs the vCPU */
@@ -100,11 +109,14 @@ struct vcpu {
     uint64_t frames_at;     /* TSC: when the vCPU receives frames or typed bytes, or TIME_NEVER */
     uint64_t frames_from;   /* TSC: not before this time */
 
+    struct last_exit last; /* while vmx.watched */
+
     uint64_t exits[REASON_COUNT];
     uint64_t exceptions; /* exits by an exception, which count as "exception or NMI" above */
     uint64_t events_requeued;
     uint64_t poison_ticks;              /* TSC ticks spent in vmx_poison() */
     uint64_t traced[TRACE_EVENT_COUNT]; /* number of records of each event */
+    uint32_t trace_changes; /* the changes of the selection that the vCPU has followed */
 };
 
 _Static_assert(offsetof(struct vcpu, vmx) == 0, "vcpu_of() need not check for NULL");

@@ -47,6 +47,7 @@
     X(HALTED, "halted")                                   /* HLT, and nothing can wake it */       \
     X(MEMORY_FAULT, "memory-fault")         /* code or page tables in MMIO, no host memory, … */ \
     X(FATAL_ERROR, "fatal-error")           /* a TD has reported one (ReportFatalError) */         \
+    X(MONITOR, "monitor")                   /* somebody at the console has ended it */             \
     X(MISCONFIGURATION, "misconfiguration") /* a real one; from here on, bugs of the hypervisor */ \
     X(UNHANDLED_EXIT, "unhandled-exit")                                                            \
     X(ENTRY_FAILED, "entry-failed")
@@ -160,6 +161,7 @@ enum locked_name {
     LOCKED_DEVICES,
 };
 
+struct debugger;
 struct td;
 
 struct kut_devices {
@@ -204,15 +206,21 @@ struct vm {
     unsigned unit_count;
     unsigned unit_turn; /* counts pieces of the devices' work, which take turns */
     struct kut_devices kut;
-    struct td *td;    /* its state as a TD, else NULL */
-    struct vcpu vcpu; /* the first vCPU */
+    struct td *td;             /* its state as a TD, else NULL */
+    struct debugger *debugger; /* vm/debugger.h; NULL: it has none */
+    struct vcpu vcpu;          /* the first vCPU */
     struct vcpu *vcpus[VCPUS_MAX];
     unsigned vcpu_count;
     unsigned active; /* vCPUs that do not wait for a start-up IPI */
     bool chores;     /* pending work waits for a vCPU that takes it (vm/ipi.h) */
 
     uint64_t nx_recovery; /* ms between two recoveries of large pages; 0: none */
-    uint64_t nx_due;      /* TSC: when the next recovery is due */
+    uint64_t nx_due;      /* TSC: when the next recovery is due, or TIME_NEVER */
+    uint64_t stat_period; /* ms between two lines of its counters (vm/stat.h); 0: none */
+    uint64_t stat_due;    /* TSC: when the next such line is due, or TIME_NEVER */
+    /* The earlier one of these two; TIME_NEVER while a vCPU does what is due, which alone accesses
+     * the two then. */
+    uint64_t regular_due;
 
     bool put_off;     /* not created yet: other VMs have the memory that it needs */
     bool chose_trace; /* its guest has chosen trace events by HC_TRACE */
@@ -220,7 +228,8 @@ struct vm {
     enum vm_ending ending;
     uint8_t exit_value; /* what was written to the debug-exit port */
     char message[256];
-    unsigned refused; /* accesses; see vm/refused.h */
+    unsigned refused;  /* accesses; see vm/refused.h */
+    uint32_t pictures; /* that its guest has asked for by HC_MAP */
 };
 
 /* From now on, what this pCPU logs and allocates outside of vcpu_run() belongs to the VM, or to no

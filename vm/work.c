@@ -6,6 +6,7 @@
 #include "vm/pcpu.h"
 #include "vm/sched.h"
 #include "vm/sleep.h"
+#include "vm/watch.h"
 #include "lib/cpu_local.h"
 
 #include <stddef.h>
@@ -25,8 +26,15 @@ void work_add(struct work *work)
     pcpu_set_work(true);
 }
 
-/* The first work is finished before the second one begins. Sleeping vCPUs whose time comes
- * meanwhile are put into the run queue, and wait for the end of the turn. */
+void work_add_first(struct work *work)
+{
+    work->next = here[this_cpu()].first;
+    here[this_cpu()].first = work;
+    pcpu_set_work(true);
+}
+
+/* The first work is finished before the second one begins, unless more urgent work comes. Sleeping
+ * vCPUs whose time comes meanwhile are put into the run queue, and wait for the end of the turn. */
 void work_turn(void)
 {
     struct work_counts *counts = &here[this_cpu()].counts;
@@ -45,6 +53,8 @@ void work_turn(void)
         if (now - start > counts->longest)
             counts->longest = now - start;
         sleep_wake_due(now);
+        if (unlikely(now >= watch_next()))
+            watch_look(now);
     } while (*list && !(sched_vcpu_waits() && now >= end));
     pcpu_set_work(*list);
 }

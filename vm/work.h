@@ -24,7 +24,12 @@ struct work {
 /* Appends work to this pCPU's list. */
 void work_add(struct work *work);
 
-/* Does this pCPU's work for a turn. The list must not be empty (pcpu_has_work()). */
+/* Puts work before the rest of this pCPU's list, for work that somebody waits for and that is soon
+ * over. It begins when the current piece is over. */
+void work_add_first(struct work *work);
+
+/* Does this pCPU's work for a turn, and looks at the watches that are due. The list must not be
+ * empty (pcpu_has_work()). */
 void work_turn(void);
 
 /* The number of pieces that all pCPUs have done, and the TSC ticks of the longest one. */

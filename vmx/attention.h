@@ -37,12 +37,18 @@
  *   STOP          ipi_receive(): an INIT has arrived             ipi_restarts(), off the pCPU
  *   ENTRY_FAILED  the exit of a failed entry                     never: the VM ends
  *   SHUTDOWN      a triple fault                                 never: the VM ends
+ *   STEP          debugger_step()                                debugger_step_exited(), when the
+ *                                                                instruction has been executed
  *
  *   others' half: on any CPU
  *   MAIL          the sender of an IPI                           ipi_receive(), before it reads the
  *                                                                mailbox
  *   START         the sender of a start-up IPI; ipi_restarts()   ipi_start()
  *   ENDED         vm_end(), on every vCPU of the VM              never
+ *   VISIT         visit_begin()                                  visit_receive(), before it takes
+ *                                                                the visits
+ *   PAUSE         pause_vcpu()                                   pause_holds(), before it reads who
+ *                                                                asks for it
  *
  * tests/models/kick.pml shows that no kick and no mail is lost between the last test of the value
  * and the entry: the NMI handler also sets the preemption timer to 0 (vm/pcpu.h).
@@ -67,10 +73,13 @@ enum attention_request {
     ATTENTION_STOP = BIT(8),
     ATTENTION_ENTRY_FAILED = BIT(9),
     ATTENTION_SHUTDOWN = BIT(10),
+    ATTENTION_STEP = BIT(11),
 
     ATTENTION_MAIL = BIT(32),
     ATTENTION_START = BIT(33),
     ATTENTION_ENDED = BIT(34),
+    ATTENTION_VISIT = BIT(35),
+    ATTENTION_PAUSE = BIT(36),
 };
 
 struct attention {

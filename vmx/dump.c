@@ -11,13 +11,19 @@
 
 #define LINE 96 /* a list of names is continued on a new line before this column */
 
-struct dump {
-    uint64_t (*read)(void *ctx, uint32_t field);
-    void *ctx;
-    const struct vmx_msrs *msrs;
-};
+#define LINE_MAX 200
 
-static unsigned long long dump_get(const struct dump *dump, uint32_t field)
+static PRINTF(2, 3) void dump_say(const struct vmcs_dump *dump, const char *format, ...)
+{
+    char line[LINE_MAX];
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(line, sizeof(line), format, arguments);
+    va_end(arguments);
+    dump->say(dump->ctx, line);
+}
+
+static unsigned long long dump_get(const struct vmcs_dump *dump, uint32_t field)
 {
     return dump->read(dump->ctx, field) & BITS(vmcs_field_bits(field) - 1, 0);
 }
@@ -112,19 +118,19 @@ void vmcs_event_text(uint32_t info, char *buffer, unsigned size)
         dump_append(buffer, size, "bit 12, NMI unblocking");
 }
 
-static void dump_segments(const struct dump *dump)
+static void dump_segments(const struct vmcs_dump *dump)
 {
     static const char *const names[] = {"ES", "CS", "SS", "DS", "FS", "GS", "LDTR", "TR"};
     for (unsigned i = 0; i < ARRAY_SIZE(names); i++) {
         char text[96];
         uint32_t rights = (uint32_t)dump_get(dump, VMCS_GUEST_ES_ACCESS_RIGHTS + 2 * i);
         vmcs_access_rights_text(rights, text, sizeof(text));
-        log_info("  %-4s 0x%04llx base 0x%016llx limit 0x%08llx rights 0x%05x: %s", names[i],
+        dump_say(dump, "  %-4s 0x%04llx base 0x%016llx limit 0x%08llx rights 0x%05x: %s", names[i],
                  dump_get(dump, VMCS_GUEST_ES_SELECTOR + 2 * i),
                  dump_get(dump, VMCS_GUEST_ES_BASE + 2 * i),
                  dump_get(dump, VMCS_GUEST_ES_LIMIT + 2 * i), rights, text);
     }
-    log_info("  GDTR base 0x%016llx limit 0x%04llx   IDTR base 0x%016llx limit 0x%04llx",
+    dump_say(dump, "  GDTR base 0x%016llx limit 0x%04llx   IDTR base 0x%016llx limit 0x%04llx",
              dump_get(dump, VMCS_GUEST_GDTR_BASE), dump_get(dump, VMCS_GUEST_GDTR_LIMIT),
              dump_get(dump, VMCS_GUEST_IDTR_BASE), dump_get(dump, VMCS_GUEST_IDTR_LIMIT));
 }
@@ -137,26 +143,26 @@ static bool is_segment_field(uint32_t field)
            (field >= VMCS_GUEST_ES_BASE && field <= VMCS_GUEST_IDTR_BASE);
 }
 
-static bool dump_control_set(const struct dump *dump, uint32_t field)
+static bool dump_control_set(const struct vmcs_dump *dump, uint32_t field)
 {
     for (enum control_set set = 0; set < CONTROL_SETS; set++) {
         if (vmx_control_field(set) != field)
             continue;
         char line[LINE + 64] = "";
         unsigned long long value = dump_get(dump, field);
-        log_info("  %s = 0x%llx:", vmcs_field_name(field), value);
+        dump_say(dump, "  %s = 0x%llx:", vmcs_field_name(field), value);
         for (unsigned bit = 0; bit < 64; bit++) {
             char name[64];
             if (!(value & BIT(bit)) || !vmx_control_names(set, BIT(bit), name, sizeof(name)))
                 continue;
             if (line[0] && strlen(line) + strlen(name) + 6 > LINE) {
-                log_info("    %s,", line);
+                dump_say(dump, "    %s,", line);
                 line[0] = 0;
             }
             dump_append(line, sizeof(line), name);
         }
         if (line[0])
-            log_info("    %s", line);
+            dump_say(dump, "    %s", line);
         return true;
     }
     return false;
@@ -192,37 +198,62 @@ static void dump_meaning(uint32_t field, uint64_t value, char *buffer, unsigned 
     }
 }
 
-static void dump_field(const struct dump *dump, uint32_t field)
+static void dump_field(const struct vmcs_dump *dump, uint32_t field)
 {
     char text[128];
     unsigned long long value = dump_get(dump, field);
     dump_meaning(field, value, text, sizeof(text));
-    log_info("  %-42s 0x%0*llx%s%s", vmcs_field_name(field), (int)vmcs_field_bits(field) / 4, value,
-             text[0] ? ": " : "", text);
+    dump_say(dump, "  %-42s 0x%0*llx%s%s", vmcs_field_name(field), (int)vmcs_field_bits(field) / 4,
+             value, text[0] ? ": " : "", text);
 }
 
-static void dump_section(const struct dump *dump, enum vmcs_section section, const char *title)
+/* Returns true if the field has been said. */
+static bool dump_any(const struct vmcs_dump *dump, enum vmcs_section section, uint32_t field)
 {
     bool zeros = section == VMCS_GUEST_STATE || section == VMCS_HOST_STATE;
+    if (vmcs_field_section(field) != section || !vmx_field_exists(dump->msrs, field) ||
+        is_segment_field(field))
+        return false;
+    if (dump_control_set(dump, field))
+        return true;
+    if (!zeros && !dump_get(dump, field))
+        return false;
+    dump_field(dump, field);
+    return true;
+}
 
-    log_info("VMCS %s:", title);
-    if (section == VMCS_GUEST_STATE)
-        dump_segments(dump);
-    for (unsigned i = 0; i < vmcs_field_count; i++) {
-        uint32_t field = vmcs_fields[i];
-        if (vmcs_field_section(field) != section || !vmx_field_exists(dump->msrs, field) ||
-            is_segment_field(field) || dump_control_set(dump, field))
-            continue;
-        if (zeros || dump_get(dump, field))
-            dump_field(dump, field);
+bool vmcs_dump_piece(const struct vmcs_dump *dump, enum vmcs_section section, unsigned *at)
+{
+    static const char *const titles[] = {
+        [VMCS_CONTROL] = "controls (without fields that are 0)",
+        [VMCS_EXIT_INFO] = "exit information (without fields that are 0)",
+        [VMCS_GUEST_STATE] = "guest state",
+        [VMCS_HOST_STATE] = "host state",
+    };
+    if (!*at) {
+        dump_say(dump, "VMCS %s:", titles[section]);
+        if (section == VMCS_GUEST_STATE)
+            dump_segments(dump);
     }
+    for (unsigned said = 0; *at < vmcs_field_count && said < VMCS_DUMP_PIECE; ++*at)
+        said += dump_any(dump, section, vmcs_fields[*at]);
+    return *at < vmcs_field_count;
+}
+
+static void dump_log(void *ctx, const char *line)
+{
+    (void)ctx;
+    log_info("%s", line);
 }
 
 void vmcs_dump(uint64_t (*read)(void *ctx, uint32_t field), void *ctx, const struct vmx_msrs *msrs)
 {
-    struct dump dump = {.read = read, .ctx = ctx, .msrs = msrs};
-    dump_section(&dump, VMCS_GUEST_STATE, "guest state");
-    dump_section(&dump, VMCS_HOST_STATE, "host state");
-    dump_section(&dump, VMCS_CONTROL, "controls (without fields that are 0)");
-    dump_section(&dump, VMCS_EXIT_INFO, "exit information (without fields that are 0)");
+    static const uint8_t sections[] = {VMCS_GUEST_STATE, VMCS_HOST_STATE, VMCS_CONTROL,
+                                       VMCS_EXIT_INFO};
+    struct vmcs_dump dump = {.read = read, .say = dump_log, .ctx = ctx, .msrs = msrs};
+    for (unsigned i = 0; i < ARRAY_SIZE(sections); i++) {
+        unsigned at = 0;
+        while (vmcs_dump_piece(&dump, sections[i], &at))
+            ;
+    }
 }

@@ -8,6 +8,19 @@
 #pragma once
 
 #include "vmx/controls.h"
+#include "vmx/fields.h"
+
+struct vmcs_dump {
+    uint64_t (*read)(void *ctx, uint32_t field);
+    void (*say)(void *ctx, const char *line);
+    void *ctx;
+    const struct vmx_msrs *msrs;
+};
+
+#define VMCS_DUMP_PIECE 6u /* fields in a piece; a field of controls takes up to 4 lines */
+
+/* Says the next piece of a section; *at is 0 at first. Returns false if it was the last one. */
+bool vmcs_dump_piece(const struct vmcs_dump *dump, enum vmcs_section section, unsigned *at);
 
 /* Prints every field that exists on this CPU with log_info(). In the sections of controls and of
  * exit information, fields that are 0 are left out. */

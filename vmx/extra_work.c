@@ -6,7 +6,7 @@
 
 void vmx_update_extra_work(struct vmx_vcpu *vcpu)
 {
-    vcpu->extra_work = vmx.poison || vcpu->pml_on || vcpu->td ||
-                       mitigate_actions() & DO_IBRS_AT_EXIT ||
+    vcpu->extra_work = vmx.poison || vcpu->pml_on || vcpu->td || vcpu->watched ||
+                       vcpu->exits_traced || mitigate_actions() & DO_IBRS_AT_EXIT ||
                        attention_requested(&vcpu->attention, ATTENTION_PASS | ATTENTION_SHUTDOWN);
 }

@@ -3,6 +3,7 @@
  * those that have to wait (decision D15). */
 #include "arch/x86/cpu.h"
 #include "lib/assert.h"
+#include "lib/trace.h"
 #include "vmx/errors.h"
 #include "vmx/vmcs.h"
 #include "vmx/vmx.h"
@@ -44,6 +45,14 @@ static bool debug_trap_pending(void)
     return vmread(VMCS_GUEST_PENDING_DEBUG) & (PENDING_DEBUG_BREAKPOINT | PENDING_DEBUG_BS);
 }
 
+static void trace_injection(const struct event *event, bool again)
+{
+    if (event->type == EVENT_EXCEPTION)
+        trace(inj_exception, event->vector, event->error_code, event->type, again);
+    else
+        trace(inj_virq, event->vector, event->type, again);
+}
+
 bool vmx_deliver_event(struct vmx_vcpu *vcpu)
 {
     struct event_pending *p = &vcpu->pending;
@@ -57,6 +66,7 @@ bool vmx_deliver_event(struct vmx_vcpu *vcpu)
         .any_error_code = vmx.msrs.basic & BASIC_ANY_ERROR_CODE,
     };
     struct event_plan plan = event_plan(p, &state);
+    bool again = p->requeue.valid && !p->exception.valid;
     p->iret_again = false;
     if (plan.shutdown)
         return false;
@@ -64,6 +74,7 @@ bool vmx_deliver_event(struct vmx_vcpu *vcpu)
         vmwrite(VMCS_GUEST_INTERRUPTIBILITY, plan.interruptibility);
     if (plan.inject.valid) {
         event_consume(vcpu, &plan.inject);
+        trace_injection(&plan.inject, again);
         vmwrite(VMCS_ENTRY_INTERRUPTION_INFO, event_encode(&plan.inject));
         if (plan.inject.has_error)
             vmwrite(VMCS_ENTRY_ERROR_CODE, plan.inject.error_code);

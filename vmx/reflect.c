@@ -48,12 +48,12 @@ bool vmx_reflect_exception(struct vmx_vcpu *vcpu)
     if (!event.valid || event.vector > 31 || !(EXCEPTIONS_REFLECTED & BIT(event.vector)))
         return false;
     vmx_raise(vcpu, event.vector, event.error_code);
-    if (event.vector == VECTOR_DB) {
+    if (event.vector == VECTOR_DB)
         update_debug_registers(vmx_exit_qualification(e), event.type == EVENT_PRIVILEGED_EXCEPTION);
-        /* Keep the event as reported: its type and length make the handler of INT1 return to the
-         * next instruction. */
+    /* Keep the event as reported: its type and length make the handler of INT1 or INT3 return to
+     * the next instruction. */
+    if (event.vector == VECTOR_DB || event.vector == VECTOR_BP)
         vcpu->pending.exception = event;
-    }
     /* The delivery of the exception ends blocking by STI and by MOV SS. An entry with such blocking
      * and RFLAGS.TF requires BS in the pending debug exceptions, which the exit has cleared (SDM 3,
      * 27.3.1.5 and 28.3.4). */

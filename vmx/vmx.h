@@ -56,13 +56,16 @@ struct vmx_vcpu {
     hpa_t pml; /* the page-modification log, or 0 */
     bool pml_on;
     bool extra_work;            /* each exit begins with extra work; see vmx_update_extra_work() */
+    bool watched;               /* its exits are kept for people who ask (vm/last_exit.h) */
+    bool exits_traced;          /* exits and entries are events (lib/trace.h) */
     bool td;                    /* a TD's: all exits are td_exit()'s (vm/td.h) */
     const uint32_t *holds_nmis; /* NULL, or: while it is not 0, NMIs wait (tdx/ve.h) */
     struct vmx_apicv apicv;
 };
 
 /* Recomputes vcpu->extra_work: whether each exit has to read the PML log, write IBRS, close an open
- * pass or poison fields before its handler runs, or has another handler because it is a TD's.
+ * pass, poison fields or be traced before its handler runs, or has another handler because it is a
+ * TD's.
  * Called after a change to one of these conditions. */
 void vmx_update_extra_work(struct vmx_vcpu *vcpu);
 
@@ -187,9 +190,9 @@ void vmx_raise(struct vmx_vcpu *vcpu, uint8_t vector, uint32_t error_code);
 
 /* Reflects an exception of EXCEPTIONS_REFLECTED, which are the exceptions that exit, to the guest
  * after an exit due to an exception or NMI. Returns false if the exit had another cause. #UD exits
- * from TDs only (vm/td_exit.c). */
+ * from TDs only (vm/td_exit.c), and #BP while a debugger has breakpoints (vm/debugger.h). */
 #define EXCEPTIONS_EXITING   (BIT(VECTOR_DB) | BIT(VECTOR_AC))
-#define EXCEPTIONS_REFLECTED (EXCEPTIONS_EXITING | BIT(VECTOR_UD))
+#define EXCEPTIONS_REFLECTED (EXCEPTIONS_EXITING | BIT(VECTOR_UD) | BIT(VECTOR_BP))
 bool vmx_reflect_exception(struct vmx_vcpu *vcpu) MUST_CHECK;
 
 /* Raises #DB for `reasons`, which are bits as in the qualification of a #DB exit, or

@@ -57,6 +57,12 @@ static inline uint8_t inb(uint16_t port)
     return value;
 }
 
+/* Writes bytes to a port, one after the other. */
+static inline void outsb(uint16_t port, const uint8_t *bytes, size_t size)
+{
+    __asm__ volatile("rep outsb" : "+S"(bytes), "+c"(size) : "d"(port) : "memory");
+}
+
 static inline void outw(uint16_t port, uint16_t value)
 {
     __asm__ volatile("outw %0, %1" : : "a"(value), "Nd"(port));

@@ -8,6 +8,7 @@
 #include "arch/x86/tsc.h"
 #include "lib/host_tlb.h"
 #include "lib/spinlock.h"
+#include "lib/trace.h"
 
 static void (*on_kick)(void);
 static uint64_t stopping; /* number + 1 of the CPU that stops the others, else 0 */
@@ -38,8 +39,10 @@ void kick_set_hook(void (*hook)(void))
 void cpu_kick(unsigned number)
 {
     struct cpu *cpu = &cpus[number];
-    if (!__atomic_exchange_n(&cpu->kicked, 1, __ATOMIC_SEQ_CST))
-        apic_send_nmi(cpu->apic_id);
+    if (__atomic_exchange_n(&cpu->kicked, 1, __ATOMIC_SEQ_CST))
+        return;
+    trace(kick, number);
+    apic_send_nmi(cpu->apic_id);
 }
 
 bool kick_received(struct exception_frame *frame)

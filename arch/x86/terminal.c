@@ -100,6 +100,10 @@ void terminal_write(struct terminal *terminal, const char *text, size_t length)
 {
     for (size_t i = 0; i < length; i++) {
         char c = text[i];
+        if (c == '\b') { /* the person who types corrects a line */
+            terminal->column -= terminal->column != 0;
+            continue;
+        }
         if (begins_line(terminal, c))
             (void)new_line(terminal, UINT64_MAX);
         if (c == '\n')

@@ -35,6 +35,7 @@ static const struct row {
     {"host_remap", HC_HOST_REMAP, {ADDRESS, ANY, ANY, ANY}, {AREA}},
     {"age", HC_AGE, {ADDRESS, 32, ANY, ANY}, {AREA, 1}},
     {"trace", HC_TRACE, {32, ANY, ANY, ANY}, {0}},
+    {"map", HC_MAP, {ANY, ANY, ANY, ANY}, {0}},
     {"doorbell_add", HC_DOORBELL_ADD, {ANY, 32, ANY, 32}, {BELL, 4, 0, 0}},
     {"doorbell_rings", HC_DOORBELL_RINGS, {32, ANY, ANY, ANY}, {0}},
     {"doorbell_remove", HC_DOORBELL_REMOVE, {32, ANY, ANY, ANY}, {0}},

@@ -2,8 +2,8 @@
 /*
  * The chips of a VM with `legacy`, used as kernels from before ACPI use them: interrupts of the
  * PIT, the keyboard controller and the UART through the pair of 8259s, in virtual wire mode and
- * through the I/O APIC; the PIT's modes; CMOS memory, the VGA's registers and text, and what a BIOS
- * leaves.
+ * through the I/O APIC; the PIT's modes; CMOS memory, the VGA's registers and text, what a BIOS
+ * leaves, and a local APIC whose page moves.
  */
 #include "guest/programs/rt/smp.h"
 
@@ -347,6 +347,62 @@ static void model_specific(void)
     EXPECT_EQ(read_cr4() & BIT(6), BIT(6));
 }
 
+/* ---- The page of the local APIC --------------------------------------------------------------- */
+
+#define ELSEWHERE 0xfed40000u /* neither memory nor a device is there */
+
+static volatile uint32_t others_view[2];
+
+static void another_cpu_looks(void)
+{
+    others_view[0] = read32(APIC + APIC_REG_VERSION);
+    others_view[1] = read32(ELSEWHERE + APIC_REG_VERSION);
+}
+
+static void write_base(void *value)
+{
+    wrmsr(MSR_APIC_BASE, *(uint64_t *)value);
+}
+
+/* The registers are at the new page for this CPU, and where they were for the other one. */
+static void moves_its_apic(void)
+{
+    static uint8_t ram[4096] __attribute__((aligned(4096)));
+    const uint64_t base = rdmsr(MSR_APIC_BASE), moved = (base & 0xfff) | ELSEWHERE;
+    const uint32_t version = read32(APIC + APIC_REG_VERSION);
+    if (!EXPECT(start_cpus(1, 1)))
+        return;
+    run_on(1, another_cpu_looks);
+    EXPECT(finished(1));
+    for (unsigned i = 0; i < 8; i++)
+        EXPECT_EQ(read32(ELSEWHERE + APIC_REG_VERSION), ~0u);
+    for (unsigned round = 0; round < 2; round++) {
+        wrmsr(MSR_APIC_BASE, moved);
+        EXPECT_EQ(rdmsr(MSR_APIC_BASE), moved);
+        for (unsigned i = 0; i < 8; i++) {
+            EXPECT_EQ(read32(ELSEWHERE + APIC_REG_VERSION), version);
+            EXPECT_EQ(read32(APIC + APIC_REG_VERSION), ~0u);
+        }
+        write32(ELSEWHERE + APIC_REG_TPR, 0x20);
+        write32(APIC + APIC_REG_TPR, 0x30);
+        run_on(1, another_cpu_looks);
+        EXPECT(finished(1));
+        EXPECT_EQ(others_view[0], version);
+        EXPECT_EQ(others_view[1], ~0u);
+        wrmsr(MSR_APIC_BASE, base);
+        EXPECT_EQ(read32(APIC + APIC_REG_TPR), 0x20);
+        EXPECT_EQ(read32(ELSEWHERE + APIC_REG_VERSION), ~0u);
+        write32(APIC + APIC_REG_TPR, 0);
+    }
+    const uint64_t places[] = {(uintptr_t)ram, 0, IOAPIC, BIT(51)};
+    for (unsigned i = 0; i < ARRAY_SIZE(places); i++) {
+        uint64_t value = places[i] | (base & 0xfff);
+        EXPECT_EQ(try_run(write_base, &value).vector, VECTOR_GP);
+        EXPECT_EQ(rdmsr(MSR_APIC_BASE), base);
+    }
+    forget_cpus();
+}
+
 static const struct test tests[] = {
     {"ticks", ticks, 0},
     {"modes", modes, 0},
@@ -360,6 +416,7 @@ static const struct test tests[] = {
     {"screen", screen, 0},
     {"left_by_a_bios", left_by_a_bios, 0},
     {"model_specific", model_specific, 0},
+    {"moves_its_apic", moves_its_apic, NEED_EPTVISOR},
 };
 
 void guest_main(void)

@@ -26,6 +26,7 @@ GUEST_EXTRA_tasks   := tasks/tasks.S mmio/legacy.S
 GUEST_EXTRA_windows := windows/places.S
 GUEST_EXTRA_instructions := $(patsubst %,instructions/list%.S,64 32 16)
 GUEST_EXTRA_sides   := sides/region.c
+GUEST_EXTRA_map     := sides/region.c
 GUEST_EXTRA_ve      := sides/region.c
 GUEST_EXTRA_pdpte   := $(GUEST_EXTRA_mmio)
 GUEST_EXTRA_init    := init/probe.S
@@ -37,6 +38,7 @@ GUEST_EXTRA_disk        := disk/driver.c
 GUEST_EXTRA_net         := net/driver.c
 GUEST_EXTRA_pci         := pci/config.c pci/harm.c
 GUEST_EXTRA_resets      := disk/driver.c
+GUEST_EXTRA_virtio_pci  := disk/driver.c pci/config.c
 GUEST_EXTRA_bench       := bench/measure.c
 GUEST_EXTRA_mmu_bench   := bench/measure.c
 GUEST_EXTRA_sides_bench := bench/measure.c
@@ -66,6 +68,7 @@ GUEST_WORDS_init                        := testctl,vcpus=2,budget=60000
 GUEST_WORDS_pc                          := testctl,pc,vcpus=2
 GUEST_WORDS_legacy                      := legacy,vcpus=2
 GUEST_WORDS_pci                         := testctl,pci,vcpus=3
+GUEST_WORDS_virtio_pci                  := pci
 GUEST_WORDS_poweroff                    := pc
 GUEST_WORDS_echo                        := pc,live,budget=3600000
 GUEST_WORDS_resets                      := pc,vcpus=2,reset=again,budget=60000

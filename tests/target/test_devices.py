@@ -20,11 +20,14 @@ def test_work_survives_an_init(boot) -> None:
 
 
 def test_pci(boot) -> None:
-    """A driver and a hostile one on three vCPUs, which move BARs all the time, beside a VM that
-    keeps its results and its time."""
+    """A driver and a hostile one on three vCPUs, which move BARs all the time, and a driver of a
+    virtio disk on the bus, beside a VM that keeps its results and its time."""
     neighbour = Guest(NEIGHBOUR, ("testctl", "mem=4M", "budget=60000"), "rounds=160 late=700000")
     pci = Guest(BUILD / "guest" / "pci.elf", ("testctl", "pci", "vcpus=3", "budget=60000"))
-    result = boot(guests=(neighbour, pci), smp=2, cmdline="parallel=2")
+    virtio = Guest(BUILD / "guest" / "virtio_pci.elf", ("pci", "mem=4M", "budget=60000"))
+    image = Guest(IMAGE, ("disk",), "", "+virtio_pci")
+    guests = (neighbour, pci, virtio, image)
+    result = boot(guests=guests, smp=2, cmdline="parallel=2")
     assert result.status == 0, result
     (case,) = [case for case in result.output.cases if case.name == "storm"]
     assert case.counters["hits"] > 0, "nobody saw a BAR in its place"

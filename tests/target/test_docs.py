@@ -12,12 +12,15 @@ DOCS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 # These commands run the tests that include this test.
 OURSELVES = {"make test", "make check", "make target"}
 # The first command downloads a kernel and rewrites the documents. What the others do,
-# test_linux_cost.py, test_tdx_linux.py and test_debian.py do in less time, or in parts. The last
-# one needs files that its user brings; test_foreign.py tests its tools.
+# test_linux_cost.py, test_tdx_linux.py and test_debian.py do in less time, or in parts; what is to
+# be typed to the monitor, test_monitor.py types. The last one needs files that its user brings;
+# test_foreign.py tests its tools.
 UNTRIED = {
     "make bench", "make bench-linux", "make bench-tdx", "make tdx", "make tdx VCPUS=2",
     "make debian", "make debian VCPUS=2",
     "make tdx KERNEL=build/linux/kernels/sid-cloud/vmlinuz",
+    'make run CMDLINE=monitor GUESTS="ada=build/guest/echo.elf:pc,live '
+    'build/guest/scenarios.elf:testctl"',
     "make foreign XV6=~/xv6-public LK=~/lk MACH=gnumach-1.8-486.gz XEN=xen-4.17-amd64.gz",
 }  # fmt: skip
 # These commands fail on purpose.

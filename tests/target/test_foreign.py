@@ -64,7 +64,11 @@ def test_the_list_of_known_failures(tmp_path) -> None:
         foreign_kut.read_list(bad)
 
 
-KNOWN = "msr* | WRMSR of * | emulated | why one\nmsr* | end | emulated | why two\n"
+KNOWN = """\
+msr* | WRMSR of * | emulated | why one
+msr* | end | emulated | why two
+pmu | RDPMC | emulated | why three
+"""
 
 
 @pytest.mark.parametrize(
@@ -75,8 +79,10 @@ KNOWN = "msr* | WRMSR of * | emulated | why one\nmsr* | end | emulated | why two
         ("msr", 1, ["RDMSR"], "FAIL", "FAIL: RDMSR"),
         ("apic", 1, ["WRMSR of 1"], "FAIL", "FAIL: WRMSR of 1"),
         ("msr", None, [], "PASS", "emulated: why two"),
+        ("msr", 63, ["RDMSR"], "FAIL", "FAIL: RDMSR"),
         ("apic", None, [], "FAIL", "it did not pass: late"),
         ("apic", 2, [], "FAIL", "it did not pass: late"),
+        ("pmu", 63, ["RDPMC"], "FAIL", "emulated: RDPMC: why three"),
         ("apic", foreign_kut.SKIPPED, [], "SKIP", "it skips itself"),
     ],
 )

@@ -93,7 +93,10 @@ def _settings(boot: Boot, bochs: emulator.Emulator) -> list[str]:
         _clock(boot),
         *_medium(boot),
         _serial(boot),
+        *_second_serial(boot),
         f"print_timestamps: enabled={int(bool(boot.serial_port))}",
+        # What the image exports (arch/x86/export.h) comes among the messages in emulator.txt.
+        "port_e9_hack: enabled=1",
         f"magic_break: enabled={int(bool(boot.marks or boot.magic))}",
         "log: bochs.log",
         "panic: action=fatal",
@@ -113,6 +116,14 @@ def _serial(boot: Boot) -> str:
     if boot.serial_port:
         return f"com1: enabled=1, mode=socket-client, dev=127.0.0.1:{boot.serial_port}"
     return "com1: enabled=1, mode=file, dev=serial.txt"
+
+
+def _second_serial(boot: Boot) -> list[str]:
+    """GDB's port, or a file for what the image exports there, if it is told to."""
+    if boot.gdb_port:
+        return [f"com2: enabled=1, mode=socket-client, dev=127.0.0.1:{boot.gdb_port}"]
+    exports = "export=com2" in boot.cmdline.split()
+    return ["com2: enabled=1, mode=file, dev=exported.bin"] if exports else []
 
 
 def _firmware(boot: Boot, bochs: emulator.Emulator) -> str:
@@ -138,6 +149,11 @@ def _medium(boot: Boot) -> list[str]:
     ]
 
 
+def _said(folder: pathlib.Path) -> str:
+    """What Bochs has printed, and exported data among it."""
+    return (folder / "emulator.txt").read_text(errors="replace")
+
+
 @dataclasses.dataclass(frozen=True)
 class Stop:
     instructions: int  # since the machine was switched on
@@ -148,7 +164,7 @@ class Stop:
 def stops(folder: pathlib.Path) -> list[Stop]:
     """The stops after the one at power-on, in order. Stops at an instruction that could not be
     fetched, and so was not executed, are left out."""
-    text = (folder / "emulator.txt").read_text(errors="replace")
+    text = _said(folder)
     return [Stop(int(m[1]), int(m[2], 16), m[3]) for m in STOP.finditer(text)][1:]
 
 
@@ -163,7 +179,7 @@ def machine_time(boot: Boot) -> float:
 
 def time_is_up(boot: Boot) -> bool:
     """Whether a machine that has ended had used up its time."""
-    return bool(boot.machine_time) and TIME_IS_UP in (boot.folder / "emulator.txt").read_text()
+    return bool(boot.machine_time) and TIME_IS_UP in _said(boot.folder)
 
 
 def stopped_at(boot: Boot, process: subprocess.Popen[bytes]) -> str:
@@ -193,7 +209,7 @@ def stopped_at(boot: Boot, process: subprocess.Popen[bytes]) -> str:
 
 def counted_exits(folder: pathlib.Path) -> int:
     """How often the debugger stopped at a VM exit in a boot with `count_exits`."""
-    return (folder / "emulator.txt").read_text(errors="replace").count(VMEXIT)
+    return _said(folder).count(VMEXIT)
 
 
 def complaints(folder: pathlib.Path) -> list[str]:

@@ -92,6 +92,9 @@ class Boot:
     # Bochs: the serial port is a connection to this TCP port of the computer, and no file; the
     # machine's time passes no faster than the computer's, and starts at its date.
     serial_port: int = 0
+    # Bochs, QEMU: the second serial port is a connection to this TCP port of the computer, where
+    # harness.gdb listens.
+    gdb_port: int = 0
     # QEMU: properties of the machine, as `-machine` takes them: pit=off, hpet=off, ...
     machine_words: tuple[str, ...] = ()
     # QEMU: commands for its monitor a second after the EXIT line. The image can't end this

@@ -62,7 +62,9 @@ def make_initrd(
     files |= {name: ROOT / "tools/linux" / name for name in SCRIPTS}
     files["bin/resize"] = ROOT / "tools/linux/resize"
     files |= modules(kernel, MODULES)
-    path.write_bytes(initramfs.make(files | (more or {})))
+    data = initramfs.make(files | (more or {}))
+    if not path.is_file() or path.read_bytes() != data:  # else another boot may be reading it
+        path.write_bytes(data)
     return path
 
 

@@ -10,6 +10,7 @@ from .errors import HarnessError
 from .grub import make_cd
 
 DEBUG_EXIT_PORT = 0xF4
+EXPORTED = "exported.bin"  # what the image exports (arch/x86/export.h)
 LARGE_MEM = 16 << 10  # MiB
 MONITOR = ("QEMU ", "(qemu) ")  # its greeting, and its prompt with the echo of a command
 
@@ -30,6 +31,9 @@ def arguments(boot: Boot, accel: str, cpu: str, serial: str) -> list[str]:
     words = ["-nodefaults", "-no-reboot", "-display", "none", "-vga", "std"]
     words += ["-accel", accel, "-cpu", cpu, "-smp", str(boot.smp)]
     words += ["-m", str(boot.mem), "-serial", serial]
+    if boot.gdb_port:
+        words += ["-serial", f"tcp:127.0.0.1:{boot.gdb_port}"]
+    words += ["-debugcon", f"file:{EXPORTED}"]
     machine = ["pc", *boot.machine_words]
     if boot.mem > LARGE_MEM:  # so that the host need not have it
         machine.append("memory-backend=ram")

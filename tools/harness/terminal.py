@@ -145,7 +145,7 @@ class Window:
         return self.key + b"w%dx%d\r" % size
 
 
-def _acknowledge(connection: socket.socket) -> None:
+def acknowledge(connection: socket.socket) -> None:
     """Makes the kernel acknowledge what arrives at once; the kernel forgets it, so it is said each
     time. The emulator sends a byte at a time, and the following ones only when the first has been
     acknowledged. Those that still wait when it ends are lost if it has not read all that was typed,
@@ -178,7 +178,7 @@ def talk(
         with connection:
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             while True:
-                _acknowledge(connection)
+                acknowledge(connection)
                 ready, _, _ = select.select([connection, *inputs], [], [], POLL)
                 if connection in ready:
                     data = b""

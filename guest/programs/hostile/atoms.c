@@ -80,6 +80,7 @@ static void atom_vmcall(struct hostile_cpu *cpu, struct code *code)
         HC_AGE,
         HC_NX_RECOVER,
         HC_TRACE,
+        HC_MAP,
         HC_DOORBELL_ADD,
         HC_DOORBELL_REMOVE,
         HC_DOORBELL_RINGS,

@@ -103,6 +103,18 @@ uint64_t hc_age(uint64_t gpa, uint64_t pages)
     return call.rbx;
 }
 
+/* `label` has up to 32 characters. */
+void hc_map(const char *label)
+{
+    struct hypercall call = {0};
+    uint64_t words[4] = {0};
+
+    for (unsigned i = 0; i < 32 && label[i]; i++)
+        words[i / 8] |= (uint64_t)(uint8_t)label[i] << i % 8 * 8;
+    call = (struct hypercall){words[0], words[1], words[2], words[3]};
+    EXPECT_EQ(hypercall(HC_MAP, &call), 0);
+}
+
 int hc_inject(uint64_t event, uint64_t error_code, uint64_t delay)
 {
     struct hypercall call = {.rbx = event, .rcx = error_code, .rdx = delay};

@@ -108,6 +108,9 @@ uint64_t hc_dirty_get(uint64_t id, uint64_t page); /* a bit for each of 64 pages
 int hc_page(unsigned number, uint64_t gpa);        /* HC_TRACK, HC_UNTRACK, HC_HOST_REMAP */
 uint64_t hc_age(uint64_t gpa, uint64_t pages);
 int hc_inject(uint64_t event, uint64_t error_code, uint64_t delay);
+/* Asks for a picture of the VM's memory at this moment (docs/MAP.md). `label` has up to 32
+ * characters. */
+void hc_map(const char *label);
 int hc_generation_set(uint64_t generation);
 /* Events for hc_inject(). */
 #define EVENT(type, vector) (BIT(31) | (type) << 8 | (vector))

@@ -9,6 +9,7 @@
 
 #include "dev/virtio_mmio.h"
 #include "dev/virtio_net.h"
+#include "lib/errno.h"
 #include "lib/bits.h"
 
 #include <linux/virtio_mmio.h>
@@ -63,7 +64,7 @@ static int net_dma_read(void *context, uint64_t address, void *buffer, size_t si
     const void *from = net_ram(context, address, size);
     ((struct station *)context)->accesses++;
     if (!from)
-        return -1;
+        return -EFAULT;
     memcpy(buffer, from, size);
     return 0;
 }
@@ -73,7 +74,7 @@ static int net_dma_write(void *context, uint64_t address, const void *buffer, si
     void *to = net_ram(context, address, size);
     ((struct station *)context)->accesses++;
     if (!to)
-        return -1;
+        return -EFAULT;
     memcpy(to, buffer, size);
     return 0;
 }

@@ -333,6 +333,8 @@ static void no_bus_master(void **state)
     assert_int_equal(config_read(6, 2) & 0x2000, 0x2000);
     assert_true(said("virtio disk: it has to access memory, but its driver has not made it a bus "
                      "master"));
+    assert_true(said(" may not be accessed now; the driver has to reset the device"));
+    assert_false(said("is not in its RAM"));
     config_write(4, 2, 6);
     start_driver(0, 8);
     one_request();

@@ -9,6 +9,7 @@
 
 #include "dev/virtio_mmio.h"
 #include "dev/virtio_pci.h"
+#include "lib/errno.h"
 #include "lib/bits.h"
 #include "mmu/tlb.h"
 
@@ -36,7 +37,7 @@ static int test_dma_read(void *context, uint64_t address, void *buffer, size_t s
     assert_ptr_equal(context, guest_ram);
     dma_accesses++;
     if (!in_ram(address, size))
-        return -1;
+        return -EFAULT;
     memcpy(buffer, guest_ram + (address - RAM_BASE), size);
     return 0;
 }
@@ -46,7 +47,7 @@ static int test_dma_write(void *context, uint64_t address, const void *buffer, s
     assert_ptr_equal(context, guest_ram);
     dma_accesses++;
     if (!in_ram(address, size))
-        return -1;
+        return -EFAULT;
     memcpy(guest_ram + (address - RAM_BASE), buffer, size);
     return 0;
 }

@@ -150,6 +150,32 @@ static enum mmio_outcome other_access(gpa_t gpa)
     return mmio_misconfig(&world.vcpu, gpa, false);
 }
 
+/* Whether an entry serves the access, as explanations say it. */
+static bool is_served(uint64_t rip, gpa_t gpa, uint64_t cr3, uint64_t mode)
+{
+    const struct replay *pair = mmio_replay_at(&world.vcpu, rip, gpa, cr3);
+    unsigned reads = world.reg_reads[REG_PKRU];
+    bool serves = mmio_replay_why(&world.vcpu, &pair[0], rip, gpa, cr3, mode) == REPLAY_SERVES ||
+                  mmio_replay_why(&world.vcpu, &pair[1], rip, gpa, cr3, mode) == REPLAY_SERVES;
+    world.reg_reads[REG_PKRU] = reads;
+    return serves;
+}
+
+/* Makes the access by its replay entry, if it has one that holds or follows the slots. */
+static bool replays(struct replay *replay, uint64_t rflags)
+{
+    uint64_t hits = world.vcpu.cache.gva_hits;
+    if (replay->flags & REPLAY_BELL) {
+        bool rings = mmio_replay_bell(&world.vcpu, replay, rflags, mmio_advance);
+        world.bells += rings;
+        return rings;
+    }
+    if (!mmio_replay_move(&world.vcpu, replay, rflags, mmio_advance, NULL))
+        return false;
+    world.replay += world.vcpu.cache.gva_hits != hits; /* the entry held without an update */
+    return true;
+}
+
 /* Handles an EPT misconfiguration as vm/dispatch.c does. */
 enum mmio_outcome world_misconfig(gpa_t gpa, bool delivering)
 {
@@ -160,19 +186,17 @@ enum mmio_outcome world_misconfig(gpa_t gpa, bool delivering)
     struct replay *replay = mmio_replay_find(&world.vcpu, rip, gpa, cr3, mode);
     if (delivering)
         return mmio_misconfig(&world.vcpu, gpa, true);
-    if (!replay)
+    bool serves = is_served(rip, gpa, cr3, mode);
+    if (!replay) {
+        assert_false(serves);
         return other_access(gpa);
-    if (replay->flags & REPLAY_BELL) {
-        if (!mmio_replay_bell(&world.vcpu, replay, rflags, mmio_advance))
-            return other_access(gpa);
-        world.bells++;
-        return MMIO_DONE;
     }
-    uint64_t hits = world.vcpu.cache.gva_hits;
-    if (!mmio_replay_move(&world.vcpu, replay, rflags, mmio_advance, NULL))
-        return mmio_misconfig(&world.vcpu, gpa, delivering);
-    world.replay += world.vcpu.cache.gva_hits != hits; /* the entry held without an update */
-    return MMIO_DONE;
+    unsigned made = world.replay + world.bells, bell = replay->flags & REPLAY_BELL;
+    bool done = replays(replay, rflags);
+    assert_int_equal(world.replay + world.bells != made, serves);
+    if (done)
+        return MMIO_DONE;
+    return bell ? other_access(gpa) : mmio_misconfig(&world.vcpu, gpa, false);
 }
 
 /* How far the CPU got: to memory, or to a page fault of its own, or out of the guest. */

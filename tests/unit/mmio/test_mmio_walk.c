@@ -175,7 +175,7 @@ static void unsupported_modes(void **state)
     assert_int_equal(walk_now(WORLD_CODE, 0, &w), WALK_UNSUPPORTED);
 }
 
-/* A and D are set only when the access is allowed, and only D of the last entry. */
+/* A and D are set only when there is an access and it is allowed, and only D of the last entry. */
 static void accessed_and_dirty(void **state)
 {
     (void)state;
@@ -184,6 +184,8 @@ static void accessed_and_dirty(void **state)
     world_map(cr3, gva, 0x9000, PTE_P);
     memcpy(shadow, world_ram, sizeof(shadow));
     assert_int_equal(walk_now(gva, KEY_WRITE, &w), WALK_FAULT);
+    assert_int_equal(walk_now(gva, KEY_LOOK, &w), WALK_OK); /* nobody notices a look */
+    assert_int_equal(w.gpa.v, 0x9000);
     assert_memory_equal(world_ram, shadow, sizeof(shadow));
     assert_int_equal(walk_now(gva, 0, &w), WALK_OK);
     assert_int_equal(*world_pte(cr3, gva), 0x9000 | PTE_P | PTE_A);

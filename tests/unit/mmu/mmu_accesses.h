@@ -6,6 +6,7 @@
  */
 #pragma once
 
+#include "tests/unit/mmu/mmu_explained.h"
 #include "tests/unit/mmu/mmu_model.h"
 
 /* ---- The CPU --------------------------------------------------------------------------------- */
@@ -226,16 +227,41 @@ static bool enter(struct vm *vm, const struct place *place, unsigned access, hpa
 
 /* ---- The hypervisor -------------------------------------------------------------------------- */
 
-/* The hypervisor handles an access that exits. */
+/* How the access ends, by the explanation before its first exit. */
+static struct explained_end {
+    bool known;
+    enum why_end end;
+} explained_end;
+
+static void ends_as_explained(enum why_end end)
+{
+    if (!explained_end.known)
+        return;
+    explained.ends[end]++;
+    if (end != explained_end.end)
+        fail_msg("step %lu: the access should end by %d, and ends by %d", step, explained_end.end,
+                 end);
+}
+
+/* The hypervisor handles an access that exits, as it has said before that it will. */
 static int handle_exit(struct vm *vm, gpa_t gpa, unsigned access, bool present,
                        enum hw_result result)
 {
     struct mmio_info info;
+    struct mmu_why why;
+    uint32_t error_code = FAULT_RESERVED;
+    explain(&vm->mmu, gpa, access, &why);
+    int outcome = FAULT_INVALID;
     if (result == HW_VIOLATION)
-        return mmu_fault(&vm->mmu, gpa, access | FAULT_FINAL | (present ? FAULT_PRESENT : 0),
-                         &info);
-    int outcome = mmu_mmio_check(&vm->mmu, gpa, &info);
-    return outcome == FAULT_INVALID ? mmu_fault(&vm->mmu, gpa, FAULT_RESERVED, &info) : outcome;
+        error_code = access | FAULT_FINAL | (present ? FAULT_PRESENT : 0);
+    else
+        outcome = mmu_mmio_check(&vm->mmu, gpa, &info);
+    if (outcome == FAULT_INVALID)
+        outcome = mmu_fault(&vm->mmu, gpa, error_code, &info);
+    check_explained(&vm->mmu, gpa, &why, result, error_code, outcome);
+    if (!explained_end.known)
+        explained_end = (struct explained_end){true, why.end};
+    return outcome;
 }
 
 /* The access ends without reaching RAM, or as a write that the hypervisor makes itself. */
@@ -263,11 +289,12 @@ static void over(struct vm *vm, const struct place *place, unsigned access, int 
     }
 }
 
-static void do_access(struct vm *vm, const struct place *place, unsigned access)
+static void try_access(struct vm *vm, const struct place *place, unsigned access)
 {
     for (unsigned tries = 0; tries < 6; tries++) {
         hpa_t page;
         if (enter(vm, place, access, &page)) {
+            ends_as_explained(WHY_END_MEMORY);
             met.hits++;
             if (access == 2) {
                 met.writes++;
@@ -288,6 +315,7 @@ static void do_access(struct vm *vm, const struct place *place, unsigned access)
         if (t.result == HW_VIOLATION)
             self_invalidate(vm, place, access);
         if (t.result == HW_VIOLATION && t.converts && vm->ve) { /* without an exit */
+            ends_as_explained(WHY_END_VE);
             over(vm, place, access, FAULT_VE);
             met.ve++;
             return;
@@ -301,11 +329,20 @@ static void do_access(struct vm *vm, const struct place *place, unsigned access)
             met.ve_exits++;
             assert_int_equal(model_outcome(vm, place, access), MODEL_VE);
         } else if (outcome < 0 || outcome == FAULT_EMULATE || outcome == FAULT_WRITE_PROTECTED) {
+            ends_as_explained(outcome < 0                ? WHY_END_REFUSED
+                              : outcome == FAULT_EMULATE ? WHY_END_DEVICE
+                                                         : WHY_END_TRACKED);
             over(vm, place, access, outcome);
             return;
         }
     }
     fail_msg("step %lu: the access to frame %#lx never ends", step, place->gfn.v);
+}
+
+static void do_access(struct vm *vm, const struct place *place, unsigned access)
+{
+    explained_end.known = false;
+    try_access(vm, place, access);
 }
 
 /* Checks how the tables translate a frame, through all its aliases. */

@@ -138,6 +138,10 @@ static void report(uint64_t steps, const struct mmu_config *config)
     printf("    %lu refused, %lu pages converted, %lu late writes, %lu in mixed ranges, %lu #VE, "
            "%lu with an exit, %lu aliases\n",
            met.refused, met.converted, met.late, met.mixed, met.ve, met.ve_exits, met.aliases);
+    printf("    explained:");
+    for (unsigned i = 1; i < WHY_COUNT; i++)
+        printf(" %u:%lu", i, explained.reasons[i]);
+    printf("\n");
     if (steps >= 100000) {
         assert_true(met.hits > steps / 8 && met.writes > steps / 32 && met.emulated > steps / 16 &&
                     met.changes > steps / 1000 && met.wraps > 10 && met.lives > 4);
@@ -170,6 +174,7 @@ static void play(uint64_t seed, uint64_t steps, uint64_t msr, struct mmu_config 
     memset(vms, 0, sizeof(vms));
     memset(&changing, 0, sizeof(changing));
     memset(&met, 0, sizeof(met));
+    memset(&explained, 0, sizeof(explained));
     printf("adversary: seed %lu, %lu steps, %s, %s, mmio_caching=%d\n", seed, steps,
            config.huge ? "2 MiB" : "4 KiB",
            config.pml  ? "PML"

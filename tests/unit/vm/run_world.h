@@ -71,6 +71,7 @@ static struct {
 
 #include "vm/clock.c"
 #include "vm/dispatch.c"
+#include "vm/last_exit.c"
 #include "vm/pcpu.c"
 #include "vm/run.c"
 
@@ -215,6 +216,16 @@ void extra_state_save(struct extra_state *state)
 
 /* ---- The scheduler and sleep ----------------------------------------------------------------- */
 
+bool trace_send_piece(void)
+{
+    return false;
+}
+
+void regular_do(struct vcpu *v, uint64_t now)
+{
+    (void)v, (void)now;
+}
+
 bool sched_waiting(void)
 {
     return false;
@@ -234,6 +245,16 @@ void machine_exit(enum exit_code code)
 bool sched_anyone_waits(void)
 {
     return false;
+}
+
+void sched_idle(void)
+{
+    fail_msg("an idle CPU");
+}
+
+void sched_idle_until(uint64_t until)
+{
+    fail_msg("an idle CPU, until %lu", until);
 }
 
 bool sched_halts(void)
@@ -376,6 +397,36 @@ void mmio_act_on(struct vcpu *v, enum mmio_outcome outcome)
 {
     (void)v, (void)outcome;
 }
+
+static unsigned yields, takes;
+void debugger_yield(struct vcpu *v)
+{
+    (void)v;
+    assert_int_equal(yields++, takes);
+    seen.handled = 0;
+}
+
+void debugger_take(struct vcpu *v)
+{
+    (void)v;
+    assert_int_equal(++takes, yields);
+    assert_int_equal(seen.handled, REASON_MOV_DR);
+}
+
+/* No other vCPU has a debugger here. */
+#define NO_DEBUGGER(type, name)          \
+    type debugger_##name(struct vcpu *v) \
+    {                                    \
+        (void)v;                         \
+        fail_msg("a debugger");          \
+        return (type)0;                  \
+    }
+NO_DEBUGGER(void, begin)
+NO_DEBUGGER(void, end)
+NO_DEBUGGER(bool, exception)
+NO_DEBUGGER(void, step_exited)
+NO_DEBUGGER(bool, step_prepare)
+NO_DEBUGGER(void, step_arm)
 
 void pass_open(struct vcpu *v, gpa_t gpa)
 {

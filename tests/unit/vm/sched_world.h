@@ -21,9 +21,11 @@ static uint64_t countdown[WORLD_CPUS_MAX];
 #define remove remove_vcpu
 #define unlink unlink_vcpu
 
+#include "vm/pause.c"
 #include "vm/pcpu.c"
 #include "vm/sched.c"
 #include "vm/sleep.c"
+#include "vm/visit.c"
 
 #define VCPUS 6u
 
@@ -31,8 +33,12 @@ static struct vm vm;
 static struct guest {
     struct vcpu vcpu; /* must be the first member */
     bool on_cpu, stops, parked, gone;
-    bool looks;      /* looks around before it goes on, kicked or not */
-    unsigned passed; /* turns that others had in the queue in which it waits */
+    bool looks;            /* looks around before it goes on, kicked or not */
+    unsigned passed;       /* turns that others had in the queue in which it waits */
+    struct visit visit;    /* which it makes to `host` */
+    struct guest *host;    /* NULL: it makes none */
+    struct guest *holding; /* which it has paused, or NULL */
+    unsigned hosted;       /* calls of visits to it so far */
 } guest[VCPUS];
 static unsigned guests, gone;
 static bool ending; /* all guests have to end */
@@ -48,7 +54,7 @@ static uint64_t rnd(uint64_t below)
 }
 
 static struct {
-    uint64_t turns, stolen, slept, woken, overslept, halts, idle, parked, mails, kicks;
+    uint64_t turns, slept, halts, idle, parked, mails, kicks, visits, missed, pauses;
 } met;
 
 static struct guest *guest_of(const struct vcpu *vcpu)
@@ -222,11 +228,17 @@ static bool is_halted(const struct guest *g)
     return attention_requested(&g->vcpu.vmx.attention, ATTENTION_HALTED);
 }
 
+/* What run.c calls NOT_HALTED, as far as there are such requests here. */
+static bool has_callers(const struct guest *g)
+{
+    return attention_requested(&g->vcpu.vmx.attention, ATTENTION_VISIT | ATTENTION_PAUSE);
+}
+
 static void halt(struct guest *g)
 {
     attention_request(&g->vcpu.vmx.attention, ATTENTION_HALTED);
     met.halts++;
-    while (!ends() && is_halted(g) && sched_halts()) {
+    while (!ends() && is_halted(g) && !has_callers(g) && sched_halts()) {
         pcpu_halts();
         stand_still(g, false);
         sched_busy();
@@ -248,11 +260,53 @@ static void send(struct guest *g)
     met.mails++;
 }
 
+static void call(struct vcpu *vcpu, void *context)
+{
+    struct guest *host = guest_of(vcpu), *visitor = context;
+    WORLD_CHECK(host == visitor->host && host->on_cpu && !host->gone,
+                "a visit to vCPU %u is made to vCPU %u", (unsigned)(visitor->host - guest),
+                (unsigned)(host - guest));
+    WORLD_CHECK(vcpu->mailbox.pcpu == world_self() + 1, "a visit is made on another CPU");
+    host->hosted++;
+}
+
+/* Ends the visit that the guest makes, if it is done, and begins another one. */
+static void visit(struct guest *g)
+{
+    if (g->host && !visit_done(&g->visit))
+        return;
+    if (g->host)
+        visit_called(&g->visit) ? met.visits++ : met.missed++;
+    g->host = &guest[rnd(guests)];
+    g->visit = (struct visit){.call = call, .context = g};
+    visit_begin(&g->host->vcpu, &g->visit);
+}
+
+/* Two guests may pause the same one, each as a pauser of its own. The first guest, which has the
+ * timer, is never paused. */
+static enum pauser pauser_of(const struct guest *g)
+{
+    return 1u << (g - guest);
+}
+
+static void hold_or_let_go(struct guest *g)
+{
+    struct guest *to = &guest[rnd(guests)];
+    if (g->holding) {
+        resume_vcpu(&g->holding->vcpu, pauser_of(g));
+        g->holding = NULL;
+    } else if (to != guest && to != g) {
+        pause_vcpu(&to->vcpu, pauser_of(g));
+        g->holding = to;
+        met.pauses++;
+    }
+}
+
 /* Returns true if the turn is over. After an exit in which it has sent something, a guest goes on
  * without a look around, unless it was kicked. */
 static bool act(struct guest *g)
 {
-    switch (rnd(8)) {
+    switch (rnd(11)) {
     case 0:
     case 1:
         send(g);
@@ -266,6 +320,13 @@ static bool act(struct guest *g)
     case 5:
         g->stops = g != guest && rnd(4) == 0;
         return g->stops;
+    case 6:
+    case 7:
+        visit(g);
+        return false;
+    case 8:
+        hold_or_let_go(g);
+        return false;
     default:
         stand_still(g, true);
         g->looks = true;
@@ -277,9 +338,15 @@ static void park(struct guest *g)
 {
     g->stops = false;
     met.parked++;
+    visit_close(&g->vcpu);
     __atomic_store_n(&g->parked, true, __ATOMIC_SEQ_CST);
     if (ends() && __atomic_exchange_n(&g->parked, false, __ATOMIC_SEQ_CST))
         vanish(g);
+}
+
+static bool is_paused(const struct guest *g)
+{
+    return attention_requested(&g->vcpu.vmx.attention, ATTENTION_PAUSE);
 }
 
 static void turn(struct guest *g)
@@ -294,21 +361,27 @@ static void turn(struct guest *g)
     met.turns++;
     attention_clear(&vcpu->vmx.attention, ATTENTION_HALTED);
     vcpu->slice_end = TIME_NEVER;
+    visit_open(vcpu);
     pcpu_takes(vcpu, false);
     g->looks = true;
     do {
-        while (g->looks || attention_requested(&vcpu->vmx.attention, ATTENTION_KICK)) {
+        while (g->looks ||
+               attention_requested(&vcpu->vmx.attention, ATTENTION_KICK | ATTENTION_VISIT)) {
             g->looks = false;
             look(g);
+            if (attention_requested(&vcpu->vmx.attention, ATTENTION_VISIT))
+                visit_receive(vcpu);
+            (void)pause_holds(vcpu);
         }
-    } while (!ends() && world_now < vcpu->slice_end && !act(g));
+    } while (!ends() && !is_paused(g) && world_now < vcpu->slice_end && !act(g));
     pcpu_drops(vcpu);
     g->on_cpu = false;
     if (ends()) {
+        visit_close(vcpu);
         vanish(g);
     } else if (g->stops) {
         park(g);
-    } else if (is_halted(g)) {
+    } else if (is_halted(g) || is_paused(g)) {
         met.slept++;
         sleep_add(vcpu);
     } else {

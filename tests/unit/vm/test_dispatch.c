@@ -447,9 +447,83 @@ static int setup(void **state)
     return 0;
 }
 
+/* ---- Traced exits ---------------------------------------------------------------------------- */
+
+/* Returns the newest events of the vCPU: the exit, and the entry if there is one. */
+static unsigned traced(struct trace_record records[2])
+{
+    struct trace_reader reader;
+    const struct trace_record *record;
+    unsigned count = 0;
+    (void)trace_read_begin(&reader, vm.number, UINT64_MAX);
+    while ((record = trace_read_next(&reader)) && count < 2)
+        records[count++] = *record;
+    return count;
+}
+
+/* An exit is an event with the fields that its reason defines, and with no others; an entry that
+ * follows is one, too. The effects are those of an exit that is not traced. */
+static void exits_and_entries_as_events(void **state)
+{
+    (void)state;
+    static struct td td;
+    for (unsigned i = 0; i < 2 * ARRAY_SIZE(rows); i++) {
+        uint32_t reason = rows[i / 2].reason;
+        struct trace_record records[2];
+        prepare();
+        support_reset();
+        assert_int_equal(trace_create_ring(0), 0);
+        vm.number = 5;
+        vm.td = i % 2 ? &td : NULL; /* one that may not be inspected */
+        trace_run(5, 3, NULL);
+        trace_select(5, TRACE_EXIT_EVENTS);
+        follow_trace(vcpu);
+        assert_true(vcpu->vmx.extra_work);
+        vmcs[VMCS_EXIT_REASON] = reason;
+        vmcs[VMCS_GUEST_RIP] = 0x333;
+        vmcs[VMCS_EXIT_QUALIFICATION] = 0x111;
+        vmcs[VMCS_GUEST_PHYSICAL_ADDRESS] = 0x222;
+        bool again = vmx_exited(&vcpu->vmx);
+        assert_int_equal(again, rows[i / 2].effect != REQUESTED);
+        assert_int_equal(traced(records), again ? 2 : 1);
+        const uint64_t *values = records[0].values;
+        uint8_t defines = vmx_exit_defines[reason];
+        assert_int_equal(records[0].event, TRACE_exit);
+        assert_int_equal(records[0].vcpu, 3);
+        assert_int_equal(values[0], reason);
+        assert_int_equal(values[1], i % 2 ? 0 : 0x333);
+        assert_int_equal(values[2], defines & DEFINES_QUALIFICATION ? 0x111 : 0);
+        assert_int_equal(values[3], defines & DEFINES_GPA ? 0x222 : TRACE_NO_ADDRESS);
+        assert_true(!again || records[1].event == TRACE_entry);
+
+        vcpu->vmx.attention.word = 0;
+        trace_select(5, TRACE_BIT(mmio));
+        follow_trace(vcpu);
+        assert_false(vcpu->vmx.extra_work);
+        trace_forget(5);
+        trace_run(0, 0, NULL);
+        vm.td = NULL;
+    }
+}
+
+/* A guest that has a debugger accesses its own debug registers. */
+static void debug_registers_of_a_debugged_guest(void **state)
+{
+    struct debugger debugger;
+    (void)state;
+    vm.debugger = &debugger;
+    (void)exits(REASON_MOV_DR);
+    vm.debugger = NULL;
+    assert_int_equal(yields, 1);
+    assert_int_equal(takes, 1);
+    (void)exits(REASON_MOV_DR);
+    assert_int_equal(yields, 1);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(exits_and_entries_as_events),
         cmocka_unit_test(each_reason),
         cmocka_unit_test(other_reasons_end_the_vm),
         cmocka_unit_test(exceptions_and_nmis),
@@ -463,6 +537,7 @@ int main(void)
         cmocka_unit_test(other_registers_and_rings),
         cmocka_unit_test(the_cpu_refuses),
         cmocka_unit_test(refusals_are_said),
+        cmocka_unit_test(debug_registers_of_a_debugged_guest),
     };
     return cmocka_run_group_tests_name("exits", tests, setup, NULL);
 }

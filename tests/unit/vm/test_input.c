@@ -211,20 +211,25 @@ static const char *type(const char *text)
     return shown();
 }
 
-/* Reads all that a VM has got. */
-static const char *got(unsigned i)
+/* Reads all that has come for a reader. */
+static const char *taken(struct input *input)
 {
     static char text[INPUT_RING + 1];
     unsigned length = 0;
-    for (int byte; (byte = input_take(&inputs[i])) >= 0;)
+    for (int byte; (byte = input_take(input)) >= 0;)
         text[length++] = (char)byte;
     text[length] = 0;
     return text;
 }
 
+static const char *got(unsigned i)
+{
+    return taken(&inputs[i]);
+}
+
 #define HELP                                                                                 \
-    "# console: after ^B, 1 to 9 or n turns to a VM, x ends the machine, w80x24 and Return " \
-    "says how large the window is, ^B is ^B\n"
+    "# console: after ^B, 1 to 9 or n turns to a VM, m to the monitor, x ends the machine, " \
+    "w80x24 and Return says how large the window is, ^B is ^B\n"
 
 static void commands(void **state)
 {
@@ -392,6 +397,85 @@ static void two_threads(void **state)
     pthread_join(poller, NULL);
 }
 
+static struct input of_monitor;
+static unsigned monitor_calls;
+
+static void call_monitor(void *context)
+{
+    (void)context;
+    monitor_calls++;
+}
+
+/* The monitor takes the input and the console, and gives them back to the VM that had them. The
+ * last test, because a monitor stays. */
+static void the_monitor(void **state)
+{
+    (void)state;
+    input_set_escape(2);
+    input_set_monitor(&of_monitor, call_monitor, NULL, false);
+    assert_true(input_due == TIME_NEVER);
+    assert_false(input_is_monitored());
+    attach(0);
+    attach(1);
+    type(KEY "1a" KEY "2b" KEY "m");
+    assert_int_equal(monitor_calls, 1);
+    assert_int_equal(calls[1], 1); /* in the same poll */
+    assert_true(input_is_monitored());
+    type("help\r");
+    assert_string_equal(taken(&of_monitor), "help\r");
+    assert_int_equal(monitor_calls, 2);
+    assert_string_equal(got(0), "a");
+    assert_string_equal(got(1), "b");
+    assert_string_equal(type(KEY "?"), HELP "# console: VM 1 ada\n# console: VM 2 bob\n"
+                                            "# console: the monitor has the input\n");
+    support_reset();
+    input_leave_monitor();
+    input_leave_monitor();
+    assert_string_equal(shown(), "# console: VM 2 bob\n");
+    type("c");
+    assert_string_equal(got(1), "c");
+    type(KEY "m" KEY "1d" KEY "m" KEY "ne");
+    assert_false(input_is_monitored());
+    assert_string_equal(got(0), "de"); /* n: the first one after the monitor */
+
+    /* It keeps the console while no VM is there, and its keys are never dropped. */
+    type(KEY "m");
+    input_detach(&inputs[0]);
+    input_detach(&inputs[1]);
+    assert_true(input_due != TIME_NEVER);
+    typed = NULL;
+    input_set_escape(INPUT_KEY_NONE);
+    port_end = 1000;
+    uint64_t now = input_due;
+    poll_for(&now, 3000, 0);
+    assert_int_equal(port_next, INPUT_RING);
+    assert_int_equal(input_take(&of_monitor), 0);
+    assert_false(input_drop_through(&of_monitor, 0));
+    assert_true(input_drop_through(&of_monitor, 3));
+    assert_int_equal(input_take(&of_monitor), 4);
+    input_leave_monitor();
+    assert_true(input_due == TIME_NEVER);
+}
+
+/* A machine that begins with its monitor listens for the rest of its life. */
+static void the_monitor_at_once(void **state)
+{
+    (void)state;
+    input_set_escape(2);
+    input_set_monitor(&of_monitor, call_monitor, NULL, true);
+    assert_true(input_is_monitored());
+    assert_true(input_due == 0);
+    type("x" KEY "n" KEY "1");
+    assert_string_equal(taken(&of_monitor), "x");
+    assert_true(input_is_monitored());
+    input_leave_monitor();
+    type("dropped" KEY "mkept");
+    assert_string_equal(taken(&of_monitor), "kept");
+    input_leave_monitor();
+    input_set_monitor(&of_monitor, call_monitor, NULL, false);
+    attach(0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -407,6 +491,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(no_escape_key, setup, teardown),
         cmocka_unit_test_setup_teardown(commands, setup, teardown),
         cmocka_unit_test_setup_teardown(the_escape_key_is_always_heard, setup, teardown),
+        cmocka_unit_test_setup_teardown(the_monitor, setup, teardown),
+        cmocka_unit_test_setup_teardown(the_monitor_at_once, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -69,12 +69,21 @@ static void each_bit(void **state)
         {0x205, 0, BITS(39, 11)},
         {0x2ff, 0, BIT(11) | BIT(10) | BIT(0) | BIT(2)},
         {0x17a, 0, BITS(2, 0)},
-        {0x1a0, 0x1800, BIT(23) | BIT(0)},
+        {0x1a0, 0x1800, 0x400c50009},
     };
     for (unsigned i = 0; i < ARRAY_SIZE(rows); i++)
         for (unsigned bit = 0; bit < 64; bit++)
             if (put(rows[i].msr, rows[i].base ^ BIT(bit)) != !!(rows[i].bits & BIT(bit)))
                 fail_msg("MSR %#x, bit %u", rows[i].msr, bit);
+}
+
+/* All that a CPU lets software change at once, as kvm-unit-tests do. */
+static void misc_enable_as_a_whole(void **state)
+{
+    (void)state;
+    assert_true(put(0x1a0, (0x400c50809 & ~0x1880ull) | (get(0x1a0) & 0x1880)));
+    assert_true(get(0x1a0) == 0x400c51809);
+    assert_true(put(0x1a0, 0x1801));
 }
 
 static void types(void **state)
@@ -95,6 +104,7 @@ int main(void)
         cmocka_unit_test_setup(after_power_up, begin),
         cmocka_unit_test_setup(which_exist, begin),
         cmocka_unit_test_setup(each_bit, begin),
+        cmocka_unit_test_setup(misc_enable_as_a_whole, begin),
         cmocka_unit_test_setup(types, begin),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -64,6 +64,18 @@ void apicv_follow(struct vcpu *v)
     assert_false(v->vmx.apicv.on);
 }
 
+/* Whether the page of the APIC may be moved now. */
+static bool page_moves;
+
+bool apic_page_move(struct vcpu *v, uint64_t page)
+{
+    assert_ptr_equal(v, vcpu);
+    if (page != v->apic_page && !page_moves)
+        return false;
+    v->apic_page = page;
+    return true;
+}
+
 void cpuid_update(struct vcpu *v)
 {
     assert_ptr_equal(v, vcpu);
@@ -171,6 +183,9 @@ static void prepare(bool all, enum lapic_mode mode)
     tsc = 1ull << 40;
     lapic_init(&vcpu->lapic, 0, &lapic_host, vcpu);
     vcpu->lapic.mode = mode;
+    vcpu->apic_page = GUEST_LAPIC;
+    page_moves = false;
+    vmx.maxphyaddr = 40;
 }
 
 /* An MSR that is switched with the guest is its own, except that EFER's new values are checked. */
@@ -306,6 +321,37 @@ static void modes_of_the_apic(void **state)
             }
 }
 
+/* The page moves with each legal mode, and with no illegal one, to an address that the CPU has. */
+static void page_of_the_apic(void **state)
+{
+    (void)state;
+    prepare(true, LAPIC_XAPIC);
+    assert_false(wrmsr_exits(0x1b, 0xfed40900));
+    assert_non_null(strstr(support_log(), "# guest: vCPU 0: WRMSR of 0xfed40900 to MSR 0x1b, whose "
+                                          "page moves only with legacy, at RIP"));
+    vm.words.legacy = 1;
+    assert_false(wrmsr_exits(0x1b, 0xfed40900));
+    assert_non_null(strstr(support_log(), "whose page cannot be there, at RIP"));
+    page_moves = true;
+    for (unsigned bit = 0; bit < 64; bit++) {
+        prepare(true, LAPIC_XAPIC);
+        page_moves = true;
+        uint64_t value = 0xfee00900 ^ BIT(bit), now;
+        bool legal = (bit >= 10 && bit < 40); /* BIT(10): x2APIC; BIT(11): off */
+        if (wrmsr_exits(0x1b, value) != legal)
+            fail_msg("bit %u", bit);
+        assert_true(rdmsr_exits(0x1b, &now));
+        assert_int_equal(now, legal ? value : 0xfee00900);
+    }
+    prepare(true, LAPIC_X2APIC);
+    page_moves = true;
+    assert_false(wrmsr_exits(0x1b, 0xfed40900)); /* to xAPIC mode */
+    assert_int_equal(vcpu->apic_page, GUEST_LAPIC);
+    assert_true(wrmsr_exits(0x1b, 0xfed40100));
+    assert_int_equal(vcpu->apic_page, 0xfed40000);
+    assert_int_equal(vcpu->lapic.mode, LAPIC_OFF);
+}
+
 /* The registers of an x2APIC are MSRs only in x2APIC mode. */
 static void registers_of_the_apic(void **state)
 {
@@ -390,6 +436,7 @@ int main(void)
         cmocka_unit_test(refusals_are_said_a_few_times),
         cmocka_unit_test(efer),
         cmocka_unit_test(modes_of_the_apic),
+        cmocka_unit_test(page_of_the_apic),
         cmocka_unit_test(registers_of_the_apic),
         cmocka_unit_test(time_moves_together),
         cmocka_unit_test(a_deadline_follows),

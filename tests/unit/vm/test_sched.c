@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The run queues, the sleepers and the kicks between CPUs (vm/sched.c, vm/sleep.c, vm/pcpu.c). The
- * running CPU can change at each atomic operation: at random in long runs, and in every order with
- * few changes.
+ * The run queues, the sleepers, the kicks between CPUs, visits and pauses (vm/sched.c, vm/sleep.c,
+ * vm/pcpu.c, vm/visit.c, vm/pause.c). The running CPU can change at each atomic operation: at
+ * random in long runs, and in every order with few changes.
  *
  * The guests run until they are kicked, send each other messages, halt, are stopped as by an INIT,
- * are started again, and end. The invariants: a vCPU is in one place, and on one CPU at a time; a
- * pinned vCPU runs only on its CPU; queues are served in order; while a CPU stands still that could
- * help, no vCPU waits, sleeps with a message, or sleeps beyond its deadline.
+ * are started again, visit and pause each other, and end. The invariants: a vCPU is in one place,
+ * and on one CPU at a time; a pinned vCPU runs only on its CPU; queues are served in order; while a
+ * CPU stands still that could help, no vCPU waits, sleeps with a message, or sleeps beyond its
+ * deadline.
  */
 #include "tests/unit/vm/sched_world.h"
 
@@ -55,6 +56,26 @@ static void check_guest(const struct guest *g)
     WORLD_CHECK(g->gone || !ending || !g->parked, "vCPU %u has not ended", number);
 }
 
+/* A visit that is not done is to a vCPU whose turn will come; a paused vCPU is out of its guest,
+ * and one that nobody pauses any more is not out. */
+static void check_callers(const struct guest *g)
+{
+    unsigned number = (unsigned)(g - guest);
+    bool waits = false;
+    for (unsigned cpu = 0; cpu < world_cpus; cpu++)
+        waits |= times_listed(queues[cpu].first, &g->vcpu);
+    for (unsigned i = 0; i < guests; i++)
+        WORLD_CHECK(guest[i].host != g || waits || guest[i].visit.done,
+                    "a visit to vCPU %u is never made", number);
+    if (waits || g->parked || g->gone)
+        return;
+    uint32_t paused = g->vcpu.paused;
+    bool asked = g->vcpu.vmx.attention.word & ATTENTION_PAUSE;
+    WORLD_CHECK(asked == (paused > PAUSE_OUT) && !asked == !paused && !(g->on_cpu && paused),
+                "vCPU %u has %spause request, its pausers are %#x, and it %s", number,
+                asked ? "a " : "no ", paused, g->on_cpu ? "runs" : "sleeps");
+}
+
 /* The time at which a CPU will next look for sleepers that are due. */
 static void check_next(unsigned cpu)
 {
@@ -70,7 +91,7 @@ static void pass_time(void)
 {
     uint64_t next = TIME_NEVER;
     for (unsigned i = 0; i < guests; i++)
-        check_guest(&guest[i]);
+        check_guest(&guest[i]), check_callers(&guest[i]);
     for (unsigned cpu = 0; cpu < world_cpus; cpu++) {
         check_next(cpu);
         if (!world_cpu[cpu].done && world_cpu[cpu].wakes && pcpu_of[cpu].deadline < next)
@@ -135,6 +156,9 @@ static void reset(uint64_t seed, unsigned world, unsigned vcpus, uint64_t steps)
     for (unsigned i = 0; i < vcpus; i++) {
         struct guest *g = &guest[i];
         g->on_cpu = g->stops = g->parked = g->gone = false;
+        g->host = g->holding = NULL;
+        g->vcpu.visits = NULL;
+        g->vcpu.paused = 0;
         g->vcpu.vmx.attention.word = 0;
         g->vcpu.delayed_until = rnd(1000);
         g->vcpu.frames_at = TIME_NEVER;
@@ -163,11 +187,13 @@ static void by_chance(void **state)
     order.changes = 0;
     for (uint64_t seed = 1; seed <= support_rounds(300); seed++)
         play(seed, 1 + (unsigned)(seed % 4), 1 + (unsigned)(seed % VCPUS), 100000);
-    printf(
-        "    %lu turns, %lu halts, %lu slept, %lu mails, %lu kicks, %lu times idle, %lu parked\n",
-        met.turns, met.halts, met.slept, met.mails, met.kicks, met.idle, met.parked);
+    printf("    %lu turns, %lu halts, %lu slept, %lu mails, %lu kicks, %lu times idle, %lu parked, "
+           "%lu visits, %lu missed, %lu pauses\n",
+           met.turns, met.halts, met.slept, met.mails, met.kicks, met.idle, met.parked, met.visits,
+           met.missed, met.pauses);
     assert_true(met.turns > 1000 && met.halts > 1000 && met.slept > 1000 && met.mails > 1000 &&
-                met.kicks > 1000 && met.idle > 100 && met.parked > 100);
+                met.kicks > 1000 && met.idle > 100 && met.parked > 100 && met.visits > 1000 &&
+                met.missed > 100 && met.pauses > 1000);
 }
 
 /* Short runs in which the CPU changes at each pair of the first steps. */

@@ -362,6 +362,62 @@ static void a_person_chooses(void **state)
     next += 3;
 }
 
+/* While the console shows its own transcript only, the VMs' text is kept, and then shown. A
+ * dialogue need not end its lines; what comes between ends them. */
+static void a_dialogue_has_the_console(void **state)
+{
+    (void)state;
+    unsigned n = next;
+    struct transcript *t[2] = {transcript_open(n), transcript_open(n + 1)};
+    char expected[300];
+    transcript_set_name(t[0], "a");
+    transcript_line(t[0], "a1");
+    assert_string_equal(printed(), "a1\n");
+    transcript_show_console(true);
+    assert_true(transcript_echo("? ", 2));
+    assert_string_equal(printed(), "a1\n? ");
+    transcript_line(t[0], "a2");
+    transcript_line(t[1], "b1");
+    assert_false(transcript_has_text());
+    assert_false(transcript_waits());
+    assert_false(transcript_is_current(t[0]));
+    assert_true(transcript_echo("x\b \b", 4));
+    transcript_show_console(true); /* again: nothing changes */
+    assert_string_equal(printed(), "a1\n? x\b \b");
+    transcript_line(transcript_console(), "# notice");
+    assert_string_equal(printed(), "a1\n? x\b \b\n# notice\n");
+    transcript_show_console(false);
+    transcript_show_console(false);
+    snprintf(expected, sizeof(expected), "a1\n? x\b \b\n# notice\n# console: VM %u a\na2\n", n);
+    assert_string_equal(printed(), expected);
+    /* The VM ends meanwhile. */
+    size_t before = strlen(expected);
+    transcript_show_console(true);
+    assert_true(transcript_echo("?", 1));
+    (void)printed();
+    transcript_close(t[0]);
+    transcript_show_console(false);
+    assert_string_equal(printed() + before, "?\nb1\n");
+    transcript_close(t[1]);
+    (void)printed();
+    next += 2;
+}
+
+/* What has no room is the caller's to say again. */
+static void an_echo_waits_for_room(void **state)
+{
+    (void)state;
+    char line[100];
+    unsigned kept = 0;
+    memset(line, 'x', sizeof(line));
+    while (transcript_echo(line, sizeof(line)))
+        kept++;
+    assert_int_equal(kept, 10);
+    (void)printed();
+    assert_true(transcript_echo("\n", 1));
+    (void)printed();
+}
+
 /* Answers to keys that nobody reads take bounded memory, and never a page. */
 static void notices_are_bounded(void **state)
 {
@@ -431,6 +487,8 @@ int main(void)
         cmocka_unit_test_setup(errors_say_whose_they_are, setup),
         cmocka_unit_test_setup(a_panic_prints_the_rest, setup),
         cmocka_unit_test_setup(a_person_chooses, setup),
+        cmocka_unit_test_setup(a_dialogue_has_the_console, setup),
+        cmocka_unit_test_setup(an_echo_waits_for_room, setup),
         cmocka_unit_test_setup(notices_are_bounded, setup),
         cmocka_unit_test_setup(threads_do_not_mix, setup),
     };

@@ -201,6 +201,7 @@ static void dirty_vcpu(void)
     v->sched = (struct sched_entry){.wake_at = next()};
     v->mailbox.startup = STARTUP_ACTIVE | STARTUP_NMI;
     v->mailbox.pcpu = 0;
+    v->visits = NULL;
     v->pass.armed = v->ve_by_cpu = v->unfinished = true;
     v->lapic.host = &host;
     v->lapic.context = v;
@@ -248,7 +249,9 @@ static void init_and_start(bool waits)
     assert_int_equal(queued, waits);
     assert_true(attention_requested(&vcpu->vmx.attention, ATTENTION_START));
     before = *vcpu;
+    assert_false(visit_is_open(vcpu));
     ipi_start(vcpu);
+    assert_true(visit_is_open(vcpu));
 }
 
 static void prepare(uint64_t seed)

@@ -21,6 +21,8 @@ static const struct kind {
     {"kick", 0},
     {"message", ATTENTION_MAIL},
     {"end", ATTENTION_ENDED},
+    {"visit", ATTENTION_VISIT},
+    {"pause", ATTENTION_PAUSE},
 };
 
 static const struct config {
@@ -50,6 +52,8 @@ static void kick(void)
 {
     now.came = true;
     now.is_mail = kind->request == ATTENTION_MAIL;
+    if (kind->request == ATTENTION_PAUSE)
+        vcpu->paused = PAUSE_GDB;
     if (kind->request)
         attention_request(&vcpu->vmx.attention, kind->request);
     if (!kind->request || vcpu->mailbox.pcpu)
@@ -109,6 +113,10 @@ static void guest(void)
         what = "a message";
     else if (requests & ATTENTION_ENDED)
         what = "the end of the VM";
+    else if (requests & ATTENTION_VISIT)
+        what = "a visit";
+    else if (requests & ATTENTION_PAUSE)
+        what = "a pause";
     if (!what || leaves)
         return;
     fail_msg("%s, %s at moment %u: entry %u goes on without a look at %s", config->name, kind->name,
@@ -157,10 +165,11 @@ static void prepare(unsigned at)
     vm.vcpu_count = 2;
     vm.vcpus[0] = vcpu;
     vm.vcpus[1] = NULL;
-    vm.nx_due = TIME_NEVER;
+    vm.regular_due = TIME_NEVER;
     vcpu->frames_at = TIME_NEVER;
     vcpu->vm = &vm;
     vcpu->vmx.attention.word = 0;
+    vcpu->paused = 0;
     vcpu->mailbox = (struct mailbox){.startup = 0};
     vcpu->mmio.mmu = &vm.mmu;
     vcpu->delayed_until = config->own_event ? rdtsc() + BUDGET / 2 : TIME_NEVER;
@@ -176,7 +185,8 @@ static bool turn(unsigned at)
 {
     prepare(at);
     vcpu_run(vcpu);
-    if (!attention_requested(&vcpu->vmx.attention, ATTENTION_ENDED))
+    if (!attention_requested(&vcpu->vmx.attention, ATTENTION_ENDED) &&
+        !(now.came && kind->request == ATTENTION_PAUSE))
         fail_msg("%s, %s at moment %u: the turn ends too early", config->name, kind->name, at);
     return now.came;
 }

@@ -73,7 +73,7 @@ static void turn(uint16_t number)
     vm.ending = VM_RUNNING;
     vm.vcpu_count = 1;
     vm.vcpus[0] = vcpu;
-    vm.nx_due = TIME_NEVER;
+    vm.regular_due = TIME_NEVER;
     vcpu->vm = &vm;
     vcpu->vpid = 1;
     vcpu->vmx.attention.word &= ATTENTION_START;

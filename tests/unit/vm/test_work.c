@@ -24,8 +24,24 @@ static inline uint64_t work_clock(void)
 
 struct sleepers sleepers[CPUS_MAX];
 
+static uint64_t due;
 static bool waits, has_work;
 static uint64_t woken; /* time of the last call of sleep_wake() */
+
+static struct work *urgent; /* work that a watch adds */
+
+uint64_t watch_next(void)
+{
+    return due;
+}
+
+void watch_look(uint64_t now)
+{
+    assert_true(now >= due);
+    due = ~0ull;
+    if (urgent)
+        work_add_first(urgent);
+}
 
 uint64_t tsc_khz(void)
 {
@@ -78,6 +94,8 @@ static int setup(void **state)
     waits = has_work = false;
     pieces = 0;
     now_here = 0;
+    urgent = NULL;
+    due = ~0ull;
     return 0;
 }
 
@@ -142,12 +160,36 @@ static void sleepers_are_woken(void **state)
     assert_int_equal(woken, 0);
 }
 
+/* Watches are looked at while work is done, and what a person asks for comes first. */
+static void urgent_work_comes_first(void **state)
+{
+    (void)state;
+    add(0, 4);
+    add(1, 1);
+    job[2] = (struct job){.work.piece = piece, .left = 2};
+    urgent = &job[2].work;
+    due = 2 * PIECE;
+    work_turn();
+    assert_true(due == ~0ull);
+    static const unsigned expected[] = {0, 0, 2, 2, 0, 0, 1};
+    assert_int_equal(pieces, 7);
+    for (unsigned i = 0; i < 7; i++)
+        assert_int_equal(order[i], expected[i]);
+    assert_false(has_work);
+    job[2] = (struct job){.work.piece = piece, .left = 1};
+    work_add_first(&job[2].work); /* nothing else to do */
+    assert_true(has_work);
+    work_turn();
+    assert_int_equal(order[7], 2);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup(all_of_it, setup),
         cmocka_unit_test_setup(for_a_slice, setup),
         cmocka_unit_test_setup(sleepers_are_woken, setup),
+        cmocka_unit_test_setup(urgent_work_comes_first, setup),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -39,6 +39,7 @@ static const struct row {
     ROW(vmx.pml, KEPT),
     ROW(vmx.pml_on, KEPT),
     ROW(vmx.extra_work, KEPT),
+    ROW(vmx.exits_traced, KEPT),
     ROW(vmx.td, KEPT),
     ROW(vmx.holds_nmis, KEPT),
     ROW(vmx.apicv, CACHE), /* `changed`, if the CPU delivers interrupts */
@@ -74,8 +75,11 @@ static const struct row {
     ROW(sched, KEPT),
     ROW(index, KEPT),
     ROW(mailbox, CACHE),
+    ROW(visits, CACHE), /* the vCPU can be visited again */
+    ROW(paused, KEPT),
     ROW(ghci, KEPT),
     ROW(pass, KEPT), /* closed when the vCPU leaves its pCPU */
+    ROW(debugger, KEPT),
     ROW(place, KEPT),
     ROW(vpid, KEPT),
     ROW(ve_by_cpu, KEPT),
@@ -102,9 +106,11 @@ static const struct row {
     ROW(lapic.page, KEPT), /* its contents are ZERO */
     ROW(lapic.timer_end, ZERO),
     ROW(lapic.timer_unit, KEPT),
+    ROW(apic_page, KEPT),
     ROW(unfinished, ZERO),
     ROW(change, KEPT), /* begun again by the next call that needs it */
     ROW(walk, KEPT),
+    ROW(map, KEPT),
     ROW(tsc_offset, KEPT),
     ROW(tsc_adjust, KEPT),
     ROW(legacy_msrs, KEPT),
@@ -122,9 +128,11 @@ static const struct row {
     ROW(delayed_until, CACHE), /* of these two */
     ROW(frames_at, KEPT),
     ROW(frames_from, KEPT),
+    ROW(last, KEPT),
     ROW(exits, KEPT),
     ROW(exceptions, KEPT),
     ROW(events_requeued, KEPT),
     ROW(poison_ticks, KEPT),
     ROW(traced, KEPT),
+    ROW(trace_changes, KEPT),
 };

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Does each exit begin with extra work (vmx/extra_work.c)? There are four reasons, which come and
- * go independently: poison, IBRS at each exit, PML (vmx/pml.c) and an open pass (vm/pass.c). None
- * of them may forget another.
+ * Does each exit begin with extra work (vmx/extra_work.c)? There are five reasons, which come and
+ * go independently: poison, IBRS at each exit, PML (vmx/pml.c), an open pass (vm/pass.c) and
+ * traced exits. None of them may forget another.
  */
 #include "tests/unit/vmx/vmcs_world.h"
 
@@ -54,16 +54,17 @@ void vmx_raise_trap(uint64_t kind)
 
 /* ---- The test -------------------------------------------------------------------------------- */
 
-/* All combinations of the four reasons, and each transition between two of them. */
+/* All combinations of the five reasons, and each transition between two of them. */
 static void no_reason_forgets_another(void **state)
 {
     (void)state;
-    for (unsigned before = 0; before < 16; before++) {
+    for (unsigned before = 0; before < 32; before++) {
         for (unsigned step = 0; step < 4; step++) {
             memset(&vm, 0, sizeof(vm));
             vcpu->vm = &vm;
             vmx.poison = before & 1;
             mitigate_chosen = before & 2 ? DO_IBRS_AT_EXIT : 0;
+            vcpu->vmx.exits_traced = before & 16;
             vmx_update_extra_work(&vcpu->vmx); /* as when a vCPU is created */
             if (before & 4)
                 vmx_pml_switch(&vcpu->vmx, true);

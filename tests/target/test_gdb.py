@@ -1,0 +1,169 @@
+# SPDX-License-Identifier: MIT
+"""GDB on the second serial port (docs/GDB.md), with a guest that starts a second vCPU: one boot, in
+which GDB works and leaves, and then somebody comes who knows the protocol badly."""
+
+import json
+import re
+import socket
+import subprocess
+import threading
+from typing import Any
+
+import pytest
+from conftest import BUILD, CODES, ROOT, Result, hello
+from harness import session
+from harness.boot import Boot, Guest
+from harness.debugger import Relay
+
+SMP = BUILD / "guest" / "smp.elf"
+DOCUMENT = ROOT / "docs" / "GDB.md"
+ANSWER = re.compile(rb"\$([^#]*)#[0-9a-f]{2}")
+
+
+class Stranger:
+    """A connection to the stub, and what it has said on it since the last answer."""
+
+    def __init__(self, port: int) -> None:
+        self.connection = socket.create_connection(("127.0.0.1", port), 60)
+        self.said = b""
+
+    def __enter__(self) -> "Stranger":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.connection.close()
+
+    def send(self, packet: bytes) -> None:
+        self.connection.sendall(b"$%b#%02x" % (packet, sum(packet) & 0xFF))
+
+    def wait_for(self, pattern: re.Pattern[bytes]) -> re.Match[bytes]:
+        while not (found := pattern.search(self.said)):
+            got = self.connection.recv(4096)
+            assert got, self.said
+            self.said += got
+        self.said = self.said[found.end() :]
+        return found
+
+    def ask(self, packet: bytes) -> bytes:
+        self.send(packet)
+        return self.wait_for(ANSWER)[1]
+
+
+def strangers(port: int) -> dict[str, bytes]:
+    """Noise and broken packets do no harm, and a VM that runs is interrupted."""
+    with Stranger(port) as stub:
+        heard = {"connects": stub.ask(b"qSupported")}
+        stub.connection.sendall(bytes(range(4, 36)) + b"$g#00")
+        stub.wait_for(re.compile(rb"-"))
+        for packet in (b"?", b"m0,zz", b"vCont;s:77", b"Z0,7fffffffffff,1", b"p7777"):
+            heard[packet.decode()] = stub.ask(packet)
+        stub.send(b"vCont;c")
+        stub.connection.sendall(b"\x03")
+        heard["^C"] = stub.wait_for(ANSWER)[1]
+        heard["D"] = stub.ask(b"D")
+    return heard
+
+
+@pytest.fixture(scope="module")
+def debugged() -> tuple[Result, dict[str, Any], dict[str, bytes]]:
+    results = BUILD / "run" / "gdb-results.json"
+    results.unlink(missing_ok=True)
+    with Relay() as relay:
+        boot = Boot(name="gdb-session", cmdline="gdb=smp", smp=2, timeout=600,
+                    guests=(Guest(SMP, ("testctl", "vcpus=2", "budget=600000")),),
+                    gdb_port=relay.machine_port)  # fmt: skip
+        runs: list[session.Run] = []
+        machine = threading.Thread(target=lambda: runs.append(session.run(boot)))
+        machine.start()
+        command = ["gdb", "-q", "-nx", "-batch", "-ex", "set remotetimeout 60",
+                   "-ex", f'set $results = "{results}"', "-ex", f"file {SMP}.64",
+                   "-ex", f"target remote 127.0.0.1:{relay.gdb_port}",
+                   "-x", str(ROOT / "tests/target/gdb_session.py")]  # fmt: skip
+        said = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+        heard = strangers(relay.gdb_port) if results.exists() else {}
+        machine.join()
+    assert results.exists(), said.stdout + said.stderr
+    return Result(runs[0]), json.loads(results.read_text()), heard
+
+
+def test_the_guest_is_as_without_gdb(debugged) -> None:
+    result, _, _ = debugged
+    assert result.exit == CODES.OK, result
+    assert result.passed("smp"), result
+    assert result.has("# gdb: VM 1, smp, is stopped before its first instruction and waits for GDB")
+
+
+def test_stops_and_steps(debugged) -> None:
+    """A breakpoint by its symbol, 100 steps where each leads where its instruction says, and the
+    trap flag is not seen."""
+    _, found, _ = debugged
+    assert "error" not in found
+    assert found["stop"] == "guest_main"
+    assert found["wrong steps"] == []
+    assert found["trap flag"] == 0
+    assert found["hardware stop"] == "start_cpus"
+    assert found["finish"] == ["cpus_start", 1]
+    assert found["watchpoint"] == [1, 1]
+
+
+def test_registers_and_memory(debugged) -> None:
+    _, found, _ = debugged
+    assert found["registers"]["cs"] == 8
+    assert found["registers"]["efer"] == 0x500
+    assert found["registers"]["cr0"] & 0x80000001 == 0x80000001
+    xmm, ymm, mxcsr = (line.partition(" = ")[2] for line in found["vectors"].strip().split("\n"))
+    assert (xmm, ymm, mxcsr) == ("0", "{0, 0, 0, 0, 0, 0, 0, 0}", "8064")
+    assert "0xcc" not in found["code"]
+    code = re.findall(r"0x([0-9a-f]{2})\b", found["code"].split(":", 1)[1])
+    assert found["physical"].split(":")[1].split() == code
+    assert found["device"] == "error: Cannot access memory at address 0xfee00000"
+    assert found["nothing there"].startswith("error: Cannot access memory")
+    assert found["a register"] == 0x1234567812345678
+    assert "E16" in found["a fixed register"]
+
+
+def test_threads(debugged) -> None:
+    _, found, _ = debugged
+    assert found["threads at first"].count("(vCPU ") == 1
+    assert found["thread"] == 2
+    assert re.search(r"  1 +Thread 1 \(vCPU 0\)", found["threads"])
+    assert re.search(r"\* 2 +Thread 2 \(vCPU 1\) let_interrupts_in", found["threads"])
+    assert found["another thread's step"] == [True, 2]
+
+
+def test_strangers(debugged) -> None:
+    _, _, heard = debugged
+    assert heard["connects"].startswith(b"PacketSize=")
+    assert heard["?"].startswith(b"T05thread:1;")
+    assert heard["m0,zz"] == heard["vCont;s:77"] == heard["p7777"] == b"E01"
+    assert heard["Z0,7fffffffffff,1"] == b"E0e"
+    assert heard["^C"].startswith(b"T02thread:")
+    assert heard["D"] == b"OK"
+
+
+def test_the_document(debugged) -> None:
+    """The output in docs/GDB.md is what GDB says, but for addresses and lines."""
+    _, found, _ = debugged
+
+    def plain(text: str) -> str:
+        text = re.sub(r"0x[0-9a-f]+", "0x#", text)
+        return re.sub(r" +", " ", re.sub(r":\d+\b", ":#", text))
+
+    document = plain(DOCUMENT.read_text())
+    for name in ("device", "no command", "threads"):
+        for line in found[name].removeprefix("error: ").strip().splitlines():
+            if plain(line).strip() not in document:
+                raise AssertionError(f"docs/GDB.md does not show {line!r}")
+
+
+@pytest.mark.parametrize(
+    ("word", "message"),
+    [
+        ("nobody", "no guest has this number or name"),
+        ("1", r"no second serial port \(COM2, at 0x2f8\)"),
+    ],
+)
+def test_refused(boot, word: str, message: str) -> None:
+    result = boot(cmdline=f"gdb={word}", guests=(hello(),))
+    assert result.exit == CODES.BAD_COMMAND_LINE
+    assert result.has(f"command line: gdb={word}: .*{message}")

@@ -1,0 +1,197 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: MIT
+"""Makes a page of the pictures that VMs' memory has been drawn in: `make map`, docs/MAP.md.
+
+    tools/map.py OUTPUT-OF-THE-EMULATOR PAGE.html
+    tools/map.py --pictures OUTPUT-OF-THE-EMULATOR FOLDER
+
+The page needs neither a network nor this tool. The second form makes the pictures of the README.
+"""
+
+import json
+import pathlib
+import sys
+from collections.abc import Iterable
+from html import escape
+
+import map_draw
+import map_read
+import map_story
+from map_read import TABLE, Picture
+
+HERE = pathlib.Path(__file__).parent
+
+# ---- Data ----------------------------------------------------------------------------------------
+
+
+def label_of(picture: Picture) -> str:
+    if picture.ended:
+        return f"end of the VM: {picture.label}" if picture.label else "end of the VM"
+    return picture.label or "no label"
+
+
+def facts(before: Picture | None, now: Picture) -> list[str]:
+    """What has changed beside the entries."""
+    found = []
+    if before is None:
+        return found
+    if before.generation != now.generation:
+        found.append(f"The generation of the slots went from {before.generation} to "
+                     f"{now.generation}.")  # fmt: skip
+    old, new = ({s.id: s for s in p.slots} for p in (before, now))
+    for slot in (new[i] for i in new.keys() - old.keys()):
+        found.append(f"Slot {slot.id} was added: {slot.pages} pages from "
+                     f"{map_draw.hex_address(slot.base)}.")  # fmt: skip
+    found += [f"Slot {i} was deleted." for i in sorted(old.keys() - new.keys())]
+    for i in sorted(old.keys() & new.keys()):
+        if old[i] != new[i]:
+            found.append(f"Slot {i} was changed: {new[i].attributes or 'without attributes'}, from "
+                         f"{map_draw.hex_address(new[i].base)}.")  # fmt: skip
+    return found
+
+
+def data_of_picture(before: Picture | None, p: Picture) -> dict:
+    runs = [(r.root, r.level, r.kind, r.marks, r.gfn, r.count, str(r.word)) for r in p.runs]
+    changes = [
+        {"root": c.root, "level": c.level, "gfn": c.gfn, "count": c.count, "before": c.before,
+         "kind": c.after}
+        for c in map_draw.changes(before, p)
+    ]  # fmt: skip
+    changes.sort(key=lambda c: TABLE in (c["kind"], c["before"]))  # pages before their tables
+    return {
+        "number": p.number,
+        "label": label_of(p),
+        "top": p.top,
+        "runs": runs,
+        "slots": [vars(s) for s in p.slots],
+        "regions": [vars(r) for r in p.regions],
+        "counters": p.counters,
+        "facts": facts(before, p),
+        "changes": changes,
+    }
+
+
+def data_of_vm(pictures: list[Picture], layout: map_draw.Layout) -> dict:
+    last = pictures[-1]
+    boxes = [(b.first >> 18, b.x, b.y, b.width, b.height) for b in layout.boxes if b.level == 2]
+    before = [None, *pictures[:-1]]
+    return {
+        "classes": {n: vars(c) for n, c in sorted(last.classes.items())},
+        "marks": [last.marks[n] for n in sorted(last.marks)],
+        "fields": [(str(mask), kinds, name) for mask, kinds, name in last.fields],
+        "roots": [vars(r) for r in last.roots],
+        "pictures": [data_of_picture(b, p) for b, p in zip(before, pictures, strict=True)],
+        "layout": {"width": layout.width, "height": layout.height, "blocks": layout.blocks,
+                   "boxes": boxes},
+    }  # fmt: skip
+
+
+# ---- HTML ----------------------------------------------------------------------------------------
+
+
+def figures(vm: int, pictures: list[Picture], layout: map_draw.Layout) -> Iterable[str]:
+    last = pictures[-1]
+    for root in last.roots:
+        what = f"{root.name} memory" if len(last.roots) > 1 else "guest-physical memory"
+        bits = f"addresses with {root.bits << 12:#x} set" if root.bits else "stolen bits clear"
+        note = bits if len(last.roots) > 1 else f"VM {last.vm}, {last.name}"
+        yield f'<figure data-vm="{vm}"><figcaption><strong>{escape(what)}</strong>'
+        if not root.shown:
+            yield "<span>not shown: the VM is a TD that was not created for inspection</span>"
+            yield "</figcaption></figure>"
+            continue
+        yield f"<span>{note}</span></figcaption>"
+        yield (
+            f'<svg class="map" data-vm="{vm}" data-root="{root.number}" tabindex="0" '
+            f'role="application" aria-roledescription="map" aria-label="{escape(what)}" '
+            f'data-label="{escape(what)}" viewBox="0 0 {layout.width:g} {layout.height:g}" '
+            f'style="aspect-ratio:{layout.width:g}/{layout.height:g}">'
+        )
+        before: Picture | None = None
+        for p in pictures:
+            drawn = map_draw.draw(p, root, layout, map_draw.changes(before, p))
+            name = f"p{p.number}r{root.number}"
+            yield f'<g class="picture" id="{name}" data-p="{p.number}">{drawn}</g>'
+            before = p
+        yield '<rect class="cursor" width="2" height="2" rx="0.5"/></svg></figure>'
+
+
+def warnings(pictures: list[Picture]) -> Iterable[str]:
+    for p in pictures:
+        name = f"“{escape(label_of(p))}” of VM {p.vm}"
+        if p.missing:
+            yield f'<p class="warning" role="alert">The picture {name} is incomplete.</p>'
+        elif p.generation != p.later_generation:
+            yield f'<p class="warning">The slots changed while {name} was drawn.</p>'
+
+
+KEYS = (
+    ("← → ↑ ↓", "in a map: move by an entry"),
+    ("Page Up, Page Down", "in a map: the block of 2 MiB before and after"),
+    ("Enter, Escape", "in a map: zoom in and out"),
+    (", .", "the moment before, and the next one"),
+    ("p", "play"),
+    ("c", "go to the first entry that has changed"),
+    ("/", "search for an address, a device or a slot"),
+    ("t", "light or dark"),
+)
+
+
+def vms_of(pictures: list[Picture]) -> list[list[Picture]]:
+    """By number of the VM, in the order in which they were drawn. Without what has no beginning."""
+    numbers = sorted({p.vm for p in pictures if p.classes})
+    return [[p for p in pictures if p.classes and p.vm == n] for n in numbers]
+
+
+def page(pictures: list[Picture]) -> str:
+    vms = vms_of(pictures)
+    layouts = [map_draw.lay_out(vm) for vm in vms]
+    data = {"vms": [data_of_vm(vm, at) for vm, at in zip(vms, layouts, strict=True)]}
+    drawn = [f for i, vm in enumerate(vms) for f in figures(i, vm, layouts[i])]
+    choices = [
+        f'<option value="{i}">VM {vm[0].vm}: {escape(vm[0].name)}</option>'
+        for i, vm in enumerate(vms)
+    ]
+    keys = [
+        "<tr><td>" + " ".join(f"<kbd>{escape(k)}</kbd>" for k in names.split(" ") if k)
+        + f"</td><td>{escape(what)}</td></tr>"
+        for names, what in KEYS
+    ]  # fmt: skip
+    classes = vms[0][0].classes
+    parts = {
+        "STYLE": map_story.page_style(classes) + (HERE / "map_page.css").read_text(),
+        "DEFS": map_story.PATTERNS,
+        "VMS": "".join(choices),
+        "WARNINGS": "".join(w for vm in vms for w in warnings(vm)),
+        "MAPS": "".join(drawn),
+        "KEYS": "".join(keys),
+        "DATA": json.dumps(data, separators=(",", ":")).replace("</", "<\\/"),
+        "SCRIPT": (HERE / "map_page.js").read_text(),
+    }
+    text = (HERE / "map_page.html").read_text()
+    for name, value in parts.items():
+        text = text.replace(f"<!-- {name} -->", value, 1)
+    return text
+
+
+def main(arguments: list[str]) -> int:
+    pictures = map_read.read(pathlib.Path(arguments[-2]).read_bytes())
+    if not any(p.classes for p in pictures):
+        print(f"map: {arguments[-2]} holds no picture; start the image with export=e9 map=1",
+              file=sys.stderr)  # fmt: skip
+        return 1
+    to = pathlib.Path(arguments[-1])
+    if arguments[0] == "--pictures":
+        for name, svg in map_story.readme_pictures(vms_of(pictures)).items():
+            (to / name).write_text(svg)
+            print(f"map: {to / name}")
+        return 0
+    to.write_text(page(pictures))
+    print(f"map: {len(pictures)} pictures in {to}; open it in a browser: file://{to.resolve()}")
+    return 0
+
+
+if __name__ == "__main__":
+    if len(sys.argv) - 1 not in (2, 3):
+        sys.exit(__doc__)
+    sys.exit(main(sys.argv[1:]))

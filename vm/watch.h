@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Watches: what the hypervisor has to look at from time to time, on whichever pCPU comes first,
+ * because no interrupt tells it. The console's input (vm/input.h) is looked at with them.
+ *
+ * A pCPU that runs a vCPU, or halts with it, has its timer set for the next look. A pCPU that runs
+ * none has no timer that would wake it; if no pCPU runs a vCPU, because all are paused, it looks at
+ * the TSC instead of halting.
+ */
+#pragma once
+
+#include "lib/types.h"
+
+struct watch {
+    /* Looks, in at most 50,000 instructions, and returns the TSC value at which to look again, or
+     * ~0. Called by one CPU at a time, which may have a VMCS current. */
+    uint64_t (*look)(uint64_t now);
+    uint64_t due;  /* TSC */
+    uint32_t soon; /* look as soon as possible, whatever `due` says */
+    struct watch *next;
+};
+
+/* Adds a watch, which stays for ever, and is due at once. */
+void watch_add(struct watch *watch);
+
+/* Makes the watch due. Any CPU may call this, also from the watch itself. */
+void watch_soon(struct watch *watch);
+
+/* TSC value at which the console's input or a watch is to be looked at. */
+uint64_t watch_next(void);
+
+/* Looks at what is due. Any CPU may call this; if another one is looking, it does nothing. */
+void watch_look(uint64_t now);
+
+/* Waits until this pCPU, which is marked as idle (vm/sched.h), is woken, or has looked at what is
+ * due. */
+void watch_idle(void);
