@@ -31,6 +31,7 @@ const struct monitor_command monitor_commands[] = {
     {"resume", "[VM[.VCPU]]", "lets it go on; without a word, all", command_resume, 'r'},
     {"inject", "VM.VCPU VECTOR|nmi", "sends an interrupt or an NMI", command_inject, 0},
     {"end", "VM", "ends a VM", command_end, 0},
+    {"set", "WORD=VALUE", "changes trace=, escape=, on_exit=, counters= or tests=", command_set, 0},
     {"quit", "", "gives the console back, and lets VMs go on that have not begun", command_quit,
      'q'},
 };

@@ -34,4 +34,5 @@ bool command_virtio(struct monitor_call *call);
 
 bool command_counters(struct monitor_call *call); /* monitor/rates.c */
 
+bool command_set(struct monitor_call *call); /* monitor/set.c */
 bool command_why(struct monitor_call *call); /* monitor/why.c */

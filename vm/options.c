@@ -5,6 +5,7 @@
 #include "arch/x86/flaws.h"
 #include "boot/boot_info.h"
 #include "lib/bits.h"
+#include "lib/string.h"
 
 #define FIELD(name) .offset = offsetof(struct options, name)
 
@@ -62,6 +63,19 @@ static const struct word words[] = {
     {.name = "tests", .kind = WORD_TEXT, FIELD(tests)},
     {.name = "gdb", .kind = WORD_TEXT, FIELD(gdb)},
 };
+
+int options_change(const char *word, struct options *options)
+{
+    static const char *const names[] = {"trace", "tests", "counters", "escape", "on_exit"};
+    struct word changeable[ARRAY_SIZE(names)];
+    unsigned count = 0;
+    for (unsigned i = 0; i < ARRAY_SIZE(words); i++)
+        for (unsigned j = 0; j < ARRAY_SIZE(names); j++)
+            if (!strcmp(words[i].name, names[j]))
+                changeable[count++] = words[i];
+    int parsed = words_parse(word, changeable, count, options, "set");
+    return parsed < 0 ? parsed : 0;
+}
 
 int options_parse(const char *command_line, struct options *options)
 {

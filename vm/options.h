@@ -68,6 +68,10 @@ struct options {
 /* Sets the defaults and parses the command line. Returns 0, or -EINVAL after a message. */
 int options_parse(const char *command_line, struct options *options) MUST_CHECK;
 
+/* Parses a word that may change while the machine runs: trace, tests, counters, escape or on_exit.
+ * Stores it in *options, or returns -EINVAL after a message. */
+int options_change(const char *word, struct options *options) MUST_CHECK;
+
 /* The values of `gva_cache=`, which is also a word of a module's string. */
 extern const char *const gva_cache_values[];
 

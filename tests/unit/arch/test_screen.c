@@ -237,6 +237,17 @@ static void unprintable_is_a_question_mark(void **state)
     shows((const char *const[]){"a????."}, 0xffffff);
 }
 
+/* A person who types corrects a line by backspaces, but not the line before. */
+static void a_backspace_goes_back(void **state)
+{
+    (void)state;
+    start(48, 32, 192, 32);
+    put("\babc\b\bx\b\b\b\by");
+    shows((const char *const[]){"yxc", ""}, 0xffffff);
+    put("\n\b\bz");
+    shows((const char *const[]){"yxc", "z"}, 0xffffff);
+}
+
 static void large_screens_are_used_in_part(void **state)
 {
     (void)state;
@@ -329,6 +340,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(scrolling_in_pieces, setup, teardown),
         cmocka_unit_test_setup_teardown(full_line_and_newline_is_one_line, setup, teardown),
         cmocka_unit_test_setup_teardown(unprintable_is_a_question_mark, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_backspace_goes_back, setup, teardown),
         cmocka_unit_test_setup_teardown(large_screens_are_used_in_part, setup, teardown),
         cmocka_unit_test_setup_teardown(hostile, setup, teardown),
         cmocka_unit_test_setup_teardown(not_in_ram, setup, teardown),
