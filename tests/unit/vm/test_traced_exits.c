@@ -3,59 +3,7 @@
  * Exits and entries as trace events (vm/dispatch.c, rule N71): an event has the fields that the SDM
  * defines for the exit's reason, and shows no RIP of a TD that may not be inspected.
  */
-#include "tests/unit/vm/run_world.h"
-
-static void run_point(void)
-{
-}
-
-static void ring0_step(uint64_t *rip)
-{
-    (void)rip;
-}
-
-void ipi_receive(struct vcpu *v)
-{
-    (void)v;
-}
-
-void ipi_start(struct vcpu *v)
-{
-    (void)v;
-}
-
-bool vmx_wakes(const struct vmx_vcpu *half)
-{
-    (void)half;
-    return false;
-}
-
-bool vmx_deliver_event(struct vmx_vcpu *half)
-{
-    (void)half;
-    return true;
-}
-
-int vmx_run(struct vmx_vcpu *half)
-{
-    (void)half;
-    return 0;
-}
-
-static void prepare(void)
-{
-    memset(&seen, 0, sizeof(seen));
-    vm.ending = VM_RUNNING;
-    vm.vcpu_count = 1;
-    vm.vcpus[0] = vcpu;
-    vcpu->vm = &vm;
-    vcpu->mmio.mmu = &vm.mmu;
-    vcpu->vmx.attention.word = 0;
-    vcpu->exits_left = 64;
-    vcpu->place = tlb_place(0);
-    tlb_cpus[0].entered = tlb_debt(&vm.mmu);
-    memset(vmcs, 0, sizeof(vmcs));
-}
+#include "tests/unit/vm/dispatch_world.h"
 
 /* Reasons with and without each field, and whether an entry follows at once. */
 static const struct {
@@ -123,13 +71,6 @@ static void exits_and_entries_as_events(void **state)
         trace_run(0, 0, NULL);
         vm.td = NULL;
     }
-}
-
-static int setup(void **state)
-{
-    (void)state;
-    ring0_begin();
-    return 0;
 }
 
 int main(void)
