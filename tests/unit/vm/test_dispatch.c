@@ -7,6 +7,8 @@
  */
 #include "tests/unit/vm/run_world.h"
 
+#include "tests/unit/vm/dispatch_rows.h"
+
 static void run_point(void)
 {
 }
@@ -67,58 +69,6 @@ static bool exits(uint32_t reason)
 }
 
 /* ---- Each reason ----------------------------------------------------------------------------- */
-
-enum effect {
-    HANDLED, /* by a function of its own */
-    SKIPPED,
-    RAISED_UD,
-    RAISED_GP,
-    REQUESTED, /* request to the loop in vm/run.c */
-    ENDED,
-    NOTHING,
-};
-
-static const struct {
-    uint32_t reason;
-    enum effect effect;
-    uint64_t what; /* the request, or the reason for the end */
-} rows[] = {
-    {REASON_TRIPLE_FAULT, REQUESTED, ATTENTION_SHUTDOWN},
-    {REASON_INTERRUPT_WINDOW, REQUESTED, ATTENTION_EVENT},
-    {REASON_NMI_WINDOW, REQUESTED, ATTENTION_EVENT},
-    {REASON_TASK_SWITCH, HANDLED, 0},
-    {REASON_CPUID, HANDLED, 0},
-    {REASON_GETSEC, RAISED_UD, 0},
-    {REASON_HLT, REQUESTED, ATTENTION_HALTED},
-    {REASON_INVD, SKIPPED, 0},
-    {REASON_INVLPG, HANDLED, 0},
-    {REASON_RDPMC, RAISED_GP, 0},
-    {REASON_VMCALL, HANDLED, 0},
-    {REASON_VMCLEAR, RAISED_UD, 0},
-    {REASON_VMLAUNCH, RAISED_UD, 0},
-    {REASON_VMPTRLD, RAISED_UD, 0},
-    {REASON_VMPTRST, RAISED_UD, 0},
-    {REASON_VMREAD, RAISED_UD, 0},
-    {REASON_VMRESUME, RAISED_UD, 0},
-    {REASON_VMWRITE, RAISED_UD, 0},
-    {REASON_VMXOFF, RAISED_UD, 0},
-    {REASON_VMXON, RAISED_UD, 0},
-    {REASON_CR_ACCESS, HANDLED, 0},
-    {REASON_MOV_DR, HANDLED, 0},
-    {REASON_RDMSR, HANDLED, 0},
-    {REASON_WRMSR, HANDLED, 0},
-    {REASON_MWAIT, RAISED_UD, 0},
-    {REASON_MONITOR, RAISED_UD, 0},
-    {REASON_INVEPT, RAISED_UD, 0},
-    {REASON_PREEMPTION_TIMER, REQUESTED, ATTENTION_TIMER},
-    {REASON_INVVPID, RAISED_UD, 0},
-    {REASON_WBINVD, SKIPPED, 0},
-    {REASON_INVPCID, HANDLED, 0},
-    {REASON_VMFUNC, RAISED_UD, 0},
-    {REASON_PML_FULL, NOTHING, 0},
-    {REASON_VIRTUALIZED_EOI, HANDLED, 0},
-    {REASON_APIC_WRITE, HANDLED, 0},
-};
 
 static bool is_in_table(uint32_t reason)
 {
