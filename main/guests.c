@@ -230,7 +230,7 @@ static void guest_take_apart(struct guest *guest)
     work_add(&guest->work);
 }
 
-/* Called when nobody holds the VM any more. A vCPU that runs here has a limited time from now on. */
+/* Called when nobody holds the VM any more. A vCPU that runs here has a limited time now. */
 static void guest_unused(struct vm *vm)
 {
     guest_take_apart(guest_of_vm(vm));
