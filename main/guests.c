@@ -212,8 +212,7 @@ static void guest_take_apart(struct guest *guest)
     work_add(&guest->work);
 }
 
-/* Called when nobody holds a VM that has left the registry. A vCPU may run on this pCPU, whose time
- * is limited from now on. */
+/* Called when nobody holds the VM any more. A vCPU that runs here has a limited time now. */
 static void guest_unused(struct vm *vm)
 {
     guest_take_apart(guest_of_vm(vm));
@@ -461,7 +460,6 @@ static void run_on_all(void)
 enum exit_code run_guests(const struct boot_info *info, const struct options *options)
 {
     unsigned guests = 0;
-
     for (unsigned i = 0; i < info->module_count; i++)
         guests += !module_belongs_to_guest(&info->modules[i]);
     if (!guests) {

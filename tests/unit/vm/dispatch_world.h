@@ -55,7 +55,7 @@ static void prepare(void)
     memset(vmcs, 0, sizeof(vmcs));
 }
 
-static bool exits(uint32_t reason)
+static inline bool exits(uint32_t reason)
 {
     prepare();
     vmcs[VMCS_EXIT_REASON] = reason;
