@@ -235,6 +235,14 @@ static bool run_piece(struct vcpu *vcpu)
     return more;
 }
 
+/* Receives visits. Returns true if the vCPU is paused. */
+static COLD bool run_is_held(struct vcpu *vcpu)
+{
+    if (attention_requested(&vcpu->vmx.attention, ATTENTION_VISIT))
+        visit_receive(vcpu);
+    return pause_holds(vcpu);
+}
+
 /* Handles all requests, and prepares the entry. Returns false if the vCPU leaves its pCPU instead
  * of entering the guest. */
 static bool run_attend(struct vcpu *vcpu)
@@ -250,9 +258,9 @@ static bool run_attend(struct vcpu *vcpu)
             look_at_clock(vcpu, now);
         else if (attention_requested(requests, ATTENTION_REARM))
             clock_rearm(vcpu, now);
-        if (unlikely(attention_requested(requests, ATTENTION_VISIT)))
-            visit_receive(vcpu);
-        if (!pause_holds(vcpu) && attention_requested(requests, ATTENTION_HALTED))
+        bool held = unlikely(attention_requested(requests, ATTENTION_VISIT | ATTENTION_PAUSE)) &&
+                    run_is_held(vcpu);
+        if (!held && attention_requested(requests, ATTENTION_HALTED))
             wait_halted(vcpu);
     } while (attention_requested(requests, ATTENTION_KICK | ATTENTION_VISIT) || run_piece(vcpu));
     if (attention_requested(requests, LEAVE_PCPU) || rdtsc() >= vcpu->slice_end)

@@ -11,14 +11,7 @@
 
 static struct spinlock lock; /* held while a watch looks */
 static struct watch *first;
-static uint64_t watches_due = TIME_NEVER;
-
-uint64_t watch_next(void)
-{
-    uint64_t input = READ_ONCE(input_due);
-    uint64_t others = __atomic_load_n(&watches_due, __ATOMIC_RELAXED);
-    return input < others ? input : others;
-}
+uint64_t watches_due = TIME_NEVER;
 
 void watch_soon(struct watch *watch)
 {

@@ -9,7 +9,9 @@
  */
 #pragma once
 
+#include "lib/compiler.h"
 #include "lib/types.h"
+#include "vm/input.h"
 
 struct watch {
     /* Looks, in at most 50,000 instructions, and returns the TSC value at which to look again, or
@@ -26,8 +28,15 @@ void watch_add(struct watch *watch);
 /* Makes the watch due. Any CPU may call this, also from the watch itself. */
 void watch_soon(struct watch *watch);
 
+/* TSC value at which the first watch is due. */
+extern uint64_t watches_due;
+
 /* TSC value at which the console's input or a watch is to be looked at. */
-uint64_t watch_next(void);
+static inline uint64_t watch_next(void)
+{
+    uint64_t input = READ_ONCE(input_due), others = READ_ONCE(watches_due);
+    return input < others ? input : others;
+}
 
 /* Looks at what is due. Any CPU may call this; if another one is looking, it does nothing. */
 void watch_look(uint64_t now);

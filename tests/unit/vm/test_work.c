@@ -24,21 +24,16 @@ static inline uint64_t work_clock(void)
 
 struct sleepers sleepers[CPUS_MAX];
 
-static uint64_t due;
+uint64_t watches_due, input_due = ~0ull;
 static bool waits, has_work;
 static uint64_t woken; /* time of the last call of sleep_wake() */
 
 static struct work *urgent; /* work that a watch adds */
 
-uint64_t watch_next(void)
-{
-    return due;
-}
-
 void watch_look(uint64_t now)
 {
-    assert_true(now >= due);
-    due = ~0ull;
+    assert_true(now >= watches_due);
+    watches_due = ~0ull;
     if (urgent)
         work_add_first(urgent);
 }
@@ -95,7 +90,7 @@ static int setup(void **state)
     pieces = 0;
     now_here = 0;
     urgent = NULL;
-    due = ~0ull;
+    watches_due = ~0ull;
     return 0;
 }
 
@@ -168,9 +163,9 @@ static void urgent_work_comes_first(void **state)
     add(1, 1);
     job[2] = (struct job){.work.piece = piece, .left = 2};
     urgent = &job[2].work;
-    due = 2 * PIECE;
+    watches_due = 2 * PIECE;
     work_turn();
-    assert_true(due == ~0ull);
+    assert_true(watches_due == ~0ull);
     static const unsigned expected[] = {0, 0, 2, 2, 0, 0, 1};
     assert_int_equal(pieces, 7);
     for (unsigned i = 0; i < 7; i++)
