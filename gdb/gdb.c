@@ -298,8 +298,8 @@ static void packet_call(struct vcpu *vcpu, void *context)
     g.outcome = gdb_execute(&g.gdb, vcpu, g.wire.packet, g.size, &g.reply);
     if (g.outcome != GDB_KILLS)
         return;
-    vcpu->vm->exit_value = 1;
-    vm_end(vcpu->vm, VM_ENDED_EXIT, "ended by the debugger");
+    g.vm->exit_value = 1;
+    vm_end(g.vm, VM_ENDED_EXIT, "ended by the debugger");
 }
 
 static bool connects(void)

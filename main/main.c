@@ -79,6 +79,13 @@ static void start_export(void)
     if (options.export == EXPORT_OFF)
         return;
     bool e9 = options.export == EXPORT_E9;
+    if (!e9 && options.gdb[0]) {
+        log_error(
+            "command line: export=com2 and gdb=%s need the same serial port; use export=e9, or "
+            "leave one of them out",
+            options.gdb);
+        machine_exit(EXIT_BAD_COMMAND_LINE);
+    }
     const struct export_device *device = e9 ? export_device_e9() : export_device_com2();
     if (!device) {
         log_error("command line: export=%s, but %s", e9 ? "e9" : "com2",

@@ -8,6 +8,7 @@
 #include "vm/features.h"
 #include "vm/vm.h"
 #include "lib/log.h"
+#include "vmx/broken.h"
 #include "vmx/vmcs.h"
 
 #define CPUID_MCE  (1u << 7)
@@ -20,7 +21,7 @@ void cpuid_init(void)
                                       .xcr0 = extra_xcr0_supported(),
                                       .secondary = vmx.controls.set[CONTROL_SECONDARY],
                                       .cr4 = vmx_cr4_may_be_1(&vmx.msrs),
-                                      .compaction = extra_compaction_works()};
+                                      .broken = broken_on_cpu()};
     features_setup(&host);
 }
 

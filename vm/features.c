@@ -63,7 +63,7 @@ static bool feature_is_available(const struct feature *feature)
         return false;
     return (feature->ours || *cpuid_register_of(&r, feature->reg) & feature->bit) &&
            (host.secondary & feature->secondary) == feature->secondary &&
-           (host.compaction || !feature->compacts) && !(feature->xcr0 & ~xcr0_offered);
+           !(host.broken & feature->broken) && !(feature->xcr0 & ~xcr0_offered);
 }
 
 /* The state components that the table knows and the host describes. Some hosts have a bit for a

@@ -37,7 +37,7 @@ struct feature {
     uint32_t bit; /* the mask */
     enum feature_state state;
     bool ours;                   /* offered even if the host does not have it */
-    bool compacts;               /* needs a working compacted XSAVE format */
+    uint32_t broken;             /* of vmx/broken.h: not offered on a host that has it */
     uint64_t secondary;          /* controls that must be on */
     uint64_t cr4, xcr0;          /* bits that exist with the feature */
     uint32_t msrs[FEATURE_MSRS]; /* MSRs that exist with the feature; 0: none */
@@ -51,7 +51,7 @@ struct feature_host {
     uint64_t xcr0;      /* the state components that are switched */
     uint64_t secondary; /* the secondary controls that are on */
     uint64_t cr4;       /* the bits of CR4 that VMX lets be 1 */
-    bool compaction;    /* XSAVEC stores the values that XSAVE does; see docs/EMULATOR-GAPS.md */
+    uint32_t broken;    /* of vmx/broken.h: what it enumerates and does wrongly */
 };
 
 /* Called once at boot, before the first VM is created. */

@@ -6,6 +6,7 @@
  */
 #include "vm/features.h"
 #include "arch/x86/reg_bits.h"
+#include "vmx/broken.h"
 #include "vmx/controls.h"
 #include "vmx/xcr0.h"
 
@@ -74,11 +75,11 @@ const struct feature feature_table[] = {
     ROW("AVX512_BW", 7, 0, EBX, 30, XSAVE, .xcr0 = XCR0_AVX | XCR0_AVX512),
     ROW("AVX512_VL", 7, 0, EBX, 31, XSAVE, .xcr0 = XCR0_AVX | XCR0_AVX512),
     ROW("RDSEED", 7, 0, EBX, 18, NONE),
-    ROW("ADX", 7, 0, EBX, 19, NONE),
+    ROW("ADX", 7, 0, EBX, 19, NONE, .broken = BROKEN_ADX),
     ROW("SMAP", 7, 0, EBX, 20, VMCS, .cr4 = CR4_SMAP),
     ROW("CLFLUSHOPT", 7, 0, EBX, 23, NONE),
     ROW("CLWB", 7, 0, EBX, 24, NONE),
-    ROW("SHA", 7, 0, EBX, 29, NONE),
+    ROW("SHA", 7, 0, EBX, 29, NONE, .broken = BROKEN_SHA),
     ROW("PREFETCHWT1", 7, 0, ECX, 0, NONE),
     ROW("AVX512_VBMI", 7, 0, ECX, 1, XSAVE, .xcr0 = XCR0_AVX | XCR0_AVX512),
     ROW("AVX512_VBMI2", 7, 0, ECX, 6, XSAVE, .xcr0 = XCR0_AVX | XCR0_AVX512),
@@ -89,7 +90,7 @@ const struct feature feature_table[] = {
     /* Systems that use PKU save PKRU with XSAVE: Linux 6.12 delivers no signal without the
      * component. */
     ROW("PKU", 7, 0, ECX, 3, LIST, .cr4 = CR4_PKE, .xcr0 = XCR0_PKRU),
-    ROW("GFNI", 7, 0, ECX, 8, NONE),
+    ROW("GFNI", 7, 0, ECX, 8, NONE, .broken = BROKEN_GFNI),
     ROW("VAES", 7, 0, ECX, 9, XSAVE, .xcr0 = XCR0_AVX),
     ROW("VPCLMULQDQ", 7, 0, ECX, 10, XSAVE, .xcr0 = XCR0_AVX),
     ROW("RDPID", 7, 0, ECX, 22, LIST, .secondary = SECONDARY_RDTSCP, .msrs = {MSR_TSC_AUX}),
@@ -106,9 +107,9 @@ const struct feature feature_table[] = {
     ROW("fast short STOSB", 7, 1, EAX, 11, NONE),
     ROW("fast short CMPSB", 7, 1, EAX, 12, NONE),
     ROW("XSAVEOPT", 0xd, 1, EAX, 0, LIST),
-    ROW("XSAVEC", 0xd, 1, EAX, 1, LIST, .compacts = true),
+    ROW("XSAVEC", 0xd, 1, EAX, 1, LIST, .broken = BROKEN_COMPACTION),
     ROW("XGETBV of XINUSE", 0xd, 1, EAX, 2, LIST),
-    ROW("XSAVES", 0xd, 1, EAX, 3, EMULATED, .compacts = true, .secondary = SECONDARY_XSAVES,
+    ROW("XSAVES", 0xd, 1, EAX, 3, EMULATED, .broken = BROKEN_COMPACTION, .secondary = SECONDARY_XSAVES,
         .msrs = {MSR_XSS}),
     ROW("LAHF in 64-bit code", 0x80000001, 0, ECX, 0, NONE),
     ROW("LZCNT", 0x80000001, 0, ECX, 5, NONE),

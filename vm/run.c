@@ -22,7 +22,7 @@
 #include "vm/vm.h"
 #include "vm/watch.h"
 #include "lib/log.h"
-#include "lib/trace.h"
+#include "lib/trace_export.h"
 #include "mmu/tlb.h"
 #include "vmx/vmcs.h"
 
@@ -112,7 +112,7 @@ static void look_at_clock(struct vcpu *vcpu, uint64_t now)
         over_budget(vcpu);
 }
 
-static void run_enter(struct vcpu *vcpu)
+static ALWAYS_INLINE void run_enter(struct vcpu *vcpu)
 {
     trace(entry, vcpu_traced_rip(vcpu),
           attention_requested(&vcpu->vmx.attention, ATTENTION_HALTED));
@@ -157,6 +157,14 @@ static bool sleeps_for_ever(struct vcpu *vcpu)
     return vcpu->vm->vcpu_count == 1 && vcpu_next_event(vcpu) == TIME_NEVER && !input;
 }
 
+/* Uses the time of a halted vCPU for what waits to leave the machine. Returns false if nothing
+ * does. */
+static bool serves_machine(void)
+{
+    return (transcript_has_text() && transcript_print()) ||
+           (unlikely(trace_exports()) && trace_send_piece());
+}
+
 /* Halts the pCPU until its vCPU wakes up or gets work, unless another vCPU can use the pCPU. A
  * message that arrives after the last look_at_clock() is followed by a kick, which ends the
  * halt. */
@@ -182,7 +190,7 @@ static void wait_halted(struct vcpu *vcpu)
         }
         if (!sched_halts())
             return;
-        if ((!transcript_has_text() || !transcript_print()) && !trace_send_piece())
+        if (!serves_machine())
             halt_cpu(vcpu);
         sched_busy();
         look_at_clock(vcpu, rdtsc());

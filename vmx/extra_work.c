@@ -6,7 +6,8 @@
 
 void vmx_update_extra_work(struct vmx_vcpu *vcpu)
 {
-    vcpu->extra_work = vmx.poison || vcpu->pml_on || vcpu->td || vcpu->watched ||
-                       vcpu->exits_traced || mitigate_actions() & DO_IBRS_AT_EXIT ||
+    bool observed = vcpu->watched || vcpu->exits_traced;
+    vcpu->extra_work = vmx.poison || vcpu->pml_on || vcpu->td || observed ||
+                       mitigate_actions() & DO_IBRS_AT_EXIT ||
                        attention_requested(&vcpu->attention, ATTENTION_PASS | ATTENTION_SHUTDOWN);
 }

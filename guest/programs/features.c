@@ -251,6 +251,78 @@ static void compaction(void)
     note("compacts", 1);
 }
 
+static uint32_t rotate_left(uint32_t value, unsigned by)
+{
+    return value << by | value >> (32 - by);
+}
+
+/* SHA1RNDS4 does four of the first twenty rounds of SHA-1 (FIPS 180-4, 6.1.2). */
+static void sha(void)
+{
+    static const struct feature SHA = {7, 0, EBX, 29};
+    uint32_t state[4] = {0x10325476, 0x98badcfe, 0xefcdab89, 0x67452301};
+    static const uint32_t words[4] = {0xc3d2e1f0, 0x00000001, 0x80000000, 0xdeadbeef};
+    if (!has(&SHA))
+        return;
+    uint32_t d = state[0], c = state[1], b = state[2], a = state[3], e = 0;
+    for (unsigned i = 0; i < 4; i++) {
+        uint32_t next = rotate_left(a, 5) + ((b & c) | (~b & d)) + e + 0x5a827999 + words[3 - i];
+        e = d, d = c, c = rotate_left(b, 30), b = a, a = next;
+    }
+    write_cr4(read_cr4() | BIT(9));
+    __asm__ volatile("movdqu %0, %%xmm0; movdqu %1, %%xmm1; sha1rnds4 $0, %%xmm1, %%xmm0;"
+                     "movdqu %%xmm0, %0"
+                     : "+m"(state)
+                     : "m"(words));
+    EXPECT_EQ(state[3], a);
+    EXPECT_EQ(state[2], b);
+    EXPECT_EQ(state[1], c);
+    EXPECT_EQ(state[0], d);
+    note("sha", 1);
+}
+
+/* ADCX and ADOX add CF and OF, and set them to the carry. */
+static void adx(void)
+{
+    static const struct feature ADX = {7, 0, EBX, 19};
+    static const uint64_t terms[] = {0, 1, BIT(63), ~0ull, ~0ull >> 1};
+    if (!has(&ADX))
+        return;
+    for (unsigned i = 0; i < ARRAY_SIZE(terms); i++)
+        for (unsigned j = 0; j < ARRAY_SIZE(terms); j++) {
+            uint64_t by_cf = terms[i], by_of = terms[i], sum = terms[i] + terms[j];
+            uint8_t cf, of;
+            __asm__ volatile("test %0, %0; adcx %4, %0; adox %4, %1; setc %2; seto %3"
+                             : "+r"(by_cf), "+r"(by_of), "=&q"(cf), "=&q"(of)
+                             : "r"(terms[j])
+                             : "cc");
+            EXPECT_EQ(by_cf, sum);
+            EXPECT_EQ(by_of, sum);
+            EXPECT_EQ(cf, sum < terms[i]);
+            EXPECT_EQ(of, sum < terms[i]);
+        }
+    note("adx", 1);
+}
+
+/* GF2P8AFFINEQB multiplies a matrix, whose rows are bytes, with each byte: this matrix reverses the
+ * order of the bits. */
+static void gfni(void)
+{
+    static const struct feature GFNI = {7, 0, ECX, 8};
+    static const uint64_t reverses[2] = {0x8040201008040201, 0x8040201008040201};
+    uint64_t bytes[2] = {0x0123456789abcdef, 0x00ff807f01fe55aa};
+    if (!has(&GFNI))
+        return;
+    write_cr4(read_cr4() | BIT(9));
+    __asm__ volatile("movdqu %0, %%xmm0; movdqu %1, %%xmm1; gf2p8affineqb $0, %%xmm1, %%xmm0;"
+                     "movdqu %%xmm0, %0"
+                     : "+m"(bytes)
+                     : "m"(reverses));
+    EXPECT_EQ(bytes[0], 0x80c4a2e691d5b3f7);
+    EXPECT_EQ(bytes[1], 0x00ff01fe807faa55);
+    note("gfni", 1);
+}
+
 /* ---- Other features -------------------------------------------------------------------------- */
 
 static void beyond_the_highest(void)
@@ -304,6 +376,9 @@ void guest_main(void)
         {"xcr0", xcr0, NEED_EPTVISOR},
         {"xsave_area", xsave_area, NEED_EPTVISOR},
         {"compaction", compaction, NEED_EPTVISOR},
+        {"sha", sha, NEED_EPTVISOR},
+        {"adx", adx, NEED_EPTVISOR},
+        {"gfni", gfni, NEED_EPTVISOR},
         {"beyond_the_highest", beyond_the_highest, NEED_EPTVISOR},
         {"spurious_vector", spurious_vector, NEED_EPTVISOR},
     };

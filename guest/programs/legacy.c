@@ -347,7 +347,7 @@ static void model_specific(void)
     EXPECT_EQ(read_cr4() & BIT(6), BIT(6));
 }
 
-/* ---- The page of the local APIC --------------------------------------------------------------- */
+/* ---- The page of the local APIC -------------------------------------------------------------- */
 
 #define ELSEWHERE 0xfed40000u /* neither memory nor a device is there */
 

@@ -3,7 +3,8 @@
  * The devices of a VM with `pc`, used as a driver uses them: the I/O APIC with the interrupts of
  * the UART behind it, edge- and level-triggered, to this CPU and to another one; and the clocks.
  * With the argument `x2apic` the local APICs are in x2APIC mode, in which the CPU may deliver the
- * interrupts: then the EOI of a level-triggered vector has to exit, and that of another one has not.
+ * interrupts: then the EOI of a level-triggered vector has to exit, and that of another one need
+ * not.
  */
 #include "guest/programs/rt/smp.h"
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * A virtio disk on the PCI bus, used as a driver of the PCI transport uses it: found by its vendor
- * and its capabilities, with MSI-X and with INTA#, moved while it works, and reset; and as no driver
- * should use it. The disk's image is an ELF file.
+ * and its capabilities, with MSI-X and with INTA#, moved while it works, and reset; and as no
+ * driver should use it. The disk's image is an ELF file.
  */
 #include "guest/programs/disk/driver.h"
 #include "guest/programs/pci/config.h"

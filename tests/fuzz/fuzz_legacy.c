@@ -2,8 +2,8 @@
 /*
  * The chips of old PCs, and of QEMU, under libFuzzer: the 8259s, on whose inputs the timer, the
  * keyboard controller and kvm-unit-tests' device are, the VGA adapter, and fw_cfg. An input is a
- * sequence of accesses of any offset and size that the bus passes on, of acknowledges, and of times.
- * After each step, the 8259s are as a model of them that hears the same lines, the keyboard
+ * sequence of accesses of any offset and size that the bus passes on, of acknowledges, and of
+ * times. After each step, the 8259s are as a model of them that hears the same lines, the keyboard
  * controller asserts the lines that its registers say, the timer's deadline is in the future, and
  * the memories and latches have what was last written to them.
  */

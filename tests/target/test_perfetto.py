@@ -313,6 +313,7 @@ def test_a_part_of_the_events(boot) -> None:
         ("trace_gpa=0x2000-0x1000", "trace_gpa=0x2000-0x1000 is no range of addresses; write"),
         ("trace_gpa=page", "trace_gpa=page is no range of addresses"),
         ("export=com9", "export=off|e9|com2"),
+        ("export=com2 gdb=1", "export=com2 and gdb=1 need the same serial port; use export=e9"),
     ],
 )  # fmt: skip
 def test_bad_words_stop_the_boot(boot, words: str, message: str) -> None:

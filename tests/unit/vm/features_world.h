@@ -9,6 +9,7 @@
 #include "tests/unit/vm/cpuid_oracle.h"
 
 #include "vmx/controls.h"
+#include "vmx/broken.h"
 #include "vmx/xcr0.h"
 
 #define ALL_CONTROLS (SECONDARY_RDTSCP | SECONDARY_INVPCID | SECONDARY_XSAVES)
@@ -137,24 +138,24 @@ static void make_vm(unsigned count)
 }
 
 typedef struct cpuid cpuid_function_t(uint32_t leaf, uint32_t subleaf);
-static void start_host(cpuid_function_t *function, uint64_t controls, uint64_t cr4, bool compaction)
+static void start_host(cpuid_function_t *function, uint64_t controls, uint64_t cr4, uint32_t broken)
 {
     struct cpuid d = function(0xd, 0);
     const struct feature_host host = {.cpuid = function,
                                       .xcr0 = xcr0_largest((uint64_t)d.edx << 32 | d.eax),
                                       .secondary = controls,
                                       .cr4 = cr4,
-                                      .compaction = compaction};
+                                      .broken = broken};
     features_setup(&host);
     make_vm(3);
 }
 
-#define START(list, controls) start(list, ARRAY_SIZE(list), controls, true)
-static void start(const struct record *list, unsigned count, uint64_t controls, bool compaction)
+#define START(list, controls) start(list, ARRAY_SIZE(list), controls, 0)
+static void start(const struct record *list, unsigned count, uint64_t controls, uint32_t broken)
 {
     records = list;
     record_count = count;
-    start_host(recorded, controls, ~0ull, compaction);
+    start_host(recorded, controls, ~0ull, broken);
 }
 
 static struct cpuid ask(uint32_t leaf, uint32_t subleaf)

@@ -35,6 +35,7 @@ static struct guest {
     bool on_cpu, stops, parked, gone;
     bool looks;            /* looks around before it goes on, kicked or not */
     unsigned passed;       /* turns that others had in the queue in which it waits */
+    unsigned in_vain;      /* turns while it was paused, one after the other, without a message */
     struct visit visit;    /* which it makes to `host` */
     struct guest *host;    /* NULL: it makes none */
     struct guest *holding; /* which it has paused, or NULL */
@@ -359,6 +360,9 @@ static void turn(struct guest *g)
     g->on_cpu = true;
     g->passed = 0;
     met.turns++;
+    bool called = attention_requested(&vcpu->vmx.attention, ATTENTION_MAIL | ATTENTION_VISIT);
+    g->in_vain = is_paused(g) && !called ? g->in_vain + 1 : 0;
+    WORLD_CHECK(g->in_vain < 50, "vCPU %u is paused, and gets turns", (unsigned)(g - guest));
     attention_clear(&vcpu->vmx.attention, ATTENTION_HALTED);
     vcpu->slice_end = TIME_NEVER;
     visit_open(vcpu);

@@ -28,9 +28,9 @@ uint64_t extra_xcr0_supported(void)
     return 0x2e7;
 }
 
-bool extra_compaction_works(void)
+uint32_t broken_on_cpu(void)
 {
-    return true;
+    return 0;
 }
 
 uint64_t cpu_reg_load(struct cpu_regs *cpu, enum cpu_reg reg)
@@ -112,7 +112,7 @@ static void each_leaf(void)
 static void each_state(void)
 {
     const struct feature_host features = {
-        .cpuid = host, .xcr0 = 0x2e7, .secondary = ~0ull, .cr4 = ~0ull, .compaction = true};
+        .cpuid = host, .xcr0 = 0x2e7, .secondary = ~0ull, .cr4 = ~0ull};
     features_setup(&features);
     vm.words.vcpus = 3;
     cpuid_setup(&vm);

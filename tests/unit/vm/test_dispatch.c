@@ -375,11 +375,8 @@ static void each_value(void **state)
 {
     (void)state;
     for (unsigned i = 0; i < ARRAY_SIZE(hosts); i++) {
-        const struct feature_host host = {.cpuid = has_all,
-                                          .xcr0 = hosts[i],
-                                          .secondary = ~0ull,
-                                          .cr4 = ~0ull,
-                                          .compaction = true};
+        const struct feature_host host = {
+            .cpuid = has_all, .xcr0 = hosts[i], .secondary = ~0ull, .cr4 = ~0ull};
         features_setup(&host);
         unsigned taken = 0;
         for (uint64_t value = 0; value < BIT(10); value++) {

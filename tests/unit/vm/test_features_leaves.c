@@ -99,7 +99,7 @@ static void nothing_of_a_later_cpu(void **state)
 {
     (void)state;
     static const uint32_t subleaves[] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 17, 18, 19, 62, 63, 64, ~0u};
-    start_host(later, ~0ull, ~0ull, true);
+    start_host(later, ~0ull, ~0ull, 0);
     for (unsigned i = 0; i < 2 * 0x100; i++) {
         uint32_t leaf = (i & 0x100 ? 0x80000000 : 0) | (i & 0xff);
         for (unsigned s = 0; s < ARRAY_SIZE(subleaves); s++) {
@@ -168,13 +168,47 @@ static void xsave_areas(void **state)
     assert_int_equal(ask(7, 0).ecx & BIT(3), 0);
     assert_int_equal(features_cr4() & CR4_PKE, 0);
 
-    /* If the compacted format does not work, XSAVEC, XSAVES and their MSR are not offered. */
-    start(icelake_bochs, ARRAY_SIZE(icelake_bochs), ALL_CONTROLS, false);
-    assert_same(ask(0xd, 1), (struct cpuid){5, 0, 0, 0});
-    assert_null(features_msr(MSR_XSS));
-
     START(westmere, ALL_CONTROLS);
     assert_int_equal(ask(1, 0).ecx & BITS(28, 26), 0);
+}
+
+/* Of what the host does wrongly, and of nothing else, the features are not offered. XSAVES takes
+ * its MSR with it. */
+static void broken(void **state)
+{
+    (void)state;
+    static const struct {
+        uint32_t broken, leaf, subleaf;
+        struct cpuid hidden;
+    } cases[] = {
+        {BROKEN_COMPACTION, 0xd, 1, {.eax = BIT(1) | BIT(3)}},
+        {BROKEN_ADX, 7, 0, {.ebx = BIT(19)}},
+        {BROKEN_SHA, 7, 0, {.ebx = BIT(29)}},
+        {BROKEN_GFNI, 7, 0, {.ecx = BIT(8)}},
+        {BROKEN_ADX | BROKEN_SHA | BROKEN_GFNI, 7, 0, {.ebx = BIT(19) | BIT(29), .ecx = BIT(8)}},
+    };
+    START(icelake_bochs, ALL_CONTROLS);
+    const struct cpuid all[2] = {ask(7, 0), ask(0xd, 1)};
+    for (unsigned i = 0; i < ARRAY_SIZE(cases); i++) {
+        const struct cpuid hidden = cases[i].hidden;
+        START(icelake_bochs, ALL_CONTROLS);
+        struct cpuid want = ask(cases[i].leaf, cases[i].subleaf);
+        assert_int_equal(want.eax & hidden.eax, hidden.eax);
+        assert_int_equal(want.ebx & hidden.ebx, hidden.ebx);
+        assert_int_equal(want.ecx & hidden.ecx, hidden.ecx);
+        want.eax &= ~hidden.eax;
+        want.ebx &= ~hidden.ebx;
+        want.ecx &= ~hidden.ecx;
+        start(icelake_bochs, ARRAY_SIZE(icelake_bochs), ALL_CONTROLS, cases[i].broken);
+        if (cases[i].leaf == 7) {
+            assert_same(ask(7, 0), want);
+            assert_same(ask(0xd, 1), all[1]);
+        } else {
+            assert_int_equal(ask(0xd, 1).eax, want.eax);
+            assert_same(ask(7, 0), all[0]);
+        }
+        assert_int_equal(!features_msr(MSR_XSS), !!(cases[i].broken & BROKEN_COMPACTION));
+    }
 }
 
 /* SDM 1, 13.4.3: in the compacted format, a component with bit 1 of ECX begins at a multiple of 64.
@@ -207,7 +241,7 @@ static void components_not_switched(void **state)
     records = everything;
     record_count = ARRAY_SIZE(everything);
     const struct feature_host host = {
-        .cpuid = recorded, .xcr0 = 3, .secondary = ALL_CONTROLS, .cr4 = ~0ull, .compaction = true};
+        .cpuid = recorded, .xcr0 = 3, .secondary = ALL_CONTROLS, .cr4 = ~0ull};
     features_setup(&host);
     make_vm(1);
     assert_same(ask(0xd, 0), (struct cpuid){3, 576, 576, 0});
@@ -317,6 +351,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(nothing_of_a_later_cpu),
         cmocka_unit_test(xsave_areas),
+        cmocka_unit_test(broken),
         cmocka_unit_test(aligned_components),
         cmocka_unit_test(components_not_switched),
         cmocka_unit_test(parts_of_avx512),

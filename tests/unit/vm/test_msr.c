@@ -171,8 +171,7 @@ static void prepare(bool all, enum lapic_mode mode)
     const struct feature_host host = {.cpuid = all ? has_all : has_nothing,
                                       .xcr0 = all ? 0x2e7 : 0,
                                       .secondary = all ? ~0ull : 0,
-                                      .cr4 = ~0ull,
-                                      .compaction = true};
+                                      .cr4 = ~0ull};
     support_reset();
     features_setup(&host);
     memset(&vm, 0, sizeof(vm));

@@ -157,6 +157,7 @@ static void reset(uint64_t seed, unsigned world, unsigned vcpus, uint64_t steps)
         struct guest *g = &guest[i];
         g->on_cpu = g->stops = g->parked = g->gone = false;
         g->host = g->holding = NULL;
+        g->in_vain = 0;
         g->vcpu.visits = NULL;
         g->vcpu.paused = 0;
         g->vcpu.vmx.attention.word = 0;
