@@ -3,6 +3,7 @@
 
 #include "arch/x86/cpu.h"
 #include "arch/x86/tsc.h"
+#include "vm/input.h"
 #include "vm/pcpu.h"
 #include "vm/sched.h"
 #include "vm/sleep.h"
@@ -53,7 +54,7 @@ void work_turn(void)
         if (now - start > counts->longest)
             counts->longest = now - start;
         sleep_wake_due(now);
-        if (unlikely(now >= watch_next()))
+        if (unlikely(now >= watch_next()) && input_is_monitored())
             watch_look(now);
     } while (*list && !(sched_vcpu_waits() && now >= end));
     pcpu_set_work(*list);

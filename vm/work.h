@@ -28,8 +28,8 @@ void work_add(struct work *work);
  * over. It begins when the current piece is over. */
 void work_add_first(struct work *work);
 
-/* Does this pCPU's work for a turn, and looks at the watches that are due. The list must not be
- * empty (pcpu_has_work()). */
+/* Does this pCPU's work for a turn, and looks at the watches that are due, but only while the
+ * monitor has the console. The list must not be empty (pcpu_has_work()). */
 void work_turn(void);
 
 /* The number of pieces that all pCPUs have done, and the TSC ticks of the longest one. */
