@@ -42,21 +42,24 @@ static const char *dma_failure(int error)
     return error == -EPERM ? "may not be accessed now" : "is not in its RAM";
 }
 
-static bool ring_read(struct virtq *q, const char *what, uint64_t address, void *buffer,
-                      size_t size)
+static COLD bool ring_fails(struct virtq *q, const char *what, uint64_t address, int error)
 {
-    int error = dma_read(q->dma, address, buffer, size);
-    if (error)
-        virtq_break(q, "the %s at %#lx %s", what, address, dma_failure(error));
-    return !error;
+    virtq_break(q, "the %s at %#lx %s", what, address, dma_failure(error));
+    return false;
 }
 
-static bool ring_write(struct virtq *q, uint64_t address, const void *buffer, size_t size)
+static ALWAYS_INLINE bool ring_read(struct virtq *q, const char *what, uint64_t address,
+                                    void *buffer, size_t size)
+{
+    int error = dma_read(q->dma, address, buffer, size);
+    return likely(!error) || ring_fails(q, what, address, error);
+}
+
+static ALWAYS_INLINE bool ring_write(struct virtq *q, uint64_t address, const void *buffer,
+                                     size_t size)
 {
     int error = dma_write(q->dma, address, buffer, size);
-    if (error)
-        virtq_break(q, "the used ring at %#lx %s", address, dma_failure(error));
-    return !error;
+    return likely(!error) || ring_fails(q, "used ring", address, error);
 }
 
 /* ---- Taking ---------------------------------------------------------------------------------- */

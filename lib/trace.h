@@ -19,7 +19,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define TRACE_VMS    66u /* VMs by number, and 0 for the default */
+#define TRACE_VMS    97u /* VMs by number, and 0 for the default */
 #define TRACE_VALUES 6
 #define TRACE_RING   512u /* records of each pCPU; a power of two */
 

@@ -9,6 +9,7 @@
 #include "vm/sleep.h"
 
 _Static_assert(LEDGER_ACCOUNTS > BOOT_MODULES, "each VM has an account by its number");
+_Static_assert(TRACE_VMS > BOOT_MODULES, "each VM can select its events by its number");
 
 static const char *const ending_names[] = {
 #define X(name, text) text,

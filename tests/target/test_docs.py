@@ -22,6 +22,7 @@ UNTRIED = {
     'make run CMDLINE=monitor GUESTS="ada=build/guest/echo.elf:pc,live '
     'build/guest/scenarios.elf:testctl"',
     "make foreign XV6=~/xv6-public LK=~/lk MACH=gnumach-1.8-486.gz XEN=xen-4.17-amd64.gz",
+    "make foreign KUT=~/kvm-unit-tests TIMEOUT=1500",
 }  # fmt: skip
 # These commands fail on purpose.
 FAIL = ("break_field=", "core2_penryn_t9600")
