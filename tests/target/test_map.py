@@ -259,8 +259,10 @@ def test_the_page_is_self_contained_and_names_everything() -> None:
 @pytest.mark.parametrize("label", ["<!-- SCRIPT -->", "<!--<script>", "</script><b>", "&lt;\"'"])
 def test_a_label_is_only_text(label: str) -> None:
     """A guest chooses its labels; none may change the page around it."""
-    plain, page = (map_tool.page(map_read.read(stream(RAM, label=text) + stream(number=1, label=text)))
-                   for text in ("now", label))  # fmt: skip
+    plain, page = (
+        map_tool.page(map_read.read(stream(RAM, label=text) + stream(number=1, label=text)))
+        for text in ("now", label)
+    )
     pattern = r'id="data">([^<]*)</script>'
     data = json.loads(re.search(pattern, page)[1])
     assert [p["label"] for p in data["vms"][0]["pictures"]] == [label, label]
