@@ -105,6 +105,7 @@ struct trace_export_counts trace_export_counts(void)
         uint64_t lost = __atomic_load_n(&trace_rings[cpu].lost, __ATOMIC_RELAXED);
         sum.exported += __atomic_load_n(&trace_rings[cpu].exported, __ATOMIC_RELAXED) - lost;
         sum.lost += lost;
+        sum.left += not_exported(&trace_rings[cpu]);
     }
     return sum;
 }

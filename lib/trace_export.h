@@ -44,8 +44,9 @@ static inline bool trace_exports(void)
 /* Sends a batch, if a ring has one. Returns false if none has, or the channel does not take it. */
 bool trace_export_piece(void);
 
-/* How many records have left the machine, and how many were lost. */
+/* How many records have left the machine; how many were lost before a later one of their ring left;
+ * and how many came after those, of which some may be overwritten already. */
 struct trace_export_counts {
-    uint64_t exported, lost;
+    uint64_t exported, lost, left;
 };
 struct trace_export_counts trace_export_counts(void);

@@ -40,8 +40,8 @@ def facts(before: Picture | None, now: Picture) -> list[str]:
                      f"{now.generation}.")  # fmt: skip
     old, new = ({s.id: s for s in p.slots} for p in (before, now))
     for slot in (new[i] for i in new.keys() - old.keys()):
-        found.append(f"Slot {slot.id} was added: {slot.pages} pages from "
-                     f"{map_draw.hex_address(slot.base)}.")  # fmt: skip
+        pages = "1 page" if slot.pages == 1 else f"{slot.pages} pages"
+        found.append(f"Slot {slot.id} was added: {pages} from {map_draw.hex_address(slot.base)}.")
     found += [f"Slot {i} was deleted." for i in sorted(old.keys() - new.keys())]
     for i in sorted(old.keys() & new.keys()):
         if old[i] != new[i]:
@@ -146,6 +146,8 @@ def vms_of(pictures: list[Picture]) -> list[list[Picture]]:
 
 
 def page(pictures: list[Picture]) -> str:
+    """The whole page. Labels are texts of guests: no `<` of theirs may begin a tag, a comment, or a
+    part that is replaced below."""
     vms = vms_of(pictures)
     layouts = [map_draw.lay_out(vm) for vm in vms]
     all_of = list(zip(vms, layouts, [map_draw.all_changes(vm) for vm in vms], strict=True))
@@ -168,7 +170,7 @@ def page(pictures: list[Picture]) -> str:
         "WARNINGS": "".join(w for vm in vms for w in warnings(vm)),
         "MAPS": "".join(drawn),
         "KEYS": "".join(keys),
-        "DATA": json.dumps(data, separators=(",", ":")).replace("</", "<\\/"),
+        "DATA": json.dumps(data, separators=(",", ":")).replace("<", "\\u003c"),
         "SCRIPT": (HERE / "map_page.js").read_text(),
     }
     text = (HERE / "map_page.html").read_text()
@@ -178,7 +180,11 @@ def page(pictures: list[Picture]) -> str:
 
 
 def main(arguments: list[str]) -> int:
-    pictures = map_read.read(pathlib.Path(arguments[-2]).read_bytes())
+    try:
+        pictures = map_read.read(pathlib.Path(arguments[-2]).read_bytes())
+    except map_read.Damaged as error:
+        print(f"map: {arguments[-2]}: {error}", file=sys.stderr)
+        return 1
     if not any(p.classes for p in pictures):
         print(f"map: {arguments[-2]} holds no picture; start the image with export=e9 map=1",
               file=sys.stderr)  # fmt: skip

@@ -11,7 +11,6 @@ exit is inside of it. Arrows lead from what a CPU has sent to its effect on anot
 import argparse
 import json
 import pathlib
-import sys
 from collections.abc import Iterable, Iterator
 
 from harness import events
@@ -72,6 +71,10 @@ class Flows:
         self.open: dict[tuple[object, ...], list[Record]] = {}
         self.found: list[tuple[Record, Record]] = []
 
+    def forget(self) -> None:
+        """Events are missing, and the answers may be among them."""
+        self.open.clear()
+
     def add(self, record: Record) -> None:
         for question in self._answers(record):
             self.found += [(sent, record) for sent in self.open.pop(question, ())]
@@ -109,10 +112,14 @@ class Flows:
         return []
 
 
-def _turns(records: Iterable[Record]) -> Iterator[tuple[int, str, int, int]]:
-    """The turns of vCPUs on each pCPU: the pCPU, whose turn, and its begin and end."""
+def _turns(recording: Recording) -> Iterator[tuple[int, str, int, int]]:
+    """The turns of vCPUs on each pCPU: the pCPU, whose turn, and its begin and end. A turn during
+    which events of the pCPU are missing is left out."""
+    after_gap = {(cpu, tsc) for cpu, _, tsc in recording.gaps}
     begun: dict[int, Record] = {}
-    for record in records:
+    for record in recording.records:
+        if (record.cpu, record.tsc) in after_gap:
+            begun.pop(record.cpu, None)
         if record.name == "turn" and record["on"]:
             begun[record.cpu] = record
         elif record.name == "turn" and record.cpu in begun:
@@ -145,6 +152,7 @@ def convert(recording: Recording) -> dict[str, object]:
             out.append(piece("i", (PCPUS, cpu + 1), f"{missing} events are missing", tsc, s="p"))
             for track in tracks.values():
                 track.close(track.last)
+            flows.forget()
         where = _track(record)
         tracks.setdefault(where, Track(where)).add(record)
         flows.add(record)
@@ -152,7 +160,7 @@ def convert(recording: Recording) -> dict[str, object]:
         track.close(track.last)
         for name, begin, end, args in track.slices:
             out.append(whole(track.where, name, begin, end, args))
-    for cpu, whose, begin, end in _turns(recording.records):
+    for cpu, whose, begin, end in _turns(recording):
         where = (PCPUS, cpu + 1)
         tracks.setdefault(where, Track(where))
         out.append(whole(where, whose, begin, end, {}))
@@ -205,4 +213,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(run_tool("perfetto", main))
+    run_tool("perfetto", main)

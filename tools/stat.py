@@ -15,7 +15,6 @@ import json
 import os
 import pathlib
 import re
-import sys
 import time
 from collections.abc import Callable, Iterator
 
@@ -71,7 +70,7 @@ class Samples:
 
     def add(self, line: str) -> str:
         """Adds a line of the console. Returns the name of the VM whose sample it completes."""
-        match = LINE.search(line)
+        match = LINE.match(line)  # a guest's own lines are indented
         if not match:
             return ""
         pairs = (pair.split("=") for pair in (match[4] or "").split())
@@ -194,4 +193,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(run_tool("stat", main))
+    run_tool("stat", main)

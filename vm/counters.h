@@ -18,8 +18,6 @@ const char *counter_name(unsigned counter);
 
 void counters_read(const struct vcpu *vcpu, uint64_t values[COUNTER_COUNT]);
 
-const char *counter_name(unsigned counter);
-
 /* Prints all counters, in a few lines. */
 void counters_report(const struct vm *vm);
 

@@ -202,15 +202,18 @@ void trace_export_end(void)
 {
     if (!trace_exports())
         return;
-    uint64_t waits = 0, progress = __builtin_ia32_rdtsc();
-    while (trace_send_piece() && __builtin_ia32_rdtsc() - progress < STUCK_MS * tsc_khz()) {
-        if (export_waits() != waits)
+    struct trace_export_counts counts;
+    uint64_t left, before = 0, progress = __builtin_ia32_rdtsc();
+    do {
+        (void)trace_send_piece(); /* fails also while another pCPU sends */
+        counts = trace_export_counts();
+        left = counts.left + export_waits();
+        if (left != before)
             progress = __builtin_ia32_rdtsc();
-        waits = export_waits();
-    }
-    struct trace_export_counts counts = trace_export_counts();
+        before = left;
+    } while (left && __builtin_ia32_rdtsc() - progress < STUCK_MS * tsc_khz());
     log_info("# trace: %lu events have left the machine, and %lu were lost", counts.exported,
-             counts.lost);
+             counts.lost + counts.left);
     if (export_waits())
         log_info("# trace: the device has not taken the last %lu bytes", export_waits());
 }

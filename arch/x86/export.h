@@ -4,7 +4,7 @@
  * computer that watches it. The word `export=` on the command line chooses the device. Bochs writes
  * what it receives on its debug port, 0xe9, to its standard output, among its own messages, and
  * QEMU into a file (-debugcon), so a reader finds the frames by their first bytes and their
- * checksum (tools/frames.py).
+ * checksum (tools/harness/frames.py).
  *
  *   offset  size
  *        0     4   the bytes e9 45 50 54

@@ -13,8 +13,8 @@ DOCS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 OURSELVES = {"make test", "make check", "make target"}
 # The first command downloads a kernel and rewrites the documents. What the others do,
 # test_linux_cost.py, test_tdx_linux.py and test_debian.py do in less time, or in parts; what is to
-# be typed to the monitor, test_monitor.py types. The last ones need files that their user brings;
-# test_foreign.py tests its tools.
+# be typed to the monitor, test_monitor.py types. The last two need files that their user brings;
+# test_foreign.py tests their tools.
 UNTRIED = {
     "make bench", "make bench-linux", "make bench-tdx", "make tdx", "make tdx VCPUS=2",
     "make debian", "make debian VCPUS=2",

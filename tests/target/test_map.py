@@ -256,11 +256,31 @@ def test_the_page_is_self_contained_and_names_everything() -> None:
     assert "<tracked>" not in page.replace(json.dumps("is <tracked>"), "")
 
 
+@pytest.mark.parametrize("label", ["<!-- SCRIPT -->", "<!--<script>", "</script><b>", "&lt;\"'"])
+def test_a_label_is_only_text(label: str) -> None:
+    """A guest chooses its labels; none may change the page around it."""
+    plain, page = (
+        map_tool.page(map_read.read(stream(RAM, label=text) + stream(number=1, label=text)))
+        for text in ("now", label)
+    )
+    pattern = r'id="data">([^<]*)</script>'
+    data = json.loads(re.search(pattern, page)[1])
+    assert [p["label"] for p in data["vms"][0]["pictures"]] == [label, label]
+    assert re.sub(pattern, "", page) == re.sub(pattern, "", plain)
+
+
+def test_another_version_of_the_format_is_refused(tmp_path, capsys) -> None:
+    output = tmp_path / "output"
+    output.write_bytes(frames.encode(frames.MAP, 0, leb(map_read.BEGIN, 0, 0, 2)))
+    assert map_tool.main([str(output), str(tmp_path / "page.html")]) == 1
+    assert "version 2 of the format; this tool reads version 1" in capsys.readouterr().err
+
+
 def test_facts_say_what_happened_to_the_slots() -> None:
     before, now = map_read.read(stream() + stream(number=1, generation=6))
     now.slots = [map_read.Slot(2, 0x300, 1, "")]
     assert map_tool.facts(before, now) == [
         "The generation of the slots went from 5 to 6.",
-        "Slot 2 was added: 1 pages from 0x300000.",
+        "Slot 2 was added: 1 page from 0x300000.",
         "Slot 1 was deleted.",
     ]

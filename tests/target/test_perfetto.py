@@ -203,6 +203,22 @@ def test_missing_events_end_what_they_may_have_ended() -> None:
     ]
 
 
+def test_missing_events_end_turns_and_arrows() -> None:
+    """The end of the first vCPU's turn and the answer to the kick may be among the missing ones."""
+    machine = Machine()
+    machine.happens(1, 0, 0, "turn", 1)
+    machine.happens(2, 1, 0, "kick", 0, vm=0)
+    machine.happens(3, 1, 1, "turn", 1)
+    machine.recorded[0] += 4
+    machine.happens(10, 0, 2, "exit", 0, 0x1000, 0, events.NO_ADDRESS)
+    machine.happens(11, 0, 2, "turn", 0)
+    machine.happens(12, 1, 1, "turn", 0)
+    trace = perfetto.convert(events.read(machine.stream))
+    assert check(trace) == []
+    turns = [(p["name"], *ns(p)) for p in slices(trace, pid=perfetto.PCPUS) if p["name"] != "kick"]
+    assert turns == [("VM 1 vCPU 1", 2000, 11000)]
+
+
 def test_messages_and_damage_between_frames() -> None:
     """The emulator prints beside the frames and, once a second, within them."""
     machine = two_cpus()

@@ -31,6 +31,7 @@ CONSOLE = """\
 # stat one 1000/1 exit_10=100 exit_48=50
 # stat one 1000/2 exits=150 pages_4k=10 .
     ok 1 a guest's own line
+    # stat one 1499/1 exits=1 .
 # stat two words 1100/1 exits=7 .
 # stat one 1500/1 exit_10=150 exit_48=50 exits=200 pages_4k=4 mmio_exits=3 .
 # stat one 2000/1 exit_10=151

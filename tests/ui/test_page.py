@@ -84,7 +84,7 @@ def test_moments_by_keyboard(page: Page) -> None:
     assert page.text("[aria-current=true]").split() == ["1", "started"]
     page.press(".", ".")
     assert "slot added" in page.text("[aria-current=true]")
-    assert "Slot 2 was added: 1 pages from 0xfee00000." in page.text("#changes")
+    assert "Slot 2 was added: 1 page from 0xfee00000." in page.text("#changes")
     assert "MMIO, current → MMIO, stale" in page.text("#changes")
     page.press("c")
     assert "MMIO, stale" in page.text("#entry")

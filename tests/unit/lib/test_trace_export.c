@@ -154,10 +154,14 @@ static void what_finds_no_room_is_lost_and_counted(void **state)
     refuses = true;
     record_some(20, 3 * TRACE_RING);
     assert_false(trace_export_piece());
+    struct trace_export_counts now = trace_export_counts();
+    assert_int_equal(now.lost, before.lost);
+    assert_int_equal(now.left - before.left, 3 * TRACE_RING);
     refuses = false;
     while (trace_export_piece())
         ;
-    struct trace_export_counts now = trace_export_counts();
+    now = trace_export_counts();
+    assert_int_equal(now.left, before.left);
     assert_int_equal(read_sent(2, is_record), 20 + 3 * TRACE_RING);
     assert_int_equal(now.exported - before.exported, 20 + TRACE_RING - 1);
     assert_int_equal(now.lost - before.lost, 2 * TRACE_RING + 1);
