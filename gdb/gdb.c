@@ -58,7 +58,7 @@ static struct {
     enum gdb_outcome outcome;
     struct visit visit;
     struct stop stops[GDB_THREADS]; /* written by the vCPUs before they are paused */
-    uint32_t met; /* a vCPU has stopped since all went on; atomic */
+    uint32_t met;                   /* a vCPU has stopped since all went on; atomic */
     struct stop last;               /* what GDB was told last */
 } g;
 
@@ -75,9 +75,9 @@ static bool owns(struct vcpu *vcpu, uint64_t linear)
     return gdb_owns(&g.gdb, linear);
 }
 
-/* The end of a step matters only to the vCPU that GDB has told to make it now: another stop may have
- * come before a vCPU made an earlier step, which it makes up for when it goes on. What the
- * instruction of the step has met is the reason of the stop. */
+/* The end of a step stops the VM only if GDB has asked for that step now: another stop may have
+ * come before a vCPU made its step, which it then makes when it goes on. What the instruction of
+ * the step has met is the reason of the stop, and not the end of the step. */
 static void stopped(struct vcpu *vcpu, enum debugger_stop why, uint64_t detail)
 {
     struct stop *stop = &g.stops[vcpu->index];

@@ -18,8 +18,8 @@
 #define AREA_HEADER 512
 
 /* CF, PF, AF, ZF, SF, DF, OF, NT, RF, AC and ID. The others belong to the mode; or, as IF and TF,
- * have to agree with blocking, pending events and pending debug exceptions, or VM entry fails (SDM 3,
- * 27.3.1.4 and 27.3.1.5). */
+ * have to agree with blocking, pending events and pending debug exceptions, or VM entry fails
+ * (SDM 3, 27.3.1.4 and 27.3.1.5). */
 #define RFLAGS_WRITABLE 0x254cd5u
 
 static char *area_of(struct vcpu *vcpu)
