@@ -72,7 +72,7 @@ static bool set(enum cpu_reg reg, unsigned size, uint64_t value)
     return target_set(&vcpu, &which, &value);
 }
 
-/* Writable are CF, PF, AF, ZF, SF, DF, OF, NT, RF, AC and ID. IF and TF have to agree with blocking,
+/* CF, PF, AF, ZF, SF, DF, OF, NT, RF, AC and ID can be set. IF and TF have to agree with blocking,
  * pending events and pending debug exceptions. */
 static void each_flag(void **state)
 {
