@@ -58,6 +58,7 @@ static struct {
     enum gdb_outcome outcome;
     struct visit visit;
     struct stop stops[GDB_THREADS]; /* written by the vCPUs before they are paused */
+    uint32_t met;                   /* a vCPU has stopped since all went on; atomic */
     struct stop last;               /* what GDB was told last */
 } g;
 
@@ -74,10 +75,18 @@ static bool owns(struct vcpu *vcpu, uint64_t linear)
     return gdb_owns(&g.gdb, linear);
 }
 
+/* The end of a step stops the VM only if GDB has asked for that step now: another stop may have
+ * come before a vCPU made its step, which it then makes when it goes on. What the instruction of
+ * the step has met is the reason of the stop, and not the end of the step. */
 static void stopped(struct vcpu *vcpu, enum debugger_stop why, uint64_t detail)
 {
-    g.stops[vcpu->index] = (struct stop){why, detail};
+    struct stop *stop = &g.stops[vcpu->index];
+    if (why == DEBUGGER_STEPPED && g.gdb.actions[vcpu->index] != GDB_STEP)
+        return;
+    if (stop->why == DEBUGGER_NO_STOP)
+        *stop = (struct stop){why, detail};
     pause_vm(vcpu->vm, PAUSE_GDB);
+    __atomic_store_n(&g.met, 1, __ATOMIC_SEQ_CST);
     watch_soon(&watch);
 }
 
@@ -192,6 +201,20 @@ void gdb_offer(struct vm *vm)
     watch_soon(&watch);
 }
 
+/* A VM that is not there has no registers and no memory, and has ended if it is to go on. */
+static void answer_without_vm(void)
+{
+    begin_reply();
+    bool needs_vcpu = gdb_needs_vcpu(g.wire.packet);
+    g.outcome =
+        needs_vcpu ? GDB_ANSWERED : gdb_execute(&g.gdb, NULL, g.wire.packet, g.size, &g.reply);
+    if (needs_vcpu)
+        reply_text(&g.reply, GDB_BROKEN);
+    else if (g.outcome != GDB_ANSWERED)
+        reply_text(&g.reply, "W00");
+    send_reply();
+}
+
 /* Tells GDB that the VM has ended. A VM that starts anew is stopped before its first instruction;
  * GDB learns that then. */
 static void vm_has_ended(void)
@@ -203,6 +226,9 @@ static void vm_has_ended(void)
         g.told = false;
     }
     g.state = LEAVING;
+    if (g.waiting)
+        answer_without_vm();
+    g.waiting = false;
 }
 
 static void leave_vm(void)
@@ -234,6 +260,7 @@ static void resume_all(void)
     g.interrupted = false;
     g.began = true;
     g.state = RUNNING;
+    __atomic_store_n(&g.met, 0, __ATOMIC_SEQ_CST);
     for (unsigned i = 0; i < g.vm->vcpu_count; i++)
         if (g.gdb.actions[i] != GDB_STAY)
             resume_vcpu(g.vm->vcpus[i], PAUSE_GDB);
@@ -332,20 +359,6 @@ static void begin_packet(void)
     visit_begin(g.vm->vcpus[g.gdb.thread], &g.visit);
 }
 
-/* A VM that is not there has no registers and no memory, and has ended if it is to go on. */
-static void answer_without_vm(void)
-{
-    begin_reply();
-    bool needs_vcpu = gdb_needs_vcpu(g.wire.packet);
-    g.outcome =
-        needs_vcpu ? GDB_ANSWERED : gdb_execute(&g.gdb, NULL, g.wire.packet, g.size, &g.reply);
-    if (needs_vcpu)
-        reply_text(&g.reply, GDB_BROKEN);
-    else if (g.outcome != GDB_ANSWERED)
-        reply_text(&g.reply, "W00");
-    send_reply();
-}
-
 static void take_packet(void)
 {
     g.size = g.wire.size;
@@ -358,7 +371,8 @@ static void take_packet(void)
         begin_packet();
     } else if (g.state == NO_VM || g.state == LEAVING) {
         answer_without_vm();
-    } else { /* GDB connects to a VM that runs: it is stopped first */
+    } else { /* GDB connects to a VM that runs: it is stopped first, and waits for no other stop */
+        g.told = false;
         g.waiting = true;
         pause_vm(g.vm, PAUSE_GDB);
         g.state = STOPPING;
@@ -435,10 +449,9 @@ static void advance(void)
     } else if (g.state == LEAVING) {
         leave_vm();
     } else if (!visits && vm_ending(g.vm) != VM_RUNNING) {
-        g.waiting = false;
         vm_has_ended();
-    } else if (g.state == RUNNING && pause_pausers(g.vm->vcpus[0]) & PAUSE_GDB &&
-               pause_reached(g.vm)) {
+    } else if (g.state == RUNNING && __atomic_load_n(&g.met, __ATOMIC_SEQ_CST)) {
+        pause_vm(g.vm, PAUSE_GDB); /* again: resume_all() may have resumed a vCPU after the stop */
         g.state = STOPPING;
     }
     if (g.state == STOPPING && pause_reached(g.vm)) {

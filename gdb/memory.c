@@ -68,16 +68,19 @@ void gdb_read_memory(struct gdb *gdb, struct vcpu *vcpu, const char *at, struct 
         reply_text(reply, GDB_NO_RAM);
 }
 
+/* Several breakpoints may be at one byte, which has several linear addresses. */
 static bool write_byte(struct gdb *gdb, struct vcpu *vcpu, uint64_t linear, uint8_t byte)
 {
     gpa_t gpa;
     size_t size = 1;
     if (!locate(vcpu, linear, &gpa, &size))
         return false;
-    struct gdb_breakpoint *b = breakpoint_at(gdb, vcpu, gpa);
-    if (b)
-        b->byte = byte;
-    return b || !target_write(vcpu, gpa, &byte, 1);
+    if (!breakpoint_at(gdb, vcpu, gpa))
+        return !target_write(vcpu, gpa, &byte, 1);
+    for (unsigned i = 0; i < GDB_BREAKPOINTS; i++)
+        if (gdb->breakpoints[i].used && gdb->breakpoints[i].gpa.v == gpa.v)
+            gdb->breakpoints[i].byte = byte;
+    return true;
 }
 
 /* M has the bytes in hexadecimal digits, and X as they are. */
@@ -88,7 +91,8 @@ void gdb_write_memory(struct gdb *gdb, struct vcpu *vcpu, const char *packet, si
     uint64_t address, length;
     bool binary = packet[0] == 'X';
     if (!parse_number(&at, &address) || !parse_char(&at, ',') || !parse_number(&at, &length) ||
-        !parse_char(&at, ':') || (uint64_t)(end - at) != (binary ? length : 2 * length)) {
+        !parse_char(&at, ':') || length > size ||
+        (uint64_t)(end - at) != (binary ? length : 2 * length)) {
         reply_text(reply, GDB_BROKEN);
         return;
     }
@@ -153,16 +157,21 @@ static const char *insert_software(struct gdb *gdb, struct vcpu *vcpu, uint64_t 
     if (!locate(vcpu, linear, &b->gpa, &size) || target_read(vcpu, b->gpa, &b->byte, 1) ||
         target_write(vcpu, b->gpa, &int3, 1))
         return GDB_NO_RAM;
+    const struct gdb_breakpoint *other = breakpoint_at(gdb, vcpu, b->gpa);
+    if (other)
+        b->byte = other->byte;
     b->used = true;
     return "OK";
 }
 
-/* If the guest has written to the byte meanwhile, its value stays. */
+/* If the guest has written to the byte meanwhile, its value stays. The last breakpoint at the byte
+ * takes the INT3 away. */
 static void remove_breakpoint(struct gdb *gdb, struct vcpu *vcpu, struct gdb_breakpoint *b)
 {
-    if (breakpoint_at(gdb, vcpu, b->gpa))
-        (void)target_write(vcpu, b->gpa, &b->byte, 1);
+    bool is_there = breakpoint_at(gdb, vcpu, b->gpa);
     b->used = false;
+    if (is_there && !breakpoint_at(gdb, vcpu, b->gpa))
+        (void)target_write(vcpu, b->gpa, &b->byte, 1);
 }
 
 static const char *remove_software(struct gdb *gdb, struct vcpu *vcpu, uint64_t linear)
@@ -173,13 +182,14 @@ static const char *remove_software(struct gdb *gdb, struct vcpu *vcpu, uint64_t 
     return "OK";
 }
 
-/* DR7: an enabling bit, and the kind of access and the length of each register. No kind of access
- * is "read" alone, so Z3 stops at writes, too. */
+/* DR7: an enabling bit, and the kind of access and the length of each register. A task switch of
+ * the guest clears the local enabling bits, and not the global ones. No kind of access is "read"
+ * alone, so Z3 stops at writes, too. */
 static uint64_t slot_bits(unsigned slot, unsigned kind, uint64_t length)
 {
     static const uint8_t access[] = {0, 0, 1, 3, 3};
     uint64_t code = length == 8 ? 2 : length - 1;
-    return BIT(2 * slot) | (access[kind] | (kind == 1 ? 0 : code << 2)) << (16 + 4 * slot);
+    return BIT(2 * slot + 1) | (access[kind] | (kind == 1 ? 0 : code << 2)) << (16 + 4 * slot);
 }
 
 static const char *insert_hardware(struct gdb *gdb, struct vcpu *vcpu, unsigned kind,
@@ -209,7 +219,7 @@ static const char *remove_hardware(struct gdb *gdb, unsigned kind, uint64_t line
         if (gdb->slot_kind[i] != kind || gdb->debugger.address[i] != linear)
             continue;
         gdb->slot_kind[i] = 0;
-        gdb->debugger.dr7 &= ~(BIT(2 * i) | 0xfull << (16 + 4 * i));
+        gdb->debugger.dr7 &= ~(BIT(2 * i + 1) | 0xfull << (16 + 4 * i));
     }
     return "OK";
 }

@@ -17,7 +17,10 @@
 #define AREA_XMM    160
 #define AREA_HEADER 512
 
-#define RFLAGS_WRITABLE 0x254dd5u /* without VM, VIF, VIP, IOPL and RF */
+/* CF, PF, AF, ZF, SF, DF, OF, NT, RF, AC and ID. The others belong to the mode; or, as IF and TF,
+ * have to agree with blocking, pending events and pending debug exceptions, or VM entry fails
+ * (SDM 3, 27.3.1.4 and 27.3.1.5). */
+#define RFLAGS_WRITABLE 0x254cd5u
 
 static char *area_of(struct vcpu *vcpu)
 {
@@ -148,11 +151,12 @@ static bool area_set(struct vcpu *vcpu, const struct gdb_register *which, char *
 static bool set_cpu_reg(struct vcpu *vcpu, enum cpu_reg reg, uint64_t value)
 {
     struct cpu_regs *cpu = &vcpu->vmx.regs;
-    bool wide = cpu_reg(cpu, REG_EFER) & EFER_LMA;
+    bool wide = reg == REG_RIP ? vmx_in_64_bit_code() : cpu_reg(cpu, REG_EFER) & EFER_LMA;
     bool canonical = wide ? (uint64_t)((int64_t)(value << 16) >> 16) == value : !(value >> 32);
     switch ((unsigned)reg) {
     case REG_RFLAGS:
-        value = (value & RFLAGS_WRITABLE) | (cpu_reg(cpu, reg) & ~(uint64_t)RFLAGS_WRITABLE);
+        if ((value ^ cpu_reg(cpu, reg)) & ~(uint64_t)RFLAGS_WRITABLE)
+            return false;
         break;
     case REG_RIP:
     case REG_RSP:

@@ -9,7 +9,8 @@
 #include "vm/vm.h"
 #include "vmx/vmcs.h"
 
-#define HITS BITS(3, 0) /* of the qualification of #DB */
+#define HITS  BITS(3, 0)   /* of the qualification of #DB */
+#define KINDS BITS(31, 16) /* of DR7: kinds of access and lengths, which mean nothing alone */
 
 static struct debugger *debugger_of(const struct vcpu *vcpu)
 {
@@ -39,10 +40,11 @@ void debugger_take(struct vcpu *vcpu)
     own->guest_dr7 = dr7;
     own->applied = true;
     set_addresses(debugger->address);
-    cpu_set_reg(&vcpu->vmx.regs, REG_DR7, dr7 | debugger->dr7);
+    cpu_set_reg(&vcpu->vmx.regs, REG_DR7, (dr7 & ~KINDS) | debugger->dr7);
     debug_breakpoints_update(vcpu, debugger->address);
 }
 
+/* A #DB that the guest got meanwhile has cleared DR7.GD, and a task switch DR7.LE. */
 void debugger_yield(struct vcpu *vcpu)
 {
     struct debugger_vcpu *own = &vcpu->debugger;
@@ -50,7 +52,7 @@ void debugger_yield(struct vcpu *vcpu)
         return;
     own->applied = false;
     set_addresses(own->guest_address);
-    cpu_set_reg(&vcpu->vmx.regs, REG_DR7, own->guest_dr7);
+    cpu_set_reg(&vcpu->vmx.regs, REG_DR7, own->guest_dr7 & (vmread(VMCS_GUEST_DR7) | KINDS));
     debug_breakpoints_update(vcpu, own->guest_address);
 }
 
@@ -83,6 +85,16 @@ static uint64_t linear_rip(struct vcpu *vcpu)
     return vmx_in_64_bit_code() ? rip : (uint32_t)(rip + cpu_reg(cpu, REG_SEG_BASE + SEG_CS));
 }
 
+/* The breakpoints of the qualification that are enabled: the CPU may report others, too (SDM 3,
+ * 28.2.1). */
+static uint64_t hits_of(const struct debugger *debugger, uint64_t reasons)
+{
+    uint64_t hits = 0;
+    for (unsigned i = 0; i < DEBUGGER_SLOTS; i++)
+        hits |= debugger->dr7 >> (2 * i) & 3 ? reasons & BIT(i) : 0;
+    return hits;
+}
+
 /* Of a #DB that is the debugger's and the guest's, the guest gets its part. */
 bool debugger_exception(struct vcpu *vcpu)
 {
@@ -99,7 +111,9 @@ bool debugger_exception(struct vcpu *vcpu)
         return false;
     if (reasons & ~(HITS | TRAP_ENABLED_BREAKPOINT))
         vmx_raise_debug(&vcpu->vmx, reasons & ~HITS);
-    debugger->stopped(vcpu, DEBUGGER_HARDWARE, reasons & HITS);
+    uint64_t hits = hits_of(debugger, reasons);
+    if (hits)
+        debugger->stopped(vcpu, DEBUGGER_HARDWARE, hits);
     return true;
 }
 

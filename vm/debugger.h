@@ -8,12 +8,11 @@
  *   debugger's values during each turn of a vCPU. The guest, whose MOV DR exits, sees its own.
  *   Accesses that are emulated meet them, too (mmio/breakpoints.h).
  * - A step executes one instruction, by the method of vm/pass.h, which the guest cannot see:
- *   neither
- * RFLAGS.TF nor the monitor trap flag is used. Interrupts and NMIs wait meanwhile. If an exception
- *   is delivered instead, the step ends before the first instruction of its handler.
+ *   neither RFLAGS.TF nor the monitor trap flag is used. Interrupts and NMIs wait meanwhile. If an
+ *   exception is delivered instead, the step ends before the first instruction of its handler.
  *
  * The debugger changes its wishes while the VM is paused; each vCPU follows at the beginning of its
- * next turn.
+ * next turn, or when it is resumed during one.
  */
 #pragma once
 

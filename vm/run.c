@@ -235,12 +235,19 @@ static bool run_piece(struct vcpu *vcpu)
     return more;
 }
 
-/* Receives visits. Returns true if the vCPU is paused. */
+/* Receives visits. Returns true if the vCPU is paused. If it was, the debugger may want something
+ * else of it than when the turn began. */
 static COLD bool run_is_held(struct vcpu *vcpu)
 {
     if (attention_requested(&vcpu->vmx.attention, ATTENTION_VISIT))
         visit_receive(vcpu);
-    return pause_holds(vcpu);
+    if (pause_holds(vcpu))
+        return true;
+    if (vcpu->vm->debugger) {
+        debugger_end(vcpu);
+        debugger_begin(vcpu);
+    }
+    return false;
 }
 
 /* Handles all requests, and prepares the entry. Returns false if the vCPU leaves its pCPU instead

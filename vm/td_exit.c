@@ -27,6 +27,8 @@ static void td_exception(struct vcpu *vcpu)
     if (vmx_take_host_nmi(&vcpu->vmx))
         return;
     vcpu->exceptions++;
+    if (unlikely(vcpu->vm->debugger) && debugger_exception(vcpu))
+        return;
     const struct event event = event_decode(vmx_exit_interruption(exit), 0, 0);
     bool again = false;
     if (event.vector == VECTOR_UD && !(exit->idt_vectoring & EVENT_INFO_VALID) &&

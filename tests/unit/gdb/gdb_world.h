@@ -102,7 +102,7 @@ static void world_begin_gdb(void)
 }
 
 /* Executes a packet whose end is at `size`, and leaves the answer in `answer`. */
-static enum gdb_outcome execute(const char *packet, size_t size)
+static inline enum gdb_outcome execute(const char *packet, size_t size)
 {
     struct reply reply = {.text = answer, .room = WIRE_PACKET};
     enum gdb_outcome outcome = gdb_execute(&gdb, NULL, packet, size, &reply);

@@ -375,18 +375,18 @@ static void debug_registers(void **state)
 {
     (void)state;
     answers("Z1,1000,1", "OK");
-    assert_int_equal(gdb.debugger.dr7, 0x1);
+    assert_int_equal(gdb.debugger.dr7, 0x2);
     answers("Z2,2004,4", "OK");
-    assert_int_equal(gdb.debugger.dr7, 0xd00005);
+    assert_int_equal(gdb.debugger.dr7, 0xd0000a);
     answers("Z3,3000,8", "OK");
-    assert_int_equal(gdb.debugger.dr7, 0xbd00015);
+    assert_int_equal(gdb.debugger.dr7, 0xbd0002a);
     answers("Z4,4000,1", "OK");
-    assert_int_equal(gdb.debugger.dr7, 0x3bd00055);
+    assert_int_equal(gdb.debugger.dr7, 0x3bd000aa);
     answers("Z4,5000,1", "E1c");
     answers("z2,2004,4", "OK");
-    assert_int_equal(gdb.debugger.dr7, 0x3b000051);
+    assert_int_equal(gdb.debugger.dr7, 0x3b0000a2);
     answers("Z2,6000,2", "OK");
-    assert_int_equal(gdb.debugger.dr7, 0x3b500055);
+    assert_int_equal(gdb.debugger.dr7, 0x3b5000aa);
     assert_int_equal(gdb.debugger.address[1], 0x6000);
     guest_debugs = true;
     answers("Z2,1000,1", "E.the guest uses its debug registers itself");

@@ -159,6 +159,24 @@ static void the_guest_keeps_its_registers(void **state)
     }
 }
 
+/* The kinds that the guest has left of breakpoints which it has disabled do not change those of the
+ * debugger. What the CPU clears in DR7 meanwhile, GD by #DB and LE by a task switch, stays so. */
+static void the_parts_of_dr7(void **state)
+{
+    (void)state;
+    for (unsigned cleared = 0; cleared < 4; cleared++) {
+        uint64_t clears = (cleared & 1 ? BIT(13) : 0) | (cleared & 2 ? BIT(8) : 0);
+        setup(NULL);
+        debugger.dr7 = 0xd0008;
+        vmcs[VMCS_GUEST_DR7] = 0xffff2700;
+        debugger_begin(&vcpu);
+        assert_int_equal(vmcs[VMCS_GUEST_DR7], 0xd2708);
+        vmcs[VMCS_GUEST_DR7] &= ~clears;
+        debugger_end(&vcpu);
+        assert_int_equal(vmcs[VMCS_GUEST_DR7], 0xffff2700 & ~clears);
+    }
+}
+
 /* What the emulator knows of the guest's code is forgotten once after each change. */
 static void changed_code_is_read_again(void **state)
 {
@@ -214,18 +232,20 @@ static void whose_db_it_is(void **state)
 {
     (void)state;
     is_ours = true;
-    for (unsigned applied = 0; applied < 2; applied++)
-        for (unsigned met = 0; met < 16; met++)
-            for (unsigned step = 0; step < 2; step++) {
-                uint64_t other = step ? TRAP_SINGLE_STEP : 0;
-                bool ours = applied && met;
-                vcpu.debugger.applied = applied;
-                assert_int_equal(exception(INFO_HARDWARE | VECTOR_DB, met | other), ours);
-                assert_int_equal(seen.stops, ours);
-                assert_int_equal(seen.detail, ours ? met : 0);
-                assert_int_equal(seen.raised, ours && step); /* the rest is the guest's */
-                assert_int_equal(seen.reasons, ours ? other : 0);
-            }
+    for (unsigned i = 0; i < 2 * 16 * 16 * 2; i++) {
+        bool applied = i & 1, step = i & 2;
+        uint64_t enabled = i >> 2 & 15, met = i >> 6, other = step ? TRAP_SINGLE_STEP : 0;
+        bool ours = applied && met;
+        vcpu.debugger.applied = applied;
+        debugger.dr7 = 0;
+        for (unsigned n = 0; n < 4; n++)
+            debugger.dr7 |= enabled & BIT(n) ? BIT(2 * n + (n & 1)) : 0;
+        assert_int_equal(exception(INFO_HARDWARE | VECTOR_DB, met | other), ours);
+        assert_int_equal(seen.stops, ours && (met & enabled)); /* others may be reported, too */
+        assert_int_equal(seen.detail, ours ? met & enabled : 0);
+        assert_int_equal(seen.raised, ours && step); /* the rest is the guest's */
+        assert_int_equal(seen.reasons, ours ? other : 0);
+    }
     assert_false(exception(INFO_HARDWARE | VECTOR_AC, 0xf));
 }
 
@@ -348,6 +368,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup(bp_exits_while_there_are_breakpoints, setup),
         cmocka_unit_test_setup(the_guest_keeps_its_registers, setup),
+        cmocka_unit_test_setup(the_parts_of_dr7, setup),
         cmocka_unit_test_setup(changed_code_is_read_again, setup),
         cmocka_unit_test_setup(whose_int3_it_is, setup),
         cmocka_unit_test_setup(whose_db_it_is, setup),
