@@ -45,6 +45,37 @@ static bool flow_replay(struct mmio_vcpu *v, gpa_t gpa, uint64_t generation)
                : mmio_replay_move(v, replay, rflags, mmio_advance, &generation);
 }
 
+/* What follows from the result of a fault. */
+enum flow_answer {
+    FLOW_REENTER,  /* the guest executes the instruction again */
+    FLOW_VE,       /* the guest gets #VE */
+    FLOW_REFUSED,  /* the MMU has refused the access: the VM ends */
+    FLOW_PASS,     /* a write to a tracked page by the CPU itself: it is let through */
+    FLOW_MEMORY,   /* a write to a tracked page by an instruction: it is emulated */
+    FLOW_DELIVERY, /* the delivery of an event touched MMIO: the VM ends */
+    FLOW_TABLES,   /* the walk of the guest's tables touched MMIO: the VM ends */
+    FLOW_FETCH,    /* the instruction itself is in MMIO: the VM ends */
+    FLOW_EMULATE,
+};
+
+static ALWAYS_INLINE enum flow_answer flow_answer(int result, uint32_t error_code, bool delivering)
+{
+    bool tables = !(error_code & (FAULT_RESERVED | FAULT_FINAL));
+    if (result == FAULT_FIXED || result == FAULT_SPURIOUS || result == FAULT_RETRY)
+        return FLOW_REENTER;
+    if (result == FAULT_VE)
+        return FLOW_VE;
+    if (result == FAULT_WRITE_PROTECTED) /* the CPU completes its implicit writes itself */
+        return delivering || tables ? FLOW_PASS : FLOW_MEMORY;
+    if (result != FAULT_EMULATE)
+        return FLOW_REFUSED;
+    if (delivering)
+        return FLOW_DELIVERY;
+    if (tables)
+        return FLOW_TABLES;
+    return error_code & ACCESS_FETCH ? FLOW_FETCH : FLOW_EMULATE;
+}
+
 enum mmio_outcome mmio_not_mapped(struct mmio_vcpu *vcpu, gpa_t gpa, uint32_t error_code,
                                   bool delivering, int result, const struct mmio_info *info)
 {
@@ -53,7 +84,7 @@ enum mmio_outcome mmio_not_mapped(struct mmio_vcpu *vcpu, gpa_t gpa, uint32_t er
     v->stats.faults_not_fixed[result < 0 ? 0 : result]++;
     if (result == FAULT_EMULATE)
         mmio_cache_fill(&v->cache, info);
-    switch (mmio_flow_answer(result, error_code, delivering)) {
+    switch (flow_answer(result, error_code, delivering)) {
     case FLOW_REENTER:
         return MMIO_REENTER;
     case FLOW_VE:

@@ -81,6 +81,14 @@ bool monitor_visit(struct monitor_call *call,
     return !call->waits;
 }
 
+bool monitor_seen(struct monitor_call *call)
+{
+    if (call->missed)
+        monitor_say(call, "%u.%u %s has no turns now: it waits for a start-up IPI, or has ended",
+                    call->vm->number, call->vcpu->index, call->vm->name);
+    return !call->missed;
+}
+
 /* The CPU may be in an epoch already, of the vCPU between two of whose exits it looks. It holds no
  * pointers of that one's VM. */
 void monitor_begin_look(struct monitor_call *call)

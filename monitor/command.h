@@ -103,6 +103,10 @@ bool monitor_may_look(struct monitor_call *call, const char *what) MUST_CHECK;
 bool monitor_visit(struct monitor_call *call,
                    void (*look)(struct monitor_call *call, struct vcpu *vcpu)) MUST_CHECK;
 
+/* After a visit: returns false, after a message, if the vCPU has no turns, so that the visit has
+ * looked at nothing. */
+bool monitor_seen(struct monitor_call *call);
+
 /* In between, this pCPU may read the tables and slots of call->vm without locks. Not in a visit,
  * where that is so anyway. */
 void monitor_begin_look(struct monitor_call *call);

@@ -6,26 +6,37 @@
 #include "vm/registry.h"
 #include "vm/vm.h"
 
+static bool completion_full(const struct completion *c)
+{
+    return c->count == COMPLETION_WORDS;
+}
+
 static char *completion_add(struct completion *c)
 {
-    return c->words[c->count < COMPLETION_WORDS ? c->count++ : COMPLETION_WORDS - 1];
+    return c->words[c->count++];
 }
 
 static void add_commands(struct completion *c)
 {
-    for (unsigned i = 0; i < monitor_command_count; i++)
+    for (unsigned i = 0; i < monitor_command_count && !completion_full(c); i++)
         snprintf(completion_add(c), COMPLETION_WIDTH, "%s", monitor_commands[i].name);
 }
 
-/* The VMs' names, or if `vcpus` is set, the names of their vCPUs. */
+static void add_vm(struct completion *c, const struct vm *vm, bool vcpus)
+{
+    if (!vcpus)
+        snprintf(completion_add(c), COMPLETION_WIDTH, "%s", vm->name);
+    for (unsigned i = 0; vcpus && i < vm->vcpu_count && !completion_full(c); i++)
+        snprintf(completion_add(c), COMPLETION_WIDTH, "%s.%u", vm->name, i);
+}
+
+/* The VMs' names, or if `vcpus` is set, the names of their vCPUs, as far as there is room. */
 static void add_vms(struct completion *c, bool vcpus)
 {
     struct vm *vm;
-    for (unsigned number = 0; (vm = registry_hold_next(number)); number = vm->number) {
-        for (unsigned i = 0; vcpus && i < vm->vcpu_count; i++)
-            snprintf(completion_add(c), COMPLETION_WIDTH, "%s.%u", vm->name, i);
-        if (!vcpus)
-            snprintf(completion_add(c), COMPLETION_WIDTH, "%s", vm->name);
+    for (unsigned number = 0; !completion_full(c) && (vm = registry_hold_next(number));
+         number = vm->number) {
+        add_vm(c, vm, vcpus);
         registry_release(vm);
     }
 }

@@ -24,8 +24,9 @@ static void say_region(struct monitor_call *call, const struct bus_region *regio
                                : "");
 }
 
-/* Says regions from call->index on, and returns true if there are more. The lock keeps a change
- * out; nobody waits while it is held, and readers do not take it. */
+/* Says regions from call->index on, and returns true if there are more. The lock keeps changes out,
+ * and is held for the copy only, so that a vCPU that changes the bus hardly waits; readers do not
+ * take it. */
 static bool say_regions(struct monitor_call *call, struct bus *bus)
 {
     struct bus_region regions[REGIONS_AT_ONCE];
@@ -43,20 +44,26 @@ static bool say_regions(struct monitor_call *call, struct bus *bus)
     return more;
 }
 
+static void say_doorbell(struct monitor_call *call, const struct bus_doorbell *bell)
+{
+    char length[24] = "any length", data[32] = "any data";
+    if (bell->length)
+        snprintf(length, sizeof(length), "%u byte%s", bell->length, bell->length == 1 ? "" : "s");
+    if (bell->match_data)
+        snprintf(data, sizeof(data), "data %#lx", bell->data);
+    monitor_say(call, "  doorbell at %#lx, %s, %s: %s", bell->address, length, data,
+                bell->ops->name);
+}
+
 static void say_doorbells(struct monitor_call *call, struct bus *bus)
 {
+    struct bus_doorbell bells[BUS_DOORBELLS];
     spin_lock(&bus->lock);
-    for (unsigned i = 0; i < bus->doorbell_count; i++) {
-        const struct bus_doorbell *bell = &bus->doorbells[i];
-        char length[24] = "any length", data[32] = "any data";
-        if (bell->length)
-            snprintf(length, sizeof(length), "%u bytes", bell->length);
-        if (bell->match_data)
-            snprintf(data, sizeof(data), "data %#lx", bell->data);
-        monitor_say(call, "  doorbell at %#lx, %s, %s: %s", bell->address, length, data,
-                    bell->ops->name);
-    }
+    unsigned count = bus->doorbell_count;
+    memcpy(bells, bus->doorbells, count * sizeof(bells[0]));
     spin_unlock(&bus->lock);
+    for (unsigned i = 0; i < count; i++)
+        say_doorbell(call, &bells[i]);
 }
 
 /* First the regions of the MMIO bus, then its doorbells, then the regions of the port bus. */
@@ -143,9 +150,7 @@ bool command_lapic(struct monitor_call *call)
         return false;
     if (!monitor_visit(call, look_at_lapic))
         return true;
-    if (call->missed)
-        monitor_say(call, "%u.%u %s has no turns now: it waits for a start-up IPI, or has ended",
-                    call->vm->number, call->vcpu->index, call->vm->name);
+    monitor_seen(call);
     return false;
 }
 

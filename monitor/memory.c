@@ -9,6 +9,7 @@
 #include "mmu/look.h"
 #include "monitor/command.h"
 #include "monitor/commands.h"
+#include "monitor/why_text.h"
 #include "vm/registry.h"
 #include "vm/vm.h"
 
@@ -53,40 +54,6 @@ static void say_walk(struct monitor_call *call, const struct mmu_look *look, uin
     }
 }
 
-/* The reasons of the debts that a CPU owes, which are those after `paid`. */
-static void debts_text(const struct tlb_ledger *ledger, uint64_t paid, char *text, size_t size)
-{
-    static const char *const names[DEBT_REASONS] = {
-#define X(name, words) [DEBT_##name] = words,
-        FLUSH_REASONS(X)
-#undef X
-    };
-    size_t used = 0;
-    text[0] = 0;
-    for (unsigned i = 1; i < DEBT_REASONS && used < size; i++)
-        if (ledger->newest[i] > paid)
-            used += (size_t)snprintf(text + used, size - used, "%s%s", used ? ", " : "", names[i]);
-}
-
-static void say_debts(struct monitor_call *call)
-{
-    const struct tlb_ledger *ledger = &call->vm->mmu.tlb;
-    uint64_t debt = __atomic_load_n(&ledger->debt, __ATOMIC_SEQ_CST);
-    uint64_t owing = 0, left = __atomic_load_n(&ledger->cpus, __ATOMIC_SEQ_CST);
-    char text[100];
-    for (; left; left &= left - 1) {
-        unsigned cpu = (unsigned)__builtin_ctzll(left);
-        uint64_t paid = __atomic_load_n(&ledger->paid[cpu], __ATOMIC_SEQ_CST);
-        if (paid >= debt || owing++ > 8)
-            continue;
-        debts_text(ledger, paid, text, sizeof(text));
-        monitor_say(call, "  CPU %u owes %lu flushes before its next entry: %s", cpu, debt - paid,
-                    text);
-    }
-    if (!owing)
-        monitor_say(call, "  no CPU owes a flush (debt %llu)", debt & (BIT(TLB_DEBT_SHIFT) - 1));
-}
-
 /* Says one root at a time. */
 bool command_ept(struct monitor_call *call)
 {
@@ -105,11 +72,13 @@ bool command_ept(struct monitor_call *call)
                     (uint64_t)(generation & ~SLOT_UPDATE_IN_PROGRESS),
                     generation & SLOT_UPDATE_IN_PROGRESS ? ", which are being changed" : "");
         say_slot(call, &look);
-        say_debts(call);
     }
     say_walk(call, &look, generation);
     monitor_end_look(call);
-    return ++call->index < mmu->root_count;
+    if (++call->index < mmu->root_count)
+        return true;
+    why_say_debts(call, mmu);
+    return false;
 }
 
 /* ---- gva ------------------------------------------------------------------------------------- */
@@ -189,9 +158,7 @@ bool command_gva(struct monitor_call *call)
     }
     if (!monitor_visit(call, look_through_tables))
         return true;
-    if (call->missed)
-        monitor_say(call, "%u.%u %s has no turns now, so its registers mean nothing",
-                    call->vm->number, call->vcpu->index, call->vm->name);
+    monitor_seen(call);
     return false;
 }
 
@@ -252,7 +219,7 @@ bool command_dirty(struct monitor_call *call)
     }
     monitor_end_look(call);
     if (!more && !call->value[0])
-        monitor_say(call, "  no slot logs");
+        monitor_say(call, "  no slot logs dirty pages");
     return more;
 }
 

@@ -9,15 +9,6 @@
 #include "vmx/vmcs.h"
 #include "vmx/vmx.h"
 
-/* Says that a vCPU that has no turns cannot be looked at. */
-static bool seen(struct monitor_call *call)
-{
-    if (call->missed)
-        monitor_say(call, "%u.%u %s has no turns now: it waits for a start-up IPI, or has ended",
-                    call->vm->number, call->vcpu->index, call->vm->name);
-    return !call->missed;
-}
-
 /* ---- vmcs ------------------------------------------------------------------------------------ */
 
 static const struct {
@@ -77,7 +68,7 @@ bool command_vmcs(struct monitor_call *call)
         return false;
     if (!monitor_visit(call, look_at_vmcs))
         return true;
-    return seen(call) && call->value[0] < call->value[1];
+    return monitor_seen(call) && call->value[0] < call->value[1];
 }
 
 /* ---- cache ----------------------------------------------------------------------------------- */
@@ -150,5 +141,5 @@ bool command_cache(struct monitor_call *call)
         return false;
     if (!monitor_visit(call, look_at_cache))
         return true;
-    return seen(call) && call->index < MMIO_REPLAYS;
+    return monitor_seen(call) && call->index < MMIO_REPLAYS;
 }

@@ -100,14 +100,6 @@ static void say_halt(struct monitor_call *call, struct vcpu *vcpu)
         monitor_say(call, "    waits for an interrupt; its next event is in %s", when);
 }
 
-/* A kick makes the vCPU exit by an NMI of the host, which says nothing about the guest. */
-static bool exited_by_kick(const struct vcpu *vcpu)
-{
-    const struct vmx_exit *exit = &vcpu->vmx.exit;
-    return exit->reason == REASON_EXCEPTION_OR_NMI &&
-           field_get(vmx_exit_interruption(exit), EVENT_INFO_TYPE) == EVENT_NMI;
-}
-
 static void look_at_vcpu(struct monitor_call *call, struct vcpu *vcpu)
 {
     struct cpu_regs *regs = &vcpu->vmx.regs;
@@ -118,7 +110,7 @@ static void look_at_vcpu(struct monitor_call *call, struct vcpu *vcpu)
                     (cpu_reg(regs, REG_RFLAGS) & RFLAGS_IF) != 0);
     if (!exits)
         monitor_say(call, "    has not entered its guest yet");
-    else if (exited_by_kick(vcpu))
+    else if (last_exit_was_kick(vcpu))
         monitor_say(call, "    %lu exits, the last one by a kick", exits);
     else
         monitor_say(call, "    %lu exits, the last one by: %s", exits,

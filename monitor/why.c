@@ -70,18 +70,21 @@ static void say_td(struct monitor_call *call, gpa_t gpa, uint64_t access)
                     why > TD_WHY_VE ? "the TD is stopped, because " : "", td_why_rule(why));
 }
 
+/* The vCPUs may be changing their caches meanwhile, so this is a hint. */
 static void say_caches(struct monitor_call *call, gpa_t gpa)
 {
     struct vm *vm = call->vm;
     uint64_t generation = mmu_slot_generation(&vm->mmu);
-    for (unsigned i = 0; i < vm->vcpu_count; i++)
-        if (mmio_cache_hit(&vm->vcpus[i]->mmio.cache, gpa, generation)) {
-            monitor_say(call,
-                        "The MMIO cache of vCPU %u has the frame in this generation: there "
-                        "step 2 of the flow answers a misconfiguration.",
-                        i);
-            return;
-        }
+    char list[60] = "";
+    size_t used = 0;
+    for (unsigned i = 0; i < vm->vcpu_count && used < sizeof(list); i++)
+        if (mmio_cache_hit(&vm->vcpus[i]->mmio.cache, gpa, generation))
+            used += (size_t)snprintf(list + used, sizeof(list) - used, "%s%u", used ? ", " : "", i);
+    if (used)
+        monitor_say(call,
+                    "In the MMIO cache of vCPU %s, the frame has this generation: there step 2 of "
+                    "the flow answers a misconfiguration.",
+                    list);
 }
 
 static bool why_access(struct monitor_call *call)
@@ -140,7 +143,7 @@ static bool why_last(struct monitor_call *call)
     }
     if (!monitor_visit(call, look_at_last))
         return true;
-    if (!call->value[1] || call->step == LAST_SAYS)
+    if (!monitor_seen(call) || !call->value[1] || call->step == LAST_SAYS)
         return false;
     monitor_say(call, "The last exit was the kick of this question; from now on the vCPU is "
                       "watched. Its next exit:");
@@ -161,7 +164,10 @@ static bool why_slow(struct monitor_call *call)
     if (!call->vcpu && (!monitor_words_end(call, 3) || !monitor_vcpu(call, 2) ||
                         !monitor_may_look(call, "registers")))
         return false;
-    return !monitor_visit(call, look_at_miss);
+    if (!monitor_visit(call, look_at_miss))
+        return true;
+    monitor_seen(call);
+    return false;
 }
 
 bool command_why(struct monitor_call *call)

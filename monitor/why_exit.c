@@ -3,6 +3,8 @@
 #include "lib/string.h"
 #include "monitor/command.h"
 #include "monitor/why_exit.h"
+#include "tdx/exits.h"
+#include "vm/vm.h"
 #include "vmx/errors.h"
 #include "vmx/event.h"
 #include "vmx/vmx.h"
@@ -22,8 +24,13 @@ static const char *const answers[REASON_COUNT] = {
     [REASON_PREEMPTION_TIMER] = "The hypervisor had armed the timer: for the end of the time slice "
                                 "or of the budget, for a timer of the guest's, or after a kick.",
     [REASON_PML_FULL] = "The log of modified pages was full. It is emptied at every exit.",
-    [REASON_WBINVD] = "Nothing: the caches are coherent.",
-    [REASON_INVD] = "Nothing: the caches are coherent.",
+    [REASON_WBINVD] = "Nothing is done, since the caches are coherent.",
+    [REASON_INVD] = "Nothing is done: the caches keep their lines, which is coherent.",
+    [REASON_MOV_DR] = "The access to the debug register is emulated; the guest has its own values.",
+    [REASON_RDPMC] = "#GP: the VM has no performance counters.",
+    [REASON_VIRTUALIZED_EOI] = "The CPU has carried out the EOI; the I/O APIC is told of it.",
+    [REASON_APIC_WRITE] = "The CPU has written the virtual APIC page; the local APIC does what "
+                          "follows from the write.",
     [REASON_XSETBV] = "XCR0 is loaded if this CPU and the guest's CPUID allow the value; else #GP.",
     [REASON_VMCALL] = "A hypercall, by the number in EAX.",
     [REASON_TASK_SWITCH] = "The task switch is emulated.",
@@ -46,7 +53,9 @@ static void say_io(struct monitor_call *call, const struct last_exit *exit)
 static void say_event(struct monitor_call *call, const struct last_exit *exit)
 {
     uint32_t info = exit->interruption;
-    monitor_say(call, "  Exception %lu, which is given back to the guest.",
+    monitor_say(call,
+                "  Exception %lu, which is given back to the guest unless a debugger has "
+                "caused it.",
                 field_get(info, EVENT_INFO_VECTOR));
 }
 
@@ -66,6 +75,28 @@ static void say_violation(struct monitor_call *call, const struct last_exit *exi
                     : "by the CPU's walk of the guest's page tables",
                 q & BIT(3) ? "R" : "", q & BIT(4) ? "W" : "", q & BIT(5) ? "X" : "",
                 q & QUALIFICATION_PERMISSIONS ? "" : "nothing");
+}
+
+/* Most exits of a TD are handled as the TDX module does it. Returns false if this is not one of
+ * them. */
+static bool say_td(struct monitor_call *call, const struct last_exit *exit)
+{
+    static const char *const td_answers[] = {
+        [TD_STOP] = "The TD is stopped: no TD may do this, or no CPU reports it for one.",
+        [TD_CPU] = "It is answered from the TD's own CPUID, MSRs and control registers, or by #VE "
+                   "or #GP.",
+        [TD_RAISE_VE] = "The TD gets #VE, and asks the hypervisor by TDCALL.",
+        [TD_RAISE_UD] = "#UD: the TD's CPUID does not offer the instruction.",
+        [TD_RAISE_GP] = "#GP: the TD may not execute the instruction.",
+        [TD_EXCEPTION] = "#UD of a TDCALL is the call; any other exception is given back to the "
+                         "guest.",
+        [TD_MEMORY] = NULL, /* say_violation() */
+    };
+    enum td_answer answer = td_exit_answer(exit->reason);
+    if (!call->vm || !call->vm->td || !td_answers[answer])
+        return false;
+    monitor_say(call, "  %s", td_answers[answer]);
+    return true;
 }
 
 static void say_details(struct monitor_call *call, const struct last_exit *exit)
@@ -106,8 +137,8 @@ static void say_details(struct monitor_call *call, const struct last_exit *exit)
     default:
         monitor_say(call, "  %s",
                     answers[exit->reason] ? answers[exit->reason]
-                                          : "The guest gets #UD or #GP, or the VM "
-                                            "ends by unhandled-exit.");
+                                          : "An instruction that CPUID does not offer is #UD; any "
+                                            "other exit ends the VM by unhandled-exit.");
         return;
     }
 }
@@ -117,7 +148,8 @@ void why_say_last(struct monitor_call *call, const struct last_exit *exit)
     monitor_say(call, "Exit %lu, %s (%u); RIP %s %#lx.", exit->number,
                 exit_reason_name(exit->reason), exit->reason, exit->handled ? "is now" : "was",
                 exit->rip);
-    say_details(call, exit);
+    if (!say_td(call, exit))
+        say_details(call, exit);
     if (exit->event & EVENT_INFO_VALID)
         monitor_say(call,
                     "  It interrupted the delivery of vector %lu, which the next entry "

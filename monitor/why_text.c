@@ -394,19 +394,3 @@ void why_say_miss(struct monitor_call *call, const struct mmio_vcpu *vcpu)
     monitor_say(call, "  The cached walk to the instruction: %s.", walk_texts[miss->code]);
     monitor_say(call, "  The cached walk to the operand: %s.", walk_texts[miss->data]);
 }
-
-const char *why_flow_text(enum flow_answer answer)
-{
-    static const char *const texts[] = {
-        [FLOW_REENTER] = "the guest was entered again, to execute the instruction again",
-        [FLOW_VE] = "the guest got #VE",
-        [FLOW_REFUSED] = "the VM ends, because the MMU refuses the access",
-        [FLOW_PASS] = "the CPU was let through to the tracked page",
-        [FLOW_MEMORY] = "the write to the tracked page was emulated",
-        [FLOW_DELIVERY] = "the VM ends, because the delivery of an event touched MMIO",
-        [FLOW_TABLES] = "the VM ends, because a page table of the guest is not in writable RAM",
-        [FLOW_FETCH] = "the VM ends, because the instruction itself is outside RAM",
-        [FLOW_EMULATE] = "the instruction was emulated",
-    };
-    return texts[answer];
-}

@@ -2,11 +2,11 @@
 /*
  * What `why` says, in sentences. Each function adds lines to the answer of a call. Pure: the
  * decisions are made where they are acted on (mmu/decide.h, mmio/replay.h, mmio/known.h,
- * mmio/cache.h, mmio/flow.h), and this is how they are told.
+ * mmio/cache.h), and this is how they are told.
  */
 #pragma once
 
-#include "mmio/flow.h"
+#include "mmio/vcpu.h"
 #include "mmu/why.h"
 
 struct monitor_call;
@@ -21,6 +21,3 @@ void why_say_debts(struct monitor_call *call, const struct mmu *mmu);
 
 /* Why the last access that no replay entry served was slow. */
 void why_say_miss(struct monitor_call *call, const struct mmio_vcpu *vcpu);
-
-/* What the flow does after a fault with this result (mmio_flow_answer()). */
-const char *why_flow_text(enum flow_answer answer);

@@ -39,7 +39,9 @@ static void input_set_due(uint64_t due)
 
 void input_set_escape(uint8_t key)
 {
+    spin_lock(&lock);
     escape = key;
+    spin_unlock(&lock);
 }
 
 static struct input *input_numbered(unsigned number)
@@ -320,7 +322,7 @@ void input_poll(uint64_t now, uint64_t ticks_per_ms)
         input_set_due(now + (count ? PERIOD_BUSY : PERIOD_IDLE) * ticks_per_ms);
         if (input && input != monitor && input->put != put)
             input->ready(input->context);
-        if (monitored && count) /* it may have got the focus just now */
+        if (count && (monitored || input == monitor)) /* also if a key has moved the focus */
             monitor->ready(monitor->context);
     }
     spin_unlock(&lock);

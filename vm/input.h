@@ -57,7 +57,8 @@ struct input {
 /* TSC value at which the next poll is due; TIME_NEVER while the port is not polled. */
 extern uint64_t input_due;
 
-/* Sets the escape key, a control character or INPUT_KEY_NONE. Called before the first poll. */
+/* Sets the escape key, a control character or INPUT_KEY_NONE. Any CPU may call this, without this
+ * file's lock; the key is in force from the next poll on. */
 void input_set_escape(uint8_t key);
 
 /* Attaches the input of the VM `number`. From then on `ready` is called, on any CPU and with the
@@ -71,8 +72,8 @@ void input_attach(struct input *input, unsigned number, const char *name,
 void input_detach(struct input *input);
 
 /* Sets the input of the monitor. `ready` is called as that of a VM, and also when the monitor has
- * got the focus. If `at_once` is set, the monitor has the focus now,
- * and the port is polled for the rest of the run. Called once, before the first poll. */
+ * got or lost the focus by a key. If `at_once` is set, the monitor has the focus now, and the port
+ * is polled for the rest of the run. Called once, before the first poll. */
 void input_set_monitor(struct input *input, void (*ready)(void *context), void *context,
                        bool at_once);
 

@@ -2,11 +2,13 @@
 /* The last exit of a vCPU; see the header. */
 #include "vm/last_exit.h"
 
+#include "vm/counters.h"
 #include "vm/vcpu.h"
 #include "vmx/vmcs.h"
 
-static bool was_kick(const struct vmx_exit *exit)
+bool last_exit_was_kick(const struct vcpu *vcpu)
 {
+    const struct vmx_exit *exit = &vcpu->vmx.exit;
     return exit->reason == REASON_EXCEPTION_OR_NMI &&
            field_get(vmx_exit_interruption(exit), EVENT_INFO_TYPE) == EVENT_NMI;
 }
@@ -15,11 +17,9 @@ bool last_exit_read(struct vcpu *vcpu, struct last_exit *exit)
 {
     const struct vmx_exit *now = &vcpu->vmx.exit;
     const uint64_t *gpr = vcpu->vmx.regs.gpr;
-    uint64_t number = 0;
-    for (unsigned i = 0; i < REASON_COUNT; i++)
-        number += vcpu->exits[i];
+    uint64_t number = vcpu_exit_count(vcpu);
     exit->valid = false;
-    if (!number || now->reason >= REASON_COUNT || was_kick(now))
+    if (!number || now->reason >= REASON_COUNT || last_exit_was_kick(vcpu))
         return false;
     uint8_t defines = vmx_exit_defines[now->reason];
     bool violation = now->reason == REASON_EPT_VIOLATION;
@@ -31,11 +31,9 @@ bool last_exit_read(struct vcpu *vcpu, struct last_exit *exit)
     exit->gla = violation && exit->qualification & QUALIFICATION_GLA_VALID
                     ? vmread(VMCS_GUEST_LINEAR_ADDRESS)
                     : 0;
-    exit->info = defines & DEFINES_INFO ? vmx_exit_info(now) : 0;
     exit->rip = cpu_reg(&vcpu->vmx.regs, REG_RIP);
     exit->rax = gpr[GPR_RAX];
     exit->rcx = gpr[GPR_RCX];
-    exit->rdx = gpr[GPR_RDX];
     exit->number = number;
     return true;
 }

@@ -20,10 +20,14 @@ struct last_exit {
     uint32_t reason;       /* the basic exit reason */
     uint32_t event;        /* IDT-vectoring information: a delivery that the exit interrupted */
     uint32_t interruption; /* what the reason does not define is 0 */
-    uint64_t qualification, gpa, gla, info;
-    uint64_t rip, rax, rcx, rdx;
+    uint64_t qualification, gpa, gla;
+    uint64_t rip, rax, rcx;
     uint64_t number; /* of the vCPU's exits so far */
 };
+
+/* Whether the exit of which the VMCS knows is a kick: an NMI of the host, which says nothing about
+ * the guest. The VMCS is current. */
+bool last_exit_was_kick(const struct vcpu *vcpu);
 
 /* Copies the exit of which the VMCS knows. The VMCS is current. Returns false, and only sets
  * exit->valid to false, if it is a kick or there was none. */
