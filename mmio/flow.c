@@ -58,7 +58,8 @@ enum flow_answer {
     FLOW_EMULATE,
 };
 
-static ALWAYS_INLINE enum flow_answer flow_answer(int result, uint32_t error_code, bool delivering)
+static ALWAYS_INLINE enum flow_answer flow_of_fault(int result, uint32_t error_code,
+                                                    bool delivering)
 {
     bool tables = !(error_code & (FAULT_RESERVED | FAULT_FINAL));
     if (result == FAULT_FIXED || result == FAULT_SPURIOUS || result == FAULT_RETRY)
@@ -84,7 +85,7 @@ enum mmio_outcome mmio_not_mapped(struct mmio_vcpu *vcpu, gpa_t gpa, uint32_t er
     v->stats.faults_not_fixed[result < 0 ? 0 : result]++;
     if (result == FAULT_EMULATE)
         mmio_cache_fill(&v->cache, info);
-    switch (flow_answer(result, error_code, delivering)) {
+    switch (flow_of_fault(result, error_code, delivering)) {
     case FLOW_REENTER:
         return MMIO_REENTER;
     case FLOW_VE:

@@ -237,7 +237,7 @@ smp-guests: export GUESTS := $(foreach g,$(filter-out %_bench,$(filter smp%,$(GU
 tested run-guests smp-guests: # lists for the tests
 	@echo "$$GUESTS"
 
-test: export FUZZ_SECONDS := 15
+test: export FUZZ_SECONDS := 10
 test: | deps-base ## everything that CI runs, on every CPU model, firmware and switch
 	$(Q)$(PYTHON) tools/check.py unit lint tsan model prove fuzz mutants-sample target
 
