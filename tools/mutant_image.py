@@ -13,9 +13,9 @@ import layers
 from mutation import Mutant, MutantError
 
 ROOT = Path(__file__).resolve().parent.parent
-COPIED = ["Makefile", *layers.LAYERS, "guest", "tools",
-          "linker.ld", "README.md", "docs", "tests/unit", "tests/target", "build/obj",
-          "build/guest", "build/font.c", "build/quote_key.c", "build/shim", "build/optrom.bin"]  # fmt: skip
+COPIED = ["Makefile", *layers.LAYERS, "guest", "tools", "linker.ld", "README.md", "docs",
+          "tests/unit", "tests/target", "build/obj", "build/guest", "build/font.c",
+          "build/quote_key.c", "build/shim", "build/optrom.bin"]  # fmt: skip
 IMAGES = ["build/eptvisor.elf", "build/eptvisor32.elf"]
 # Copied where they exist: the Linux kernels below the image and in its VMs, and the initrd's
 # programs.

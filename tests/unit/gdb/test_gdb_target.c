@@ -26,7 +26,7 @@ void cpu_set_reg(struct cpu_regs *cpu, enum cpu_reg which, uint64_t value)
     values[which] = value;
 }
 
-int guest_read(struct mmu *mmu, gpa_t gpa, void *buffer, size_t size, uint32_t access)
+int guest_read(struct mmu *mmu, gpa_t gpa, void *buffer, size_t size, enum mmu_access access)
 {
     (void)mmu, (void)gpa, (void)buffer, (void)size, (void)access;
     return -1;
