@@ -297,6 +297,13 @@ static void only_whole_pages_of_the_pool_are_taken(void **state)
     assert_int_equal(secure_page_aug(td, GFN(512), 2, page_at(last * EPT_ENTRIES)),
                      TDX_OPERAND_ADDR_RANGE_ERROR);
     assert_int_equal(world_add(last), TDX_SUCCESS);
+    /* Between the two last steps of its removal, a block still has its frames. */
+    struct secure_block *leaves = secure_block(&world_map, page_at(last * EPT_ENTRIES));
+    uint32_t use = leaves->use;
+    leaves->use = 0;
+    assert_int_equal(secure_hold(&world_map, page_at(last * EPT_ENTRIES)),
+                     TDX_OPERAND_ADDR_RANGE_ERROR);
+    leaves->use = use;
     assert_int_equal(secure_page_aug(td, GFN(0), 1, page_at(POOL_FRAMES - 1)), TDX_SUCCESS);
     assert_int_equal(secure_page_aug(td, GFN(0), 1, page_at(9)), TDX_EPT_ENTRY_STATE_INCORRECT);
     assert_int_equal(secure_page_aug(td, GFN(0), 3, page_at(9)), TDX_OPERAND_INVALID);
