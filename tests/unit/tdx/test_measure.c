@@ -8,6 +8,8 @@
 #include "tdx/measure.h"
 
 #include <pthread.h>
+#include <sched.h>
+#include <unistd.h>
 #include <string.h>
 
 static uint8_t message[0x4000];
@@ -159,6 +161,33 @@ static void threads_extend_one_after_the_other(void **state)
     assert_memory_equal(rtmr, expected.rtmr, sizeof(rtmr));
 }
 
+static uint32_t began;
+
+static void *extend_once(void *data)
+{
+    __atomic_store_n(&began, 1, __ATOMIC_SEQ_CST);
+    tdx_rtmr_extend(&shared, 2, data);
+    return NULL;
+}
+
+/* Nothing is extended while somebody else has the lock. */
+static void an_extension_waits_for_the_lock(void **state)
+{
+    (void)state;
+    static uint8_t data[SHA384_SIZE] = "waits", zeros[SHA384_SIZE];
+    pthread_t thread;
+    tdx_measure_init(&shared);
+    spin_lock(&shared.lock);
+    assert_int_equal(pthread_create(&thread, NULL, extend_once, data), 0);
+    while (!__atomic_load_n(&began, __ATOMIC_SEQ_CST))
+        sched_yield();
+    usleep(20000); /* without the lock, an extension takes some microseconds */
+    assert_memory_equal(shared.rtmr[2], zeros, SHA384_SIZE);
+    spin_unlock(&shared.lock);
+    pthread_join(thread, NULL);
+    assert_memory_not_equal(shared.rtmr[2], zeros, SHA384_SIZE);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -167,6 +196,7 @@ int main(void)
         cmocka_unit_test(an_empty_image_has_a_mrtd),
         cmocka_unit_test(an_rtmr_is_extended),
         cmocka_unit_test(threads_extend_one_after_the_other),
+        cmocka_unit_test(an_extension_waits_for_the_lock),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
