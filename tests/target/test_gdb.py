@@ -119,7 +119,7 @@ def test_registers_and_memory(debugged) -> None:
     assert found["device"] == "error: Cannot access memory at address 0xfee00000"
     assert found["nothing there"].startswith("error: Cannot access memory")
     assert found["a register"] == 0x1234567812345678
-    assert "E16" in found["a fixed register"]
+    assert re.search(r"\bE16\b|'16'", found["a fixed register"])  # by the version of GDB
 
 
 def test_threads(debugged) -> None:
@@ -147,6 +147,7 @@ def test_the_document(debugged) -> None:
 
     def plain(text: str) -> str:
         text = re.sub(r"0x[0-9a-f]+", "0x#", text)
+        text = re.sub(r"(\(vCPU \d\)).*", r"\1", text)  # where it is depends on the compiler
         return re.sub(r" +", " ", re.sub(r":\d+\b", ":#", text))
 
     document = plain(DOCUMENT.read_text())
