@@ -5,6 +5,7 @@
  * does not compare them, and a fault changes nothing but what it reports. What the instruction
  * does to a value is test_mmio_breakpoints.c's.
  */
+#include "tests/unit/vm/regs.h"
 #include "tests/unit/vmx/vmcs_world.h"
 
 #include "arch/x86/cpu.h"
@@ -26,23 +27,10 @@ static uint64_t dr[8];
 #include <string.h>
 
 static struct vcpu vcpu;
-static uint64_t reg[REG_COUNT];
 static struct {
     unsigned raised, skipped, retried, forgotten;
     uint8_t vector;
 } seen;
-
-uint64_t cpu_reg_load(struct cpu_regs *cpu, enum cpu_reg which)
-{
-    (void)cpu;
-    return reg[which];
-}
-
-void cpu_set_reg(struct cpu_regs *cpu, enum cpu_reg which, uint64_t value)
-{
-    (void)cpu;
-    reg[which] = value;
-}
 
 void vmx_raise(struct vmx_vcpu *half, uint8_t vector, uint32_t error_code)
 {

@@ -4,6 +4,7 @@
  * first time as well as by what is remembered of the port, and an I/O breakpoint raises its trap
  * with each access that touches its bytes.
  */
+#include "tests/unit/vm/regs.h"
 #include "tests/unit/vmx/vmcs_world.h"
 
 #include "ept/invalidate.h"
@@ -17,7 +18,6 @@
 
 static struct vm vm;
 static struct vcpu *const vcpu = &vm.vcpu;
-static uint64_t reg[REG_COUNT];
 static struct {
     unsigned skipped;
     uint64_t trap;
@@ -42,21 +42,9 @@ void invvpid(unsigned type, uint16_t vpid, gva_t address)
     (void)type, (void)vpid, (void)address;
 }
 
-uint64_t cpu_reg_load(struct cpu_regs *cpu, enum cpu_reg which)
-{
-    (void)cpu;
-    return reg[which];
-}
-
 void cpu_reg_load_usual(struct cpu_regs *cpu)
 {
     (void)cpu;
-}
-
-void cpu_set_reg(struct cpu_regs *cpu, enum cpu_reg which, uint64_t value)
-{
-    (void)cpu;
-    reg[which] = value;
 }
 
 void cpu_complete(struct cpu_regs *cpu, uint64_t next, uint64_t rflags)

@@ -4,6 +4,7 @@
  * old task continues, and what each result does to the event that the switch has delivered and to
  * the blocking of events. test_task.c tests the switch itself.
  */
+#include "tests/unit/vm/regs.h"
 #include "tests/unit/vmx/vmcs_world.h"
 
 #include "ept/invalidate.h"
@@ -16,7 +17,6 @@
 #define EFLAGS (RFLAGS_RF | RFLAGS_IF | 2)
 
 static struct vcpu vcpu;
-static uint64_t reg[REG_COUNT];
 static struct task_outcome answer;
 static struct {
     struct task_request request;
@@ -53,18 +53,6 @@ void invept(unsigned type, uint64_t eptp)
 void invvpid(unsigned type, uint16_t vpid, gva_t address)
 {
     (void)type, (void)vpid, (void)address;
-}
-
-uint64_t cpu_reg_load(struct cpu_regs *cpu, enum cpu_reg which)
-{
-    (void)cpu;
-    return reg[which];
-}
-
-void cpu_set_reg(struct cpu_regs *cpu, enum cpu_reg which, uint64_t value)
-{
-    (void)cpu;
-    reg[which] = value;
 }
 
 void cpu_reg_load_usual(struct cpu_regs *cpu)
