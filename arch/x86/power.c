@@ -7,6 +7,7 @@
 #include "arch/x86/kick.h"
 #include "arch/x86/serial.h"
 #include "lib/log.h"
+#include "lib/log_sum.h"
 
 #define BOCHS_DEBUG_PORT 0x8900 /* Bochs: 'D' returns to the debugger, which quits */
 #define QEMU_DEBUG_EXIT  0xf4   /* QEMU's isa-debug-exit: the exit status is 2 * value + 1 */
@@ -35,6 +36,7 @@ void machine_exit(enum exit_code code)
 {
     cpus_stop_others();
     log_divert(NULL);
+    log_sum_print();
     log_info("EXIT %d %s", code, exit_name(code));
     serial_drain();
     if (on_exit == ON_EXIT_POWEROFF) {
