@@ -3,7 +3,7 @@
 """Boots the image once, streams its serial console and returns its exit code.
 
 The options come from the environment as `make run` passes them: MACHINE, METHOD, CPU, CMDLINE,
-SMP, MEM, GUESTS, GUEST_ARGS, TIMEOUT, NAME. `tools/run.py --help` says what each may be.
+SMP, MEM, GUESTS, GUEST_ARGS, TIMEOUT, NAME, PORT, BAUD, POWER, ENTRY. `tools/run.py --help` says what each may be.
 """
 
 import argparse
@@ -11,11 +11,13 @@ import dataclasses
 import os
 import sys
 
-from harness import host, session, terminal
+from harness import box, host, port, session, terminal
 from harness.boot import MACHINES, METHODS, Boot, parse_guests
 from harness.errors import Status, run_tool
 
 COMPLAINTS_SHOWN = 8
+LONGER = ("nested", "serial")  # machines
+SPEAKERS = {"qemu-kvm": "QEMU", "qemu-tcg": "QEMU", "serial": "the harness"}
 
 
 def options() -> argparse.Namespace:
@@ -32,7 +34,11 @@ def options() -> argparse.Namespace:
     add("--guests", default=env("GUESTS") or "", help='"path[:word,word...] ..."')
     add("--guest-args", default=env("GUEST_ARGS") or "", help="command line for each guest")
     add("--timeout", type=float, default=env("TIMEOUT") or 0,
-        help="seconds; 120, and 600 where it is nested")
+        help="seconds; 120, and 600 where it is nested or on a serial port")
+    add("--port", default=env("PORT") or "", help=f"MACHINE=serial: {port.KINDS}")
+    add("--baud", type=int, default=env("BAUD") or Boot.baud, help="its speed")
+    add("--power", default=env("POWER") or "", help="a command that starts the machine")
+    add("--entry", default=env("ENTRY") or "", help="the key of an entry of GRUB's menu")
     add("--name", default=env("NAME") or "last", help="logs go to build/run/NAME/")
     return parser.parse_args()
 
@@ -44,7 +50,7 @@ def explain(run: session.Run) -> None:
         print(f"run: {run.reason}", file=out)
     for case in run.output.failures:
         print(f"run: failed: {case.path}", file=out)
-    machine = "QEMU" if run.boot.machine.startswith("qemu") else "Bochs"
+    machine = SPEAKERS.get(run.boot.machine, "Bochs")
     for line in run.complaints[-COMPLAINTS_SHOWN:]:
         print(f"run: {machine} says: {line}", file=out)
     print(f"run: status {run.status}; the logs are in {run.boot.folder}/", file=out)
@@ -75,8 +81,17 @@ def main() -> int:
         guests=parse_guests(opt.guests, opt.guest_args),
         smp=opt.smp,
         mem=opt.mem,
-        timeout=opt.timeout or (600 if opt.machine == "nested" else 120),
+        timeout=opt.timeout or (600 if opt.machine in LONGER else 120),
+        port=opt.port,
+        baud=opt.baud,
+        power=opt.power,
+        entry=opt.entry,
     )
+    if boot.machine == "serial":
+        run = box.run(dataclasses.replace(boot, guests=()), show=print)
+        if run.status != Status.OK or run.complaints:
+            explain(run)
+        return run.status
     if "monitor" in boot.cmdline.split():
         return dialogue(boot)
     run = session.run(boot, show=print)

@@ -52,6 +52,8 @@ def require(things: list[str]) -> None:
 
 def boot_needs(machine: str, method: str, seabios: bool = False) -> list[str]:
     """The programs and files that a machine and a boot method need."""
+    if machine == "serial":
+        return []
     if machine == "bochs":
         firmware = OVMF if method == "grub-efi" else SEABIOS if seabios else BOCHS_BIOS
         needs = ["bochs-bin", str(firmware), str(BOCHS_VGA)]
