@@ -9,6 +9,7 @@
 #include "lib/log.h"
 #include "lib/log_sum.h"
 #include "lib/string.h"
+#include "lib/visible.h"
 #include "vm/features.h"
 #include "vmx/capabilities.h"
 
@@ -34,8 +35,10 @@ static void sum_up(const char *part)
 /* Prints a line with the first `length` characters of the value. */
 static void print_part(const char *key, const char *value, int length)
 {
-    char part[LOG_LINE_MAX];
-    snprintf(part, sizeof(part), "%s: %.*s", key, length, value);
+    char raw[LOG_LINE_MAX], part[LOG_LINE_MAX - sizeof("report: ")];
+    snprintf(raw, sizeof(raw), "%s: %.*s", key, length, value);
+    visible_text(part, sizeof(part),
+                 raw); /* as the log does, so that the sum is of what it shows */
     log_info("report: %s", part);
     sum_up(part);
     sum_up("\n");
