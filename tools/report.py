@@ -2,22 +2,24 @@
 # SPDX-License-Identifier: MIT
 """Packs what a machine printed into one text file, which can be sent: `make report`.
 
-    report.py LOG [--name NAME] [--title TEXT] [--row]
+    report.py                   boots the machine as tools/run.py does, with the word `report`
+    report.py --log FILE        the console of such a boot, as a terminal program has kept it
 
-LOG is the console of a boot with the word `report`, as the harness or a terminal program has kept
-it. The file build/report/NAME.txt has the facts about the machine, the results and the whole log,
-and says what is missing. `--row` prints the row of docs/MACHINES.md. The status is 1 if anything is
-missing.
+The file build/report/NAME.txt has the facts about the machine, the results and the whole log, and
+says what is missing. The row of docs/MACHINES.md is printed. The status is 1 if anything is
+missing, or what the boot returned.
 """
 
 import argparse
 import dataclasses
+import os
 import pathlib
 import re
 import sys
 
-from harness import serial, sums
-from harness.boot import BUILD
+import run
+from harness import bochs, emulator, serial, sums
+from harness.boot import BUILD, Boot
 from harness.errors import HarnessError, run_tool
 
 FORMAT = 1  # of the lines `report:` (main/report.h)
@@ -140,7 +142,12 @@ def row(report: Report, title: str) -> str:
     return "| " + " | ".join(cell.replace("|", "/") for cell in cells) + " |"
 
 
-def default_title(report: Report) -> str:
+def title_of(report: Report, boot: Boot | None) -> str:
+    """What the machine is, as far as is known. A log says only what is below."""
+    if boot and boot.machine == "bochs":
+        return f"Bochs {emulator.find(boot.bochs).version}, `{boot.cpu or bochs.DEFAULT_CPU}`"
+    if boot and boot.machine == "nested":
+        return f"KVM of Linux in Bochs {emulator.find(boot.bochs).version}"
     below = report.fact("below us")
     return below if below != "?" and "nothing" not in below else "a PC"
 
@@ -166,25 +173,29 @@ def pack(report: Report, title: str) -> str:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("log", type=pathlib.Path)
-    parser.add_argument("--name", default="", help="of the file; the default is that of the log")
-    parser.add_argument("--title", default="", help="what the machine is, for its row")
-    parser.add_argument("--row", action="store_true", help="print the row of docs/MACHINES.md")
-    arguments = parser.parse_args()
+    run.add_options(parser)
+    parser.add_argument("--log", type=pathlib.Path, default=os.environ.get("LOG") or None)
+    parser.add_argument("--title", default=os.environ.get("TITLE", ""), help="what the machine is")
+    opt = parser.parse_args()
+    boot, log, status = None, opt.log, 0
+    if not log:
+        boot = run.boot_of(opt)
+        boot = dataclasses.replace(boot, cmdline=f"report {boot.cmdline}".strip())
+        done = run.watched(boot)
+        log, status = done.log, done.status
     try:
-        report = read(arguments.log.read_bytes())
+        report = read(log.read_bytes())
     except OSError as error:
-        raise HarnessError(f"{arguments.log}: {error.strerror}") from error
-    title = arguments.title or default_title(report)
-    path = BUILD / "report" / f"{arguments.name or arguments.log.stem}.txt"
+        raise HarnessError(f"LOG={log}: {error.strerror}") from error
+    title = opt.title or title_of(report, boot)
+    path = BUILD / "report" / f"{opt.name if boot else log.stem}.txt"
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(pack(report, title))
     for text in report.missing:
         print(f"report: missing: {text}", file=sys.stderr)
-    if arguments.row:
-        print(row(report, title))
-    print(f"report: {path}: {result(report)}", file=sys.stderr)
-    return 1 if report.missing else 0
+    print(row(report, title))
+    print(f"report: {path} has all of it; docs/MACHINES.md says where to send it")
+    return status or bool(report.missing)
 
 
 if __name__ == "__main__":

@@ -21,9 +21,13 @@ SPEAKERS = {"qemu-kvm": "QEMU", "qemu-tcg": "QEMU", "serial": "the harness"}
 
 
 def options() -> argparse.Namespace:
-    env = os.environ.get
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    add = parser.add_argument
+    add_options(parser)
+    return parser.parse_args()
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    env, add = os.environ.get, parser.add_argument
     add("--machine", default=env("MACHINE") or "auto", help=f"auto, {', '.join(MACHINES)}")
     add("--method", default=env("METHOD") or "grub-bios",
         help="; ".join(f"{name}: {what}" for name, what in METHODS.items()))  # fmt: skip
@@ -40,7 +44,6 @@ def options() -> argparse.Namespace:
     add("--power", default=env("POWER") or "", help="a command that starts the machine")
     add("--entry", default=env("ENTRY") or "", help="the key of an entry of GRUB's menu")
     add("--name", default=env("NAME") or "last", help="logs go to build/run/NAME/")
-    return parser.parse_args()
 
 
 def explain(run: session.Run) -> None:
@@ -68,17 +71,16 @@ def dialogue(boot: Boot) -> int:
     return status
 
 
-def main() -> int:
-    # A reader in a pipe sees each line when it comes.
-    sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
-    opt = options()
-    boot = Boot(
+def boot_of(opt: argparse.Namespace) -> Boot:
+    """The boot that the options describe."""
+    return Boot(
         name=opt.name,
         machine=host.best_machine() if opt.machine == "auto" else opt.machine,
         method=opt.method,
         cpu=opt.cpu,
         cmdline=opt.cmdline,
-        guests=parse_guests(opt.guests, opt.guest_args),
+        # Somebody else has put the guests onto a machine on a serial port.
+        guests=() if opt.machine == "serial" else parse_guests(opt.guests, opt.guest_args),
         smp=opt.smp,
         mem=opt.mem,
         timeout=opt.timeout or (600 if opt.machine in LONGER else 120),
@@ -87,17 +89,23 @@ def main() -> int:
         power=opt.power,
         entry=opt.entry,
     )
-    if boot.machine == "serial":
-        run = box.run(dataclasses.replace(boot, guests=()), show=print)
-        if run.status != Status.OK or run.complaints:
-            explain(run)
-        return run.status
-    if "monitor" in boot.cmdline.split():
-        return dialogue(boot)
-    run = session.run(boot, show=print)
-    if run.status != Status.OK:
+
+
+def watched(boot: Boot) -> session.Run:
+    """Boots, shows the console as it comes, and explains what went wrong."""
+    run = (box.run if boot.machine == "serial" else session.run)(boot, show=print)
+    if run.status != Status.OK or (boot.machine == "serial" and run.complaints):
         explain(run)
-    return run.status
+    return run
+
+
+def main() -> int:
+    # A reader in a pipe sees each line when it comes.
+    sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
+    boot = boot_of(options())
+    if "monitor" in boot.cmdline.split() and boot.machine != "serial":
+        return dialogue(boot)
+    return watched(boot).status
 
 
 if __name__ == "__main__":
