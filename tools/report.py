@@ -180,7 +180,9 @@ def main() -> int:
     boot, log, status = None, opt.log, 0
     if not log:
         boot = run.boot_of(opt)
-        boot = dataclasses.replace(boot, cmdline=f"report {boot.cmdline}".strip())
+        # On a serial port the entry of the menu has the word.
+        if boot.machine != "serial":
+            boot = dataclasses.replace(boot, cmdline=f"report {boot.cmdline}".strip())
         done = run.watched(boot)
         log, status = done.log, done.status
     try:

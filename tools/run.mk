@@ -48,7 +48,8 @@ export BOCHS MACHINE METHOD CPU CMDLINE SMP MEM GUESTS GUEST_ARGS TIMEOUT NAME \
 # MACHINE=nested needs, in addition to QEMU, a Linux with KVM, the same one as `make bench`.
 NESTED   := $(if $(filter nested,$(MACHINE)),$(addprefix $(B)/kvm/,nested kernel))
 HAS_VTX  := $(and $(wildcard /dev/kvm),$(shell grep -qw vmx /proc/cpuinfo && echo yes))
-RUN_DEPS := base $(if $(filter-out serial,$(or $(MACHINE),auto)),bochs grub) $(if $(findstring efi,$(METHOD)),efi) \
+RUN_DEPS := base $(if $(filter-out serial,$(or $(MACHINE),auto)),bochs grub) \
+            $(if $(findstring efi,$(METHOD)),efi) \
             $(if $(HAS_VTX)$(findstring qemu,$(MACHINE))$(NESTED),qemu)
 
 .PHONY: run run-quick doctor deps deps-base deps-run deps-unit deps-target

@@ -3,7 +3,8 @@
 """Boots the image once, streams its serial console and returns its exit code.
 
 The options come from the environment as `make run` passes them: MACHINE, METHOD, CPU, CMDLINE,
-SMP, MEM, GUESTS, GUEST_ARGS, TIMEOUT, NAME, PORT, BAUD, POWER, ENTRY. `tools/run.py --help` says what each may be.
+SMP, MEM, GUESTS, GUEST_ARGS, TIMEOUT, NAME, PORT, BAUD, POWER, ENTRY. `tools/run.py --help` says
+what each may be.
 """
 
 import argparse

@@ -67,11 +67,14 @@ def no_text(line: bytes) -> int:
 
 def keys(boot: Boot) -> list[tuple[bytes, bytes]]:
     """What to type at GRUB's menu, each after a text: the words of the command line, which the
-    menu's entries take from the variable `words`, and the key of the entry."""
+    menu's entries take from the variables `words` and `on_exit`, and the key of the entry."""
     steps = []
     if boot.cmdline:
-        steps = [(MENU, b"c"), (PROMPT, b"set words='" + boot.cmdline.encode() + b"'\r"),
-                 (PROMPT, b"\x1b")]  # fmt: skip
+        words = boot.cmdline.split()
+        exits = [word for word in words if word.startswith("on_exit=")]
+        others = " ".join(word for word in words if word not in exits)
+        sets = [f"set {word}\r" for word in exits] + [f"set words='{others}'\r"] * bool(others)
+        steps = [(MENU, b"c"), *((PROMPT, text.encode()) for text in sets), (PROMPT, b"\x1b")]
     if boot.cmdline or boot.entry:
         steps.append((MENU, boot.entry.encode() or b"\r"))
     return steps
@@ -273,9 +276,12 @@ def judge(console: Console, ended: str, boot: Boot, why: str, now: float) -> ses
     return session.Run(boot, output, status, reason, 0.0, complaints, 0)
 
 
-def run(boot: Boot, show: Callable[[str], None] = lambda line: None) -> session.Run:
-    """Reads the console until the machine says EXIT. Raises HarnessError when the port can't be
-    opened or the machine can't be started."""
+def run(
+    boot: Boot, show: Callable[[str], None] = lambda line: None, ask: bool = True
+) -> session.Run:
+    """Reads the console until the machine says EXIT. If there is no command that starts it, asks
+    somebody to do so, unless it is known to start by itself. Raises HarnessError when the port
+    can't be opened or the machine can't be started."""
     console = Console(show, keys(boot))
     begin = time.monotonic()
     with port.opened(boot.port, boot.baud) as place:
@@ -283,7 +289,7 @@ def run(boot: Boot, show: Callable[[str], None] = lambda line: None) -> session.
         boot.folder.mkdir(parents=True)
         if boot.power:
             _power(boot)
-        else:
+        elif ask:
             print(f"run: start the machine; {boot.port} is being read", file=sys.stderr)
         with (boot.folder / "serial.txt").open("wb") as log:
             ended = _wait(place, console, boot, log)

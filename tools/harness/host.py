@@ -90,13 +90,13 @@ def _no_vmx() -> str | None:
     if "vmx" in flags:
         return None
     if "svm" in flags or _cpuinfo("vendor_id") == ["AuthenticAMD"]:
-        return ("this CPU is AMD's, whose virtualization is SVM (kvm_amd), and eptvisor needs Intel "
-                "VT-x")  # fmt: skip
+        return ("this CPU is AMD's, whose virtualization is SVM (kvm_amd), and eptvisor needs "
+                "Intel VT-x")  # fmt: skip
     if "hypervisor" in flags:
         return ("this computer is a VM, and its hypervisor shows no VMX (Intel VT-x) to it: "
                 "docs/NESTED.md says what to switch on there")  # fmt: skip
-    return ("this CPU shows no VMX (Intel VT-x) in /proc/cpuinfo: if it has it, switch it on in the "
-            "firmware's setup")  # fmt: skip
+    return ("this CPU shows no VMX (Intel VT-x) in /proc/cpuinfo: if it has it, switch it on in "
+            "the firmware's setup")  # fmt: skip
 
 
 def _no_dev_kvm() -> str:
