@@ -272,6 +272,8 @@ static void print_vmx(const struct report *report)
     }
     vmx_capabilities(report->msrs, print);
     uint64_t caps = report->msrs->ept_vpid_cap;
+    if (!caps)
+        return;
     int used = snprintf(text, sizeof(text), "%#lx: ", caps);
     (void)ept_caps_words(caps, text + used, (unsigned)(sizeof(text) - (size_t)used));
     print("IA32_VMX_EPT_VPID_CAP", text);

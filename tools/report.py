@@ -118,6 +118,8 @@ def vmx(report: Report) -> str:
     if "VMX" in report.facts:
         return report.fact("VMX")
     said = [report.fact(key) for key in report.facts if any(word in key for word in OF_VMX)]
+    if "IA32_VMX_BASIC" in report.facts and "IA32_VMX_EPT_VPID_CAP" not in report.facts:
+        return "no EPT"
     words = set(re.split(r", |: ", ", ".join(said)))
     return ", ".join(short for word, short in NOTABLE.items() if word in words) or "?"
 
