@@ -145,6 +145,13 @@ def test_what_an_earlier_boot_left_is_not_a_result(heard) -> None:
     assert (run.status, run.reason) == (Status.OK, "")
 
 
+def test_a_log_that_the_boot_before_has_left_is_no_boot(heard) -> None:
+    kept = "".join(f"before| {line}\n" for line in PLAIN.splitlines()[:-1])
+    run = heard(f"{BANNER}\n{BOOT}\n{kept}{RESULTS}EXIT 0 ok\n")
+    assert (run.status, run.reason) == (Status.OK, "")
+    assert len([case for case in run.output.cases if case.name == "second"]) == 1
+
+
 def test_text_after_the_verdict_is_the_firmware_s(heard) -> None:
     assert heard(GOOD, FIRMWARE, GOOD).status == Status.OK
 
