@@ -185,6 +185,12 @@ def test_no_exit_line_is_taken_for_another() -> None:
             assert box.damaged_exit(line[:at] + line[at + 1 :]) in ("", line)
 
 
+def test_what_can_be_two_exit_lines_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(box, "exit_lines", lambda: ["EXIT 30 this-one", "EXIT 31 this-one"])
+    assert box.damaged_exit("EXIT 30 this-on") == "EXIT 30 this-one"
+    assert box.damaged_exit("EXIT 3 this-one") == ""
+
+
 def test_a_lost_character_of_a_fact_is_only_reported(heard) -> None:
     run = heard(GOOD.replace("15000 MiB", "1500 MiB"))
     assert run.status == Status.OK
