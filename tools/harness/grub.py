@@ -41,6 +41,8 @@ def config(boot: Boot) -> str:
     for guest in boot.guests:
         words = map(_quote, guest.string.split())
         lines += _command([f"module{version}", f"/boot/modules/{guest.name}", *words])
+    if boot.graphics:  # the command `multiboot2` makes its own choice
+        lines += f"set gfxpayload={boot.graphics}\n"
     return lines + "terminal_output console\nboot\n"
 
 
