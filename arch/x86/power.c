@@ -34,6 +34,7 @@ static const char *exit_name(enum exit_code code)
 void machine_exit(enum exit_code code)
 {
     cpus_stop_others();
+    serial_last_resort();
     log_divert(NULL);
     log_info("EXIT %d %s", code, exit_name(code));
     serial_drain();
