@@ -8,7 +8,9 @@
 #include "arch/x86/this_cpu.h"
 #include "arch/x86/memory.h"
 #include "arch/x86/mitigate.h"
+#include "arch/x86/pc_parts.h"
 #include "arch/x86/power.h"
+#include "arch/x86/smbios.h"
 #include "arch/x86/smp.h"
 #include "arch/x86/tsc.h"
 #include "arch/x86/wall_clock.h"
@@ -126,6 +128,8 @@ static void machine_start(uint32_t magic, uint32_t address)
         machine_exit(EXIT_NO_MEMORY);
     screen_init(&info);
     acpi_init(&info);
+    pc_parts_init();
+    smbios_init(&info);
     if (trace_create_ring(this_cpu()))
         machine_exit(EXIT_NO_MEMORY);
     if (options_parse(info.command_line, &options) || trace_choose(options.trace) ||

@@ -58,6 +58,18 @@ static void serial_follow_acpi(const struct serial_wish *wish, const struct boot
     serial_open(&port);
 }
 
+/* What is refused has to be said somewhere. */
+static int serial_refuse(const struct boot_info *info, const char *value, const char *problem)
+{
+    const struct serial_wish any = {.where = SERIAL_AUTO};
+    struct serial_port port;
+    char text[SERIAL_TEXT_MAX];
+    if (!is_open && serial_find(&any, info, &port, text))
+        serial_open(&port);
+    log_error("command line: serial=%s: %s", value, problem);
+    return -EINVAL;
+}
+
 int serial_settle(const char *value, const struct boot_info *info)
 {
     struct serial_wish wish;
@@ -75,10 +87,8 @@ int serial_settle(const char *value, const struct boot_info *info)
         serial_follow_acpi(&wish, info);
     else if (!is_open && serial_find(&wish, info, &port, where))
         serial_open(&port);
-    if (!is_open && wish.where != SERIAL_AUTO) {
-        log_error("command line: serial=%s: %s", value, where);
-        return -EINVAL;
-    }
+    if (!is_open && wish.where != SERIAL_AUTO)
+        return serial_refuse(info, value, where);
     log_info("serial: %s%s", is_open ? "the console is at " : "no console; ", where);
     return 0;
 }
