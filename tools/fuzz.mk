@@ -33,8 +33,8 @@ LOADER_SRC := $(addprefix launch/,loader.c plan.c elf.c multiboot.c multiboot2.c
               bios.c aml.c td_plan.c td_lazy.c) vm/layout.c tests/fuzz/fuzz_loader.c
 
 .PHONY: fuzz fuzz-decode fuzz-ghci fuzz-loader fuzz-virtio fuzz-console fuzz-net fuzz-devices \
-    fuzz-legacy fuzz-pci fuzz-secure fuzz-gdb fuzz-monitor fuzz-firmware brute docs lint-instructions \
-    deps-fuzz
+    fuzz-legacy fuzz-pci fuzz-secure fuzz-gdb fuzz-monitor fuzz-firmware brute docs \
+    lint-instructions deps-fuzz
 deps-fuzz:
 	@tools/deps.sh lint unit fuzz
 

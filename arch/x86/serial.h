@@ -32,7 +32,7 @@ void serial_last_resort(void);
 bool serial_is_at(uint16_t port) MUST_CHECK;
 
 /* Writes text to the console and waits for room before each character; a newline becomes CR LF,
- * unless a CR precedes it. If the port stops sending, the function gives up after a bounded wait. */
+ * unless a CR precedes it. If the port stops sending, it is given up after a bounded wait. */
 void serial_write(const char *text, size_t length);
 
 /* Returns the next byte that was received, or -1 if there is none. */

@@ -9,9 +9,9 @@
 #include "arch/x86/serial_port.h"
 #include "lib/compiler.h"
 
-/* Says the function's class that it is a serial port, or has several (class 07 00 and 07 02)? Not so
- * a UART of an LPSS: a Bluetooth chip or a touch screen may be connected to it, so that it has to be
- * asked for. */
+/* Is the function a serial port, or does it have several, by its class (07 00 and 07 02)? A UART of
+ * an LPSS has another one, and that is well: a Bluetooth chip or a touch screen may be connected to
+ * it, so it has to be asked for. */
 bool serial_card_by_class(struct host_pci_function at) MUST_CHECK;
 
 /* Finds port `number` of the function, and has the function answer at its addresses. Returns NULL;

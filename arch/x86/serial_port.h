@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A serial port that is compatible with the 16550 (National Semiconductor PC16550D), at I/O ports or
- * in memory.
+ * A serial port that is compatible with the 16550 (National Semiconductor PC16550D), at I/O ports
+ * or in memory.
  *
  * Pure. What is thought to be a port may be something else, so it has to prove that it is a UART
  * before it is programmed. No function waits without a limit.

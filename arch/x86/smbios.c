@@ -118,8 +118,9 @@ static bool find_in_bios(struct smbios_table *table)
     return false;
 }
 
-/* ---- Structures: a header, formatted bytes, and a set of strings, which ends with an empty one -- */
+/* ---- Structures ------------------------------------------------------------------------------ */
 
+/* A header, formatted bytes, and a set of strings, which ends with an empty one. */
 struct structure {
     const uint8_t *bytes, *strings, *end; /* `end` is behind the set's last zero */
 };

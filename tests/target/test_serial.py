@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
-"""Consoles that are not COM1 (rules N84 and N85): other ports, PCI cards, what ACPI names, and none.
-QEMU has no VMX, but the refusal has to be on the console, with all that was said before it."""
+"""Consoles that are not COM1 (rules N84 and N85): other ports, PCI cards, what ACPI names, and
+none. QEMU has no VMX, but the refusal has to be on the console, with all that was said before."""
 
 import pathlib
 import struct
@@ -73,8 +73,8 @@ def test_no_console(boot) -> None:
 @pytest.mark.parametrize(
     ("cmdline", "message"),
     [
-        ("serial=0x3e8", "serial=0x3e8: there is no UART at 0x3e8: nothing answers (its line status "
-         "is 0xff)"),
+        ("serial=0x3e8", "serial=0x3e8: there is no UART at 0x3e8: nothing answers (its line "
+         "status is 0xff)"),
         ("serial=com2", "serial=com2: it names no place; allowed: auto, off, 0x2f8, "),
     ],
     ids=["absent", "bad"],
@@ -96,6 +96,6 @@ def test_com2_of_bochs(boot) -> None:
 def test_two_want_com2(boot, word: str) -> None:
     result = qemu(boot, "com2", f"serial=0x2f8 {word}")
     assert result.exit == CODES.BAD_COMMAND_LINE, result
-    message = (f"error: command line: {word} needs COM2, at 0x2f8, where the console is; choose "
-               "another console with serial=0x3f8 or serial=off, or leave the word out")  # fmt: skip
+    message = f"error: command line: {word} needs COM2, at 0x2f8, where the console is; choose "
+    message += "another console with serial=0x3f8 or serial=off, or leave the word out"
     assert message in result.lines, result

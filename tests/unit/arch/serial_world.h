@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * A machine with serial ports for hosted tests: 16550s at I/O ports and in memory, which send to a
- * text, PCI functions, and ACPI tables. Whatever is accessed and is not there answers with ones, and
- * a write to it is counted.
+ * text, PCI functions, and ACPI tables. Whatever is accessed and is not there answers with ones,
+ * and a write to it is counted.
  */
 #pragma once
 
+#include "tests/unit/arch/spcr_tables.h"
 #include "tests/unit/support.h"
 
 #include "arch/x86/acpi.h"
@@ -165,7 +166,6 @@ void host_port_write(uint16_t port, uint8_t value)
 
 static uint64_t world_mapped_end; /* of the last registers that were mapped */
 static bool world_maps_nothing;
-static const struct acpi_header *world_spcr, *world_dbg2;
 
 void *physical_map(hpa_t base, uint64_t size, enum map_type type)
 {
@@ -221,7 +221,9 @@ void host_register_write(volatile void *place, unsigned width, uint32_t value)
 
 const struct acpi_header *acpi_table(const char *signature)
 {
-    return !strcmp(signature, "SPCR") ? world_spcr : !strcmp(signature, "DBG2") ? world_dbg2 : NULL;
+    return !strcmp(signature, "SPCR")   ? tables_spcr
+           : !strcmp(signature, "DBG2") ? tables_dbg2
+                                        : NULL;
 }
 
 /* ---- PCI: the functions of bus 0 ------------------------------------------------------------- */
@@ -286,6 +288,6 @@ static inline int world_setup(void **state)
     memset(world_functions, 0, sizeof(world_functions));
     world_strays = world_pci_reads = 0;
     world_maps_nothing = false;
-    world_spcr = world_dbg2 = NULL;
+    tables_spcr = tables_dbg2 = NULL;
     return 0;
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Masking the machine's interrupts (arch/x86/interrupts.c): all lines of both 8259s, where there are
- * any, and every class of vectors in the local APIC.
+ * Masking the machine's interrupts (arch/x86/interrupts.c): all lines of both 8259s, where there
+ * are any, and every class of vectors in the local APIC.
  */
 #include "tests/unit/support.h"
 

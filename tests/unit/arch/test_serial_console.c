@@ -1,14 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The console's serial port (arch/x86/serial.c, serial_find.c, spcr.c): which port is chosen by the
- * command line, by ACPI's tables, good and broken ones, or because it is there; that it gets all
- * text, wherever and whenever it is found, and what is said when there is none.
+ * The console's serial port (arch/x86/serial.c, serial_find.c): which port is chosen by the command
+ * line, by ACPI's tables, or because it is there; that it gets all text, wherever and whenever it
+ * is found, and what is said when there is none.
  */
 #include "tests/unit/arch/serial_world.h"
 
 #include "arch/x86/serial.h"
 #include "arch/x86/serial_find.h"
-#include "arch/x86/spcr.h"
 #include "lib/errno.h"
 #include "lib/log.h"
 
@@ -57,209 +56,6 @@ static void boot_anew(void)
 static struct world_uart *com1_there(void)
 {
     return world_add(false, 0x3f8, 1, 1);
-}
-
-/* ---- Tables ---------------------------------------------------------------------------------- */
-
-static uint8_t spcr_bytes[88], dbg2_bytes[512];
-
-static void put(uint8_t *at, uint64_t value, size_t size)
-{
-    memcpy(at, &value, size);
-}
-
-static void put_address(uint8_t *at, uint8_t space, uint8_t bits, uint8_t access, uint64_t address)
-{
-    at[0] = space, at[1] = bits, at[2] = 0, at[3] = access;
-    put(at + 4, address, 8);
-}
-
-/* An SPCR of revision 2 for a 16550 at I/O ports, 9600 baud. */
-static uint8_t *spcr(uint64_t port)
-{
-    memset(spcr_bytes, 0, sizeof(spcr_bytes));
-    memcpy(spcr_bytes, "SPCR", 4);
-    put(spcr_bytes + 4, 80, 4);
-    spcr_bytes[8] = 2;
-    put_address(spcr_bytes + 40, 1, 8, 1, port);
-    spcr_bytes[58] = 3;
-    put(spcr_bytes + 64, 0xffffffff, 4);
-    world_spcr = (const struct acpi_header *)spcr_bytes;
-    return spcr_bytes;
-}
-
-/* Adds a device to a DBG2. */
-static uint8_t *dbg2_device(uint16_t type, uint16_t subtype)
-{
-    uint32_t length, count;
-    if (!world_dbg2) {
-        memset(dbg2_bytes, 0, sizeof(dbg2_bytes));
-        memcpy(dbg2_bytes, "DBG2", 4);
-        put(dbg2_bytes + 4, 44, 4);
-        put(dbg2_bytes + 36, 44, 4);
-        world_dbg2 = (const struct acpi_header *)dbg2_bytes;
-    }
-    memcpy(&length, dbg2_bytes + 4, 4);
-    memcpy(&count, dbg2_bytes + 40, 4);
-    uint8_t *device = dbg2_bytes + length;
-    put(device + 1, 48, 2);
-    device[3] = 1;
-    put(device + 12, type, 2);
-    put(device + 14, subtype, 2);
-    put(device + 18, 22, 2);
-    put(device + 20, 34, 2);
-    put(dbg2_bytes + 4, length + 48, 4);
-    put(dbg2_bytes + 40, count + 1, 4);
-    return device;
-}
-
-static struct serial_place found;
-
-static void expect_spcr(const char *problem)
-{
-    const char *said = spcr_parse(world_spcr, &found);
-    if (problem)
-        assert_string_equal(said ? said : "it is good", problem);
-    else
-        assert_null(said);
-}
-
-static void expect_dbg2(const char *problem)
-{
-    const char *said = dbg2_parse(world_dbg2, &found);
-    if (problem)
-        assert_string_equal(said ? said : "it is good", problem);
-    else
-        assert_null(said);
-}
-
-static void test_spcr(void **state)
-{
-    (void)state;
-    uint8_t *table = spcr(0x2f8);
-    expect_spcr(NULL);
-    assert_false(found.memory);
-    assert_int_equal(found.address, 0x2f8);
-    assert_int_equal(found.baud, 9600);
-    assert_int_equal(found.clock, SERIAL_CLOCK);
-    static const uint32_t rates[] = {0, 0, 0, 9600, 19200, 0, 57600, 115200, 0};
-    for (unsigned i = 0; i < ARRAY_SIZE(rates); i++) {
-        table[58] = (uint8_t)i;
-        expect_spcr(NULL);
-        assert_int_equal(found.baud, rates[i]);
-    }
-    /* An LPSS' UART, as in recorded tables: memory, registers of 32 bits, and the rate stays. */
-    table[36] = 0x14;
-    put_address(table + 40, 0, 32, 3, 0xfe030000);
-    table[58] = 0;
-    expect_spcr(NULL);
-    assert_true(found.memory);
-    assert_int_equal(found.stride, 4);
-    assert_int_equal(found.width, 4);
-    assert_int_equal(found.baud, 0);
-    assert_int_equal(found.clock, 0);
-    /* Revisions 3 and 4 add the clock and other rates. */
-    put(table + 76, 48000000, 4);
-    put(table + 80, 1500000, 4);
-    put(table + 4, 88, 4);
-    expect_spcr(NULL);
-    assert_int_equal(found.clock, 0);
-    table[8] = 3;
-    expect_spcr(NULL);
-    assert_int_equal(found.clock, 48000000);
-    assert_int_equal(found.baud, 0);
-    table[8] = 4;
-    expect_spcr(NULL);
-    assert_int_equal(found.baud, 1500000);
-    put(table + 4, 80, 4); /* shorter than its revision */
-    expect_spcr(NULL);
-    assert_int_equal(found.baud, 0);
-}
-
-static void test_widths(void **state)
-{
-    (void)state;
-    static const struct {
-        uint8_t bits, access;
-        unsigned stride, width;
-    } good[] = {{8, 1, 1, 1},  {8, 0, 1, 1},  {0, 0, 1, 1},  {32, 0, 4, 4},
-                {32, 1, 4, 1}, {16, 2, 2, 2}, {32, 3, 4, 4}, {8, 3, 4, 4}};
-    uint8_t *table = spcr(0);
-    for (unsigned i = 0; i < ARRAY_SIZE(good); i++) {
-        put_address(table + 40, 0, good[i].bits, good[i].access, 0xfe030000);
-        expect_spcr(NULL);
-        assert_int_equal(found.stride, good[i].stride);
-        assert_int_equal(found.width, good[i].width);
-    }
-}
-
-static void test_broken_spcr(void **state)
-{
-    (void)state;
-    uint8_t *table = spcr(0);
-    expect_spcr("it says that the port is not used (its address is 0)");
-    put_address(table + 40, 1, 8, 1, 0xfff9);
-    expect_spcr("there is no such I/O port");
-    put_address(table + 40, 2, 8, 1, 0x3f8);
-    expect_spcr("its port is neither in memory nor at I/O ports");
-    put_address(table + 40, 0, 64, 1, 0xfe030000);
-    expect_spcr("its registers have an impossible width");
-    put_address(table + 40, 0, 24, 1, 0xfe030000);
-    expect_spcr("its registers have an impossible width");
-    put_address(table + 40, 0, 32, 4, 0xfe030000);
-    expect_spcr("its registers have an impossible width");
-    put_address(table + 40, 0, 32, 3, 0xfe030002);
-    expect_spcr("its address is no multiple of the width of an access");
-    table = spcr(0x3f8);
-    table[36] = 3; /* a PL011 */
-    expect_spcr("its port is not compatible with the 16550");
-    table[36] = 0x12;
-    expect_spcr(NULL);
-    table[8] = 1; /* when there were only two types */
-    expect_spcr("its port is not compatible with the 16550");
-    table[36] = 1;
-    expect_spcr(NULL);
-    put(table + 4, 79, 4);
-    expect_spcr("it is too short");
-}
-
-static void test_dbg2(void **state)
-{
-    (void)state;
-    uint8_t *usb = dbg2_device(0x8002, 0);
-    expect_dbg2("it lists no serial port that is compatible with the 16550");
-    dbg2_device(0x8000, 3); /* a PL011 */
-    uint8_t *unused = dbg2_device(0x8000, 0);
-    put_address(unused + 22, 1, 8, 1, 0);
-    expect_dbg2("it says that the port is not used (its address is 0)");
-    uint8_t *port = dbg2_device(0x8000, 0);
-    put_address(port + 22, 1, 8, 1, 0x2f8);
-    expect_dbg2(NULL);
-    assert_int_equal(found.address, 0x2f8);
-    assert_int_equal(found.baud, 115200);
-    put_address(port + 22, 0, 32, 3, 0xfe030000);
-    expect_dbg2(NULL);
-    assert_int_equal(found.baud, 0); /* the clock is not known */
-    put(port + 18, 37, 2);           /* ends behind the device */
-    expect_dbg2("its serial port has no address");
-    put(port + 18, 21, 2);
-    expect_dbg2("its serial port has no address");
-    put(port + 18, 22, 2);
-    port[3] = 0;
-    expect_dbg2("its serial port has no address");
-    put(usb + 1, 21, 2);
-    expect_dbg2("a device of it does not fit into it");
-    put(usb + 1, 0xffff, 2);
-    expect_dbg2("a device of it does not fit into it");
-    put(dbg2_bytes + 40, UINT32_MAX, 4); /* more devices than fit */
-    put(usb + 1, 48, 2);
-    expect_dbg2("a device of it does not fit into it");
-    put(dbg2_bytes + 36, 0xfffffff0, 4);
-    expect_dbg2("a device of it does not fit into it");
-    put(dbg2_bytes + 36, 36, 4);
-    expect_dbg2("it is too short");
-    put(dbg2_bytes + 4, 40, 4);
-    expect_dbg2("it is too short");
 }
 
 /* ---- The choice ------------------------------------------------------------------------------ */
@@ -561,10 +357,6 @@ static void test_the_second_port(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup(test_spcr, setup),
-        cmocka_unit_test_setup(test_widths, setup),
-        cmocka_unit_test_setup(test_broken_spcr, setup),
-        cmocka_unit_test_setup(test_dbg2, setup),
         cmocka_unit_test_setup(test_com1_by_default, setup),
         cmocka_unit_test_setup(test_off, setup),
         cmocka_unit_test_setup(test_a_port_by_number, setup),

@@ -13,7 +13,7 @@
 #include <string.h>
 
 /* ---- Physical memory: each mapping is a copy of just the bytes asked for, so that the sanitizer
- * sees who reads more --------------------------------------------------------------------------- */
+ * sees who reads more -------------------------------------------------------------------------- */
 
 #define BIOS       0xf0000u
 #define HIGH       0x7f000000u
