@@ -19,7 +19,8 @@
 
 /* Finds what `wish` asks for, and writes to `text`, of SERIAL_TEXT_MAX bytes, which port it is and
  * who names it, or why there is none. The port is mapped, but not programmed. Without `info`,
- * neither ACPI's tables nor memory can be mapped yet, and only I/O ports are tried. Not for SERIAL_OFF. */
+ * neither ACPI's tables nor memory can be mapped yet, and only I/O ports are tried. Not for
+ * SERIAL_OFF. */
 bool serial_find(const struct serial_wish *wish, const struct boot_info *info,
                  struct serial_port *port, char *text) MUST_CHECK;
 
