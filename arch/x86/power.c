@@ -4,6 +4,7 @@
 
 #include "arch/x86/acpi.h"
 #include "arch/x86/cpu.h"
+#include "arch/x86/emulator.h"
 #include "arch/x86/keyboard.h"
 #include "arch/x86/kick.h"
 #include "arch/x86/screen.h"
@@ -19,6 +20,7 @@
 #define TSC_KHZ_GUESS 3000000u
 #define TEXT_OF(x)    #x
 #define AS_TEXT(x)    TEXT_OF(x)
+#define CPUID1_ECX_HYPERVISOR BIT(31)
 
 static enum on_exit on_exit;
 static bool pause;
@@ -77,8 +79,10 @@ static void show_verdict(enum exit_code code, const char *next)
 
 static void power_off(enum exit_code code)
 {
-    outb(BOCHS_DEBUG_PORT, 'D');
-    outb(QEMU_DEBUG_EXIT, (uint8_t)code);
+    if (emulator_has_ports(cpuid(1, 0).ecx & CPUID1_ECX_HYPERVISOR)) {
+        outb(BOCHS_DEBUG_PORT, 'D');
+        outb(QEMU_DEBUG_EXIT, (uint8_t)code);
+    }
     if (screen_is_used())
         wait_for_key();
     acpi_power_off();
@@ -106,6 +110,7 @@ void machine_exit(enum exit_code code)
         [ON_EXIT_REBOOT] = "The machine restarts.",
         [ON_EXIT_HALT] = "The machine has stopped; switch it off."};
     cpus_stop_others();
+    serial_last_resort();
     log_divert(NULL);
     log_info("EXIT %d %s", code, exit_name(code));
     show_end(code, next[on_exit]);

@@ -115,7 +115,8 @@ def _clock(boot: Boot) -> str:
 def _serial(boot: Boot) -> str:
     if boot.serial_port:
         return f"com1: enabled=1, mode=socket-client, dev=127.0.0.1:{boot.serial_port}"
-    return "com1: enabled=1, mode=file, dev=serial.txt"
+    other = "com1: enabled=0\n" if boot.console == "com2" else ""
+    return f"{other}{boot.console}: enabled=1, mode=file, dev=serial.txt"
 
 
 def _second_serial(boot: Boot) -> list[str]:

@@ -102,6 +102,10 @@ class Boot:
     # QEMU: its display, as `-device` takes it: "VGA", "ramfb", "bochs-display,xres=3840,yres=2160",
     # ... Empty: the machine has none.
     display: str = "VGA"
+    # Bochs, QEMU: the serial port that writes serial.txt: "com1", "com2", or "none". QEMU: also a
+    # device, as `-device` takes it, with CONSOLE for its character device:
+    # "pci-serial-2x,chardev2=CONSOLE". The machine has no other port, but for `gdb_port`'s.
+    console: str = "com1"
     # QEMU: further arguments for it, after all others.
     qemu_words: tuple[str, ...] = ()
     # QEMU: commands for its monitor a second after the EXIT line. The image can't end this
@@ -139,6 +143,8 @@ class Boot:
         if (self.qemu_words or self.display != "VGA") and not self.machine.startswith("qemu"):
             raise HarnessError("only QEMU takes further arguments, and has more than one display: "
                                "MACHINE=qemu-tcg")  # fmt: skip
+        if not self.machine.startswith("qemu") and self.console not in ("com1", "com2"):
+            raise HarnessError("only QEMU has serial ports that are devices: MACHINE=qemu-tcg")
         rom_only = (self.feature_control, self.listed_cpus) != (None, None)
         if (rom_only or self.modules_overlap or self.tags) and self.method != "optrom":
             raise HarnessError("only the option ROM can do that: METHOD=optrom")
