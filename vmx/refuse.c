@@ -20,8 +20,8 @@ static const struct {
      "looks the same: see \"Enable Nested VT-x/AMD-V\" there",
      "load kvm_intel with ept=1 and unrestricted_guest=1, and give the VM `-cpu host`"},
     {HYPERVISOR_TCG,
-     "TCG has no VMX at all. Start QEMU with `-accel kvm -cpu host` on an Intel host, or use "
-     "Bochs: `make run MACHINE=bochs`",
+     "another accelerator, because TCG has no VMX at all: start QEMU with `-accel kvm -cpu host` "
+     "on an Intel host, or use Bochs: `make run MACHINE=bochs`",
      "use KVM or Bochs"},
     {HYPERVISOR_HYPER_V,
      "while the VM is off, in PowerShell: Set-VMProcessor -VMName NAME "

@@ -79,9 +79,9 @@ void bus_masters_log(const struct bus_masters *found)
     int used = 0;
     if (!found->count)
         return;
-    log_info("risk: the firmware has left %u devices active that can write into memory, the "
-             "hypervisor's included (bit 2 of their PCI command is 1); nothing here uses them or "
-             "holds them back:",
+    log_info("risk: devices that the firmware has left active can write into memory, the "
+             "hypervisor's included: %u with bit 2 (bus master) of the PCI command set; nothing "
+             "here uses them or holds them back:",
              found->count);
     for (unsigned i = 0; i < found->count && i < BUS_MASTERS_NAMED; i++) {
         const struct bus_master *master = &found->named[i];

@@ -391,10 +391,10 @@ static int setup_pci(void **state)
     return setup(state);
 }
 
-#define RISK(count)                                                                         \
-    "risk: the firmware has left " count " devices active that can write into memory, the " \
-    "hypervisor's included (bit 2 of their PCI command is 1); nothing here uses them or "   \
-    "holds them back:\n"
+#define RISK(count)                                                                            \
+    "risk: devices that the firmware has left active can write into memory, the hypervisor's " \
+    "included: " count " with bit 2 (bus master) of the PCI command set; nothing here uses "   \
+    "them or holds them back:\n"
 
 static void masters_are_named(void **state)
 {

@@ -47,7 +47,7 @@ static void hidden_by_a_hypervisor(void **state)
         {in_vmware, "\"VMwareVMware\": VMware.", "\"Virtualize Intel VT-x/EPT or AMD-V/RVI\""},
         {in_virtualbox, "\"VBoxVBoxVBox\": VirtualBox.", "--nested-hw-virt on"},
         {in_xen, "\"XenVMMXenVMM\": Xen.", "nestedhvm=1"},
-        {in_tcg, "\"TCGTCGTCGTCG\": QEMU's emulator TCG.", "TCG has no VMX at all."},
+        {in_tcg, "\"TCGTCGTCGTCG\": QEMU's emulator TCG.", "TCG has no VMX at all:"},
         {in_bhyve, "\"bhyve bhyve \": another hypervisor.", "look for nested virtualization"},
     };
     (void)state;
