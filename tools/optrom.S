@@ -14,8 +14,8 @@
  *   sectors 5-8    header: HEADER_MAGIC, physical entry, physical address of the multiboot2
  *                  information (total size so far, 0, tags; followed by 4 KiB of free space),
  *                  value for IA32_FEATURE_CONTROL (0: it is not written), number of chunks, 1 if
- *                  the local APIC is to be in x2APIC mode, 0, 0, then the chunks: physical address, first sector, number of sectors, number of
- *                  bytes to clear after them
+ *                  the local APIC is to be in x2APIC mode, 0, 0, then the chunks: physical
+ *                  address, first sector, number of sectors, number of bytes to clear after them
  *
  * The ROM is linked to run at 0x8000 and copies itself there, so it runs from any segment.
  */

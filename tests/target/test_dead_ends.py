@@ -28,30 +28,30 @@ def test_no_vmx(boot, cpu: str) -> None:
 
 def test_a_server(boot) -> None:
     """A unit that remaps DMA, two nodes of memory, a disk controller that the firmware has left
-    active, and 255 CPUs, of which 64 could be used."""
+    active, and 96 CPUs, of which 64 could be used."""
     nodes = [
         word
-        for node, first in ((0, 0), (1, 128))
+        for node, cpus in enumerate(("0-47", "48-95"))
         for word in (
             "-object", f"memory-backend-ram,id=node{node},size=128M",
-            "-numa", f"node,nodeid={node},memdev=node{node},cpus={first}-{126 + first + (not node)}",
+            "-numa", f"node,nodeid={node},memdev=node{node},cpus={cpus}",
         )
     ]  # fmt: skip
     result = boot(
-        **TCG, smp=255, cpu="max,vendor=GenuineIntel", cmdline="cpus=3",
+        **TCG, smp=96, cpu="max,vendor=GenuineIntel", cmdline="cpus=3",
         qemu_words=("-machine", "q35", "-device", "intel-iommu", *nodes),
     )  # fmt: skip
     assert result.exit == CODES.NO_VMX, result
-    assert result.has("^cpu: GenuineIntel, family 15, model 0x6b, stepping 1, microcode 0x1;"), result
-    assert result.has("; threads: 1 of the core, 255 of the package; below: QEMU's"), result
+    assert result.has("^cpu: .*, family 15, model 0x6b, stepping 1, microcode 0x1"), result
+    assert result.has("; threads: 1 of the core, 96 of the package; below: QEMU's"), result
     assert result.has(
         r"^iommu: 1 by ACPI's DMAR, at 0xfed90000; could translate 39 bits and remap interrupts; "
         "translation is off, interrupt remapping off; guests have no devices, so none is used$"
     ), result
     assert result.has("^numa: 2 nodes by ACPI's SRAT, 0 of them without memory;"), result
     assert result.has("^  00:1f.2 8086:2922 storage$"), result
-    assert result.has("^MADT: 191 CPUs are left out, because at most 64 are used; "), result
-    assert result.has("^cpus: 3 in use of 255 that ACPI lists"), result
+    assert result.has("^MADT: 32 CPUs are left out, because at most 64 are used; "), result
+    assert result.has("^cpus: 3 in use of 96 that ACPI lists"), result
 
 
 def test_x2apic_left_on_by_the_firmware(boot) -> None:

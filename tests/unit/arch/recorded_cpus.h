@@ -42,7 +42,7 @@ struct recorded_leaf {
         }       \
     }
 
-/* Core i7-12700K: 8 performance cores of two threads each, 4 efficient ones of one; 20 threads. Both
+/* Core i7-12700K: 8 performance cores of two threads each, and 4 efficient ones of one thread. Both
  * kinds have the same signature. */
 static const struct recorded_leaf alder_lake_p[] = {
     INTEL(0x20),

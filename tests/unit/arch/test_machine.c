@@ -318,7 +318,7 @@ static void broken_srats(void **state)
     expect_log("");
 }
 
-/* ---- Devices that were left active ------------------------------------------------------------- */
+/* ---- Devices that were left active ----------------------------------------------------------- */
 
 static struct {
     uint32_t address; /* bus << 16 | device << 11 | function << 8 */

@@ -82,7 +82,7 @@ static void the_cpu_has_none(void **state)
     assert_string_equal(support_log(), "");
 }
 
-/* ---- IA32_FEATURE_CONTROL ---------------------------------------------------------------------- */
+/* ---- IA32_FEATURE_CONTROL -------------------------------------------------------------------- */
 
 #define LOCK    1u
 #define INSIDE  2u
@@ -153,7 +153,7 @@ static void smx_operation(void **state)
     assert_false(txt_is_measured(~0ull));
 }
 
-/* ---- A control is missing ---------------------------------------------------------------------- */
+/* ---- A control is missing -------------------------------------------------------------------- */
 
 static void missing_controls(void **state)
 {
