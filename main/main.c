@@ -2,7 +2,10 @@
 /* The life of the machine: boot_main(), which boot/start.S calls with what the loader left in EAX
  * and EBX, sets up the hypervisor, runs the guests, and prints the last line. */
 #include "arch/x86/acpi.h"
+#include "arch/x86/bus_masters.h"
 #include "arch/x86/cpu.h"
+#include "arch/x86/cpu_facts.h"
+#include "arch/x86/dmar.h"
 #include "arch/x86/export_device.h"
 #include "arch/x86/interrupts.h"
 #include "arch/x86/this_cpu.h"
@@ -12,6 +15,7 @@
 #include "arch/x86/power.h"
 #include "arch/x86/smbios.h"
 #include "arch/x86/smp.h"
+#include "arch/x86/srat.h"
 #include "arch/x86/tsc.h"
 #include "arch/x86/wall_clock.h"
 #include "arch/x86/screen.h"
@@ -114,6 +118,24 @@ static void start_export(void)
     map_choose(options.map);
 }
 
+/* Says what kind of machine this is, and what its firmware has left switched on. Returns whether it
+ * asks for x2APIC mode to stay off. */
+static bool describe_machine(void)
+{
+    const struct cpu_facts *cpu = cpu_facts();
+    struct srat srat;
+    struct dmar dmar;
+    struct bus_masters masters;
+    cpu_facts_log(cpu);
+    srat_parse(acpi_table("SRAT"), &srat);
+    srat_log(&srat);
+    dmar_read(acpi_table("DMAR"), &dmar);
+    dmar_log(&dmar);
+    bus_masters_find(cpu->below == HYPERVISOR_NONE, &masters);
+    bus_masters_log(&masters);
+    return dmar.no_x2apic;
+}
+
 static void machine_start(uint32_t magic, uint32_t address)
 {
     interrupts_mask();
@@ -148,7 +170,8 @@ static void machine_start(uint32_t magic, uint32_t address)
     log_info("boot: %s by %s, %u modules, %lu MiB of RAM free, command line \"%s\"", info.protocol,
              info.loader[0] ? info.loader : "?", info.module_count, memory_free_pages() >> 8,
              info.command_line);
-    smp_start(&info, (unsigned)options.cpus, options.x2apic);
+    bool no_x2apic = describe_machine();
+    smp_start(&info, (unsigned)options.cpus, options.x2apic && !no_x2apic);
     extra_state_enable();
     vmx.entry_checks = options.entry_checks;
     enum exit_code code = vmx_init();

@@ -63,6 +63,8 @@ class Boot:
     # Bochs: IA32_FEATURE_CONTROL as the image finds it. None: as Bochs' BIOS leaves it, 5 (locked,
     # on). A number: SeaBIOS, which leaves 0, and then the option ROM writes it (0: nothing).
     feature_control: int | None = None
+    # Option ROM: the image finds the boot CPU's local APIC in x2APIC mode.
+    x2apic_on: bool = False
     # Option ROM: every module's tag has the address of the first module.
     modules_overlap: bool = False
     # Option ROM: the APIC IDs that ACPI lists, which may differ from the CPUs. None: the
@@ -146,7 +148,8 @@ class Boot:
         if not self.machine.startswith("qemu") and self.console not in ("com1", "com2"):
             raise HarnessError("only QEMU has serial ports that are devices: MACHINE=qemu-tcg")
         rom_only = (self.feature_control, self.listed_cpus) != (None, None)
-        if (rom_only or self.modules_overlap or self.tags) and self.method != "optrom":
+        rom_only |= self.modules_overlap or self.x2apic_on or bool(self.tags)
+        if rom_only and self.method != "optrom":
             raise HarnessError("only the option ROM can do that: METHOD=optrom")
         if self.smp < 1 or self.mem < 1:
             raise HarnessError(f"SMP={self.smp} MEM={self.mem}: both are at least 1")

@@ -101,8 +101,9 @@ def make_disk(boot: Boot, rom: bytes) -> bytes:
         )
 
     header = struct.pack(
-        "<8I", MAGIC, image.entry, info, boot.feature_control or 0, len(ranges), 0, 0, 0
-    )
+        "<8I", MAGIC, image.entry, info, boot.feature_control or 0, len(ranges),
+        boot.x2apic_on, 0, 0,
+    )  # fmt: skip
     sectors = b""
     for start, data in ranges:
         chunk, content = _chunk_of(start, data, DATA_SECTOR + len(sectors) // SECTOR)
