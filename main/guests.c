@@ -462,6 +462,8 @@ enum exit_code run_guests(const struct boot_info *info, const struct options *op
     unsigned guests = 0;
     for (unsigned i = 0; i < info->module_count; i++)
         guests += !module_belongs_to_guest(&info->modules[i]);
+    if (!guests && options->report)
+        return totals_report(false, options->counters);
     if (!guests) {
         log_error("no guest to run: the loader passed no module; give at least one guest program");
         return EXIT_NO_GUESTS;

@@ -7,6 +7,7 @@
 #include "arch/x86/cpu_facts.h"
 #include "arch/x86/dmar.h"
 #include "arch/x86/export_device.h"
+#include "arch/x86/guarded.h"
 #include "arch/x86/interrupts.h"
 #include "arch/x86/this_cpu.h"
 #include "arch/x86/memory.h"
@@ -26,6 +27,7 @@
 #include "gdb/gdb.h"
 #include "main/gdb_monitor.h"
 #include "main/guests.h"
+#include "main/report.h"
 #include "monitor/set.h"
 #include "vm/exits.h"
 #include "vm/input.h"
@@ -34,6 +36,7 @@
 #include "vm/provoke.h"
 #include "vm/trace.h"
 #include "lib/log.h"
+#include "lib/log_sum.h"
 #include "lib/patience.h"
 #include "lib/trace.h"
 #include "mmu/mmu.h"
@@ -136,6 +139,23 @@ static bool describe_machine(void)
     return dmar.no_x2apic;
 }
 
+/* Describes the machine, before anything is used that it may lack. */
+static void report(void)
+{
+    struct vmx_msrs msrs;
+    uint64_t feature_control;
+    if (!options.report)
+        return;
+    bool has_vmx = vmx_read_msrs(&msrs);
+    bool has_control = rdmsr_safe(MSR_FEATURE_CONTROL, &feature_control);
+    report_print(&(struct report){.info = &info,
+                                  .cpuid = cpuid,
+                                  .msrs = has_vmx ? &msrs : NULL,
+                                  .feature_control = has_control ? &feature_control : NULL,
+                                  .tsc_khz = tsc_khz(),
+                                  .free_pages = memory_free_pages()});
+}
+
 static void machine_start(uint32_t magic, uint32_t address)
 {
     interrupts_mask();
@@ -160,6 +180,8 @@ static void machine_start(uint32_t magic, uint32_t address)
     if (serial_settle(options.serial, &info))
         machine_exit(EXIT_BAD_COMMAND_LINE);
     refuse_shared_port();
+    if (options.report)
+        log_sum_begin();
     input_set_escape((uint8_t)options.escape);
     machine_set_on_exit((enum on_exit)options.on_exit);
     machine_set_pause(options.pause);
@@ -171,6 +193,7 @@ static void machine_start(uint32_t magic, uint32_t address)
              info.loader[0] ? info.loader : "?", info.module_count, memory_free_pages() >> 8,
              info.command_line);
     bool no_x2apic = describe_machine();
+    report();
     smp_start(&info, (unsigned)options.cpus, options.x2apic && !no_x2apic);
     extra_state_enable();
     vmx.entry_checks = options.entry_checks;

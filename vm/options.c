@@ -46,6 +46,7 @@ static const struct word words[] = {
     {.name = "cpus", .kind = WORD_NUMBER, .min = 1, .max = CPUS_MAX, FIELD(cpus)},
     {.name = "escape", .kind = WORD_CHOICE, .choices = escape_values, FIELD(escape)},
     {.name = "monitor", .kind = WORD_FLAG, FIELD(monitor)},
+    {.name = "report", .kind = WORD_FLAG, FIELD(report)},
     {.name = "parallel", .kind = WORD_NUMBER, .min = 1, .max = BOOT_MODULES, FIELD(parallel)},
     {.name = "apicv", .kind = WORD_NUMBER, .max = 1, FIELD(apicv)},
     {.name = "x2apic", .kind = WORD_NUMBER, .max = 1, FIELD(x2apic)},

@@ -49,6 +49,7 @@ struct options {
     uint64_t x2apic;   /* send IPIs by the x2APIC, if the CPU has one */
 
     uint64_t monitor; /* begin with the monitor */
+    uint64_t report;  /* describe the machine; without guests this is all there is to do */
 
     /* For tests of the messages when something breaks. */
     uint64_t provoke;                  /* enum provoke of vm/provoke.h */

@@ -11,6 +11,7 @@
 #include "arch/x86/serial.h"
 #include "arch/x86/tsc.h"
 #include "lib/log.h"
+#include "lib/log_sum.h"
 #include "lib/string.h"
 
 #define BOCHS_DEBUG_PORT 0x8900 /* Bochs: 'D' returns to the debugger, which quits */
@@ -112,6 +113,7 @@ void machine_exit(enum exit_code code)
     cpus_stop_others();
     serial_last_resort();
     log_divert(NULL);
+    log_sum_print();
     log_info("EXIT %d %s", code, exit_name(code));
     show_end(code, next[on_exit]);
     serial_drain();

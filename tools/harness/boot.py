@@ -11,7 +11,7 @@ from .errors import HarnessError
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 BUILD = ROOT / "build"
 
-MACHINES = ("bochs", "nested", "qemu-kvm", "qemu-tcg")
+MACHINES = ("bochs", "nested", "qemu-kvm", "qemu-tcg", "serial")
 METHODS = {
     "optrom": "an option ROM, tools/optrom.S, that starts the image placed in RAM (Bochs)",
     "grub-bios": "GRUB from a CD by BIOS",
@@ -114,6 +114,14 @@ class Boot:
     # machine. What the commands print is in emulator.txt.
     monitor: tuple[str, ...] = ()
 
+    # MACHINE=serial: where the console is (harness/port.py), its speed, and a command that starts
+    # the machine.
+    port: str = ""
+    baud: int = 115200
+    power: str = ""
+    # MACHINE=serial: the key of an entry of GRUB's menu; empty: the default one.
+    entry: str = ""
+
     def __post_init__(self) -> None:
         if self.machine not in MACHINES:
             raise HarnessError(f"MACHINE={self.machine}: choose from {', '.join(MACHINES)}")
@@ -125,7 +133,7 @@ class Boot:
         bochs = self.machine == "bochs"
         if bochs and self.method == "kernel":
             raise HarnessError("METHOD=kernel is QEMU's; Bochs has optrom, grub-bios, grub-efi")
-        if not bochs and self.method == "optrom":
+        if not bochs and self.method == "optrom" and self.machine != "serial":
             raise HarnessError("METHOD=optrom is Bochs'; QEMU has kernel, grub-bios, grub-efi")
         if self.machine == "nested" and self.method == "grub-efi":
             raise HarnessError("MACHINE=nested boots by METHOD=kernel or grub-bios")
