@@ -3,12 +3,13 @@
 """Boots the image once, streams its serial console and returns its exit code.
 
 The options come from the environment as `make run` passes them: MACHINE, METHOD, CPU, CMDLINE,
-SMP, MEM, GUESTS, GUEST_ARGS, TIMEOUT, NAME. `tools/run.py --help` says what each may be.
+SMP, MEM, GUESTS, GUEST_ARGS, MEDIUM, TIMEOUT, NAME. `tools/run.py --help` says what each may be.
 """
 
 import argparse
 import dataclasses
 import os
+import pathlib
 import sys
 
 from harness import host, session, terminal
@@ -31,6 +32,8 @@ def options() -> argparse.Namespace:
     add("--mem", type=int, default=env("MEM") or 256, help="MiB of RAM")
     add("--guests", default=env("GUESTS") or "", help='"path[:word,word...] ..."')
     add("--guest-args", default=env("GUEST_ARGS") or "", help="command line for each guest")
+    add("--medium", type=pathlib.Path, default=env("MEDIUM") or None,
+        help="boot what `make image` or `make netboot` has made")  # fmt: skip
     add("--timeout", type=float, default=env("TIMEOUT") or 0,
         help="seconds; 120, and 600 where it is nested")
     add("--name", default=env("NAME") or "last", help="logs go to build/run/NAME/")
@@ -72,7 +75,8 @@ def main() -> int:
         method=opt.method,
         cpu=opt.cpu,
         cmdline=opt.cmdline,
-        guests=parse_guests(opt.guests, opt.guest_args),
+        guests=() if opt.medium else parse_guests(opt.guests, opt.guest_args),
+        medium=opt.medium,
         smp=opt.smp,
         mem=opt.mem,
         timeout=opt.timeout or (600 if opt.machine == "nested" else 120),
