@@ -101,6 +101,8 @@ class Boot:
     gdb_port: int = 0
     # QEMU: the kind of PC: pc, q35 or microvm.
     machine_type: str = "pc"
+    # QEMU: whether it has a first serial port.
+    com1: bool = True
     # QEMU: properties of the machine, as `-machine` takes them: pit=off, hpet=off, ...
     machine_words: tuple[str, ...] = ()
     # QEMU: its display, as `-device` takes it: "VGA", "ramfb", "bochs-display,xres=3840,yres=2160",
@@ -138,7 +140,8 @@ class Boot:
                                "not stop for anything else")  # fmt: skip
         if self.monitor and not self.machine.startswith("qemu"):
             raise HarnessError("only QEMU has a monitor that takes commands: MACHINE=qemu-tcg")
-        if (self.machine_words or self.machine_type != "pc") and not self.machine.startswith("qemu"):
+        varied = (self.machine_words, self.machine_type, self.com1) != ((), "pc", True)
+        if varied and not self.machine.startswith("qemu"):
             raise HarnessError("only QEMU's machine can be varied by words: MACHINE=qemu-tcg")
         if (self.qemu_words or self.display != "VGA") and not self.machine.startswith("qemu"):
             raise HarnessError("only QEMU takes further arguments, and has more than one display: "

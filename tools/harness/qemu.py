@@ -32,7 +32,7 @@ def arguments(boot: Boot, accel: str, cpu: str, serial: str) -> list[str]:
     words = ["-nodefaults", "-no-reboot", "-display", "none"]
     words += ["-device", boot.display] if boot.display else []
     words += ["-accel", accel, "-cpu", cpu, "-smp", str(boot.smp)]
-    words += ["-m", str(boot.mem), "-serial", serial]
+    words += ["-m", str(boot.mem), "-serial", serial if boot.com1 else "none"]
     if boot.gdb_port:
         words += ["-serial", f"tcp:127.0.0.1:{boot.gdb_port}"]
     words += ["-debugcon", f"file:{EXPORTED}"]
