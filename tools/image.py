@@ -1,8 +1,9 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: MIT
-"""Makes what a real machine boots: `image.py image` writes build/eptvisor.iso, a file for a stick
-or a disc, which BIOS and UEFI boot; `image.py netboot` writes build/netboot/, a folder for a server
-of TFTP or HTTP. The menu of both is that of tools/harness/menu.py.
+"""Makes what a real machine boots: `image.py image` writes build/eptvisor.iso, a file for
+a stick or a disc, which BIOS and UEFI boot; `image.py netboot` writes build/netboot/, a folder for
+a server of TFTP or HTTP. The menu of both is that of tools/harness/menu.py. With NAME=x they are
+eptvisor-x.iso and netboot-x/.
 
 The environment names what the menu offers, as `make image` does: CHECKS and STRESS are guests as in
 GUESTS of `make run`, DEFAULT is the entry that is chosen when nobody chooses, and WAIT the seconds
@@ -11,6 +12,7 @@ until then. KERNEL and INITRD are those of `make linux`.
 
 import os
 import pathlib
+import shutil
 import subprocess
 import sys
 
@@ -18,9 +20,10 @@ from harness import debian, host, menu
 from harness.boot import BUILD, parse_guests
 from harness.errors import HarnessError, run_tool
 
-ISO = BUILD / "eptvisor.iso"
-NETBOOT = BUILD / "netboot"
-TREE = BUILD / "image"
+SUFFIX = f"-{os.environ['NAME']}" if os.environ.get("NAME") else ""
+ISO = BUILD / f"eptvisor{SUFFIX}.iso"
+NETBOOT = BUILD / f"netboot{SUFFIX}"
+TREE = BUILD / "image" / ISO.stem
 GRUB = "boot/grub"
 PLATFORMS = ("i386-pc", "x86_64-efi")
 # A fixed date, so that equal contents make equal files.
@@ -48,6 +51,7 @@ def run(command: list[str], log: str) -> None:
     """Runs a program in build/, by whose relative paths xorriso cannot be confused."""
     made = subprocess.run(command, capture_output=True, text=True, check=False, env=ENVIRONMENT,
                           cwd=BUILD)  # fmt: skip
+    (BUILD / "image").mkdir(exist_ok=True)
     (BUILD / log).write_text(made.stdout + made.stderr)
     if made.returncode:
         complaint = (made.stderr.strip(" .\n").splitlines() or ["nothing said"])[-1]
@@ -55,18 +59,21 @@ def run(command: list[str], log: str) -> None:
 
 
 def image() -> None:
+    shutil.rmtree(TREE, ignore_errors=True)
     fill(TREE / GRUB)
     # All of GRUB's modules, because a person at GRUB's prompt may need any of them.
-    run(["grub-mkrescue", "--fonts=", "--locales=", "--themes=", "-o", ISO.name, TREE.name],
-        "image.log")  # fmt: skip
+    run(["grub-mkrescue", "--fonts=", "--locales=", "--themes=", "-o", ISO.name,
+         f"image/{TREE.name}"], f"image/{TREE.name}.log")  # fmt: skip
     print(f"image: {ISO} has {ISO.stat().st_size >> 20} MiB; docs/BARE_METAL.md says what to do "
           "with it")  # fmt: skip
 
 
 def netboot() -> None:
+    shutil.rmtree(NETBOOT, ignore_errors=True)
     fill(NETBOOT / GRUB)
-    run(["grub-mknetdir", "--fonts=", "--locales=", "--themes=",
-         f"--net-directory={NETBOOT.name}", f"--subdir={GRUB}"], "netboot.log")  # fmt: skip
+    folders = [f"--net-directory={NETBOOT.name}", f"--subdir={GRUB}"]
+    run(["grub-mknetdir", "--fonts=", "--locales=", "--themes=", *folders],
+        f"image/{NETBOOT.name}.log")  # fmt: skip
     print(f"netboot: {NETBOOT}/ is complete; docs/BARE_METAL.md says what to tell the servers")
 
 

@@ -56,13 +56,15 @@ fi
 # menu is none: then there would be no screen at all.
 insmod all_video
 set gfxpayload=auto
+# This never returns: GRUB would boot what it has loaded so far.
 function failed {
     echo
     echo "GRUB could not load $1; the reason is above."
     echo "\\"not found\\", \\"hash\\" or \\"read error\\": the copy is damaged; write it once more."
     echo "\\"prohibited by secure boot policy\\": switch Secure Boot off in the firmware's settings."
-    echo "A key, or a minute, leads back to the menu."
-    sleep --interruptible 60
+    echo "ESC restarts the machine; so do five minutes."
+    sleep --interruptible 300
+    reboot
 }
 """
 TAIL = """\
@@ -89,7 +91,7 @@ def menu_entry(entry: Entry, way: tuple[str, str, str], key: str) -> str:
     for guest in entry.guests:
         file = f"$prefix/{HOME}/{place(guest)}"
         loads.append(["module2", file, *map(quote, guest.string.split())])
-    body = "".join(load(words, f'failed "{words[1]}"\n    return 1') for words in loads)
+    body = "".join(load(words, f'failed "{words[1]}"') for words in loads)
     shown = f"{key}  {entry.title}"
     return (f"menuentry {quote(shown)} --id {entry.name}{suffix} --hotkey={key} {{\n"
             f"echo 'Loading the hypervisor and {len(entry.guests)} files ...'\n{body}}}\n")  # fmt: skip
@@ -116,7 +118,6 @@ def config(offered: tuple[Entry, ...], default: str = "", timeout: int = TIMEOUT
 
 def write_files(folder: pathlib.Path, offered: tuple[Entry, ...], config_text: str) -> None:
     """Fills the folder of GRUB's configuration."""
-    shutil.rmtree(folder, ignore_errors=True)
     (folder / HOME).mkdir(parents=True)
     (folder / "grub.cfg").write_text(config_text)
     if not IMAGE.is_file():
