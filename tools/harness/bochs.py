@@ -11,7 +11,7 @@ import time
 
 from . import emulator, host
 from .boot import BUILD, Boot, Guest
-from .grub import make_cd
+from .grub import make_cd, make_stick
 from .payload import ROM_SIZE, make_disk, with_checksum
 
 DEFAULT_CPU = "corei7_icelake_u"
@@ -137,6 +137,9 @@ def _firmware(boot: Boot, bochs: emulator.Emulator) -> str:
 
 
 def _medium(boot: Boot) -> list[str]:
+    if boot.medium:
+        stick = make_stick(boot)
+        return [f"ata0-master: type=disk, path={stick.name}, mode=flat, cylinders=0", "boot: disk"]
     if boot.method != "optrom":
         cd = make_cd(boot)
         return [f"ata0-master: type=cdrom, path={cd.name}, status=inserted", "boot: cdrom"]
