@@ -9,6 +9,7 @@
 #include "arch/x86/kick.h"
 #include "arch/x86/screen.h"
 #include "arch/x86/serial.h"
+#include "arch/x86/serial_port.h"
 #include "arch/x86/tsc.h"
 #include "lib/log.h"
 #include "lib/log_sum.h"

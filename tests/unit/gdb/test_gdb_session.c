@@ -124,9 +124,9 @@ bool target_is_narrow(struct vcpu *vcpu)
     return false;
 }
 
-void debugger_step(struct vcpu *vcpu)
+void debugger_step(struct vcpu *vcpu, void (*over)(struct vcpu *vcpu))
 {
-    (void)vcpu;
+    vcpu->debugger.stepped = over;
     steps++;
 }
 
