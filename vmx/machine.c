@@ -46,7 +46,7 @@ static void identity_read_msrs(struct vmx_msrs *msrs)
 bool vmx_read_msrs(struct vmx_msrs *msrs)
 {
     *msrs = (struct vmx_msrs){0};
-    bool exists = cpuid(1, 0).ecx & CPUID_VMX;
+    bool exists = cpu_facts()->vmx;
     if (exists)
         identity_read_msrs(msrs);
     return exists;

@@ -4,6 +4,7 @@
 
 #include "arch/x86/acpi.h"
 #include "arch/x86/cpu.h"
+#include "arch/x86/cpu_facts.h"
 #include "arch/x86/emulator.h"
 #include "arch/x86/keyboard.h"
 #include "arch/x86/kick.h"
@@ -22,7 +23,6 @@
 #define TSC_KHZ_GUESS 3000000u
 #define TEXT_OF(x)    #x
 #define AS_TEXT(x)    TEXT_OF(x)
-#define CPUID1_ECX_HYPERVISOR BIT(31)
 
 static enum on_exit on_exit;
 static bool pause;
@@ -81,7 +81,7 @@ static void show_verdict(enum exit_code code, const char *next)
 
 static void power_off(enum exit_code code)
 {
-    if (emulator_has_ports(cpuid(1, 0).ecx & CPUID1_ECX_HYPERVISOR)) {
+    if (emulator_has_ports(cpu_facts()->below != HYPERVISOR_NONE)) {
         outb(BOCHS_DEBUG_PORT, 'D');
         outb(QEMU_DEBUG_EXIT, (uint8_t)code);
     }
