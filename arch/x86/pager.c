@@ -42,10 +42,8 @@ void pager_write(struct pager *pager, const char *text, size_t length)
     }
 }
 
-void pager_end(struct pager *pager, unsigned rows)
+void pager_end(struct pager *pager)
 {
     if (pager->length)
         pager_put_line(pager);
-    if (pager->rows + rows > pager->terminal->rows)
-        pager_prompt(pager);
 }

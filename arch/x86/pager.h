@@ -26,5 +26,5 @@ void pager_begin(struct pager *pager, struct terminal *terminal, void (*wait)(vo
 /* Adds text. Waits before each further page. */
 void pager_write(struct pager *pager, const char *text, size_t length);
 
-/* Adds what is left. If fewer than `rows` rows are free after it, waits and blanks the page. */
-void pager_end(struct pager *pager, unsigned rows);
+/* Adds what is left. The last page stays, and nobody waits for it. */
+void pager_end(struct pager *pager);

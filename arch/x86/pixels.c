@@ -143,8 +143,8 @@ void pixels_fill(const struct pixels *pixels, uint32_t x, uint32_t y, uint32_t w
 void pixels_draw(const struct pixels *pixels, uint32_t x, uint32_t y, unsigned scale, char c,
                  struct ink ink)
 {
-    uint64_t line[(FONT_WIDTH * PIXELS_SCALE_MAX * sizeof(uint32_t) + SPARE) / sizeof(uint64_t) +
-                  1];
+    uint64_t
+        line[(FONT_WIDTH * PIXELS_SCALE_MAX * sizeof(uint32_t) + SPARE) / sizeof(uint64_t) + 1];
     const uint8_t *glyph = font_glyphs[c - FONT_FIRST];
     uint8_t *at = pixel_address(pixels, x, y);
     for (unsigned row = 0; row < FONT_HEIGHT; row++) {

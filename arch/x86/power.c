@@ -91,33 +91,26 @@ static void power_off(enum exit_code code)
     show_verdict(code, "This machine can't power off by itself; switch it off.");
 }
 
-/* Shows the end of the run to somebody who looks at the screen. An exception in here must not lead
- * here again. */
-static void show_end(enum exit_code code, const char *next)
-{
-    static bool begun;
-    if (begun)
-        return;
-    begun = true;
-    if (pause)
-        screen_show_pages(wait_for_key);
-    show_verdict(code, next);
-}
-
 void machine_exit(enum exit_code code)
 {
     static const char *const next[] = {
-        [ON_EXIT_POWEROFF] = "Power goes off in " AS_TEXT(MACHINE_HOLD_SECONDS)
-                             " seconds or at a key; on_exit=halt keeps it on.",
+        [ON_EXIT_POWEROFF] = "Power goes off in " AS_TEXT(
+            MACHINE_HOLD_SECONDS) " seconds or at a key; on_exit=halt keeps it on.",
         [ON_EXIT_REBOOT] = "The machine restarts.",
         [ON_EXIT_HALT] = "The machine has stopped; switch it off."};
+    static bool ending; /* an exception in here leads here again */
+    bool again = ending;
+    ending = true;
     cpus_stop_others();
     serial_last_resort();
     log_divert(NULL);
+    if (!again)
+        show_verdict(code, next[on_exit]);
     log_sum_print();
     log_info("EXIT %d %s", code, exit_name(code));
-    show_end(code, next[on_exit]);
     serial_drain();
+    if (pause && !again)
+        screen_show_pages(wait_for_key);
     if (on_exit == ON_EXIT_POWEROFF) {
         power_off(code);
     } else if (on_exit == ON_EXIT_REBOOT) {

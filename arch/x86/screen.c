@@ -142,26 +142,9 @@ bool screen_is_used(void)
     return used;
 }
 
-static struct pager pager;
-
-static void show_in_pages(const char *text, size_t length)
-{
-    pager_write(&pager, text, length);
-    screen_flush();
-}
-
 static unsigned verdict_rows(void)
 {
     return cells ? VERDICT_CELL_ROWS : VERDICT_PIXEL_ROWS;
-}
-
-void screen_show_pages(void (*wait)(void))
-{
-    if (!used || !terminal.lost)
-        return;
-    pager_begin(&pager, &terminal, wait);
-    log_replay(show_in_pages);
-    pager_end(&pager, verdict_rows());
 }
 
 void screen_verdict(const struct verdict_text *text)
@@ -176,6 +159,24 @@ void screen_verdict(const struct verdict_text *text)
         verdict_put(cells, terminal.columns, terminal.rows + reserved, text);
     else if (reserved)
         verdict_draw(&pixels, terminal.rows + reserved, text);
+    screen_flush();
+}
+
+static struct pager pager;
+
+static void show_in_pages(const char *text, size_t length)
+{
+    pager_write(&pager, text, length);
+    screen_flush();
+}
+
+void screen_show_pages(void (*wait)(void))
+{
+    if (!used || !terminal.lost)
+        return;
+    pager_begin(&pager, &terminal, wait);
+    log_replay(show_in_pages);
+    pager_end(&pager);
     screen_flush();
 }
 

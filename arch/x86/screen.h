@@ -16,14 +16,15 @@ bool screen_is_used(void);
 
 /* The functions below are for a machine that is about to stop: only one CPU is left. */
 
+/* Shows the verdict in the last rows of the screen. They are taken out of the console, whose text
+ * moves up. Further calls replace the verdict. A screen that has too few rows for it, and a machine
+ * without a screen, show none. */
+void screen_verdict(const struct verdict_text *text);
+
 /* If lines have left the screen, shows the log again from its beginning, page by page. `wait`
  * returns when the reader wants the next page. */
 void screen_show_pages(void (*wait)(void));
 
-/* Shows the verdict below the log's last lines, where it stays. Further calls replace it. A screen
- * that has too few rows for it, and a machine without a screen, show none. */
-void screen_verdict(const struct verdict_text *text);
-
-/* Draws a picture of size x size modules with its quiet zone, as large as fits above the verdict, at
- * the right edge. Returns false if there is no framebuffer, or if it is too small. */
+/* Draws a picture of size x size modules with its quiet zone, as large as fits above the verdict,
+ * at the right edge. Returns false if there is no framebuffer, or if it is too small. */
 bool screen_image(unsigned size, bool (*dark)(unsigned x, unsigned y));

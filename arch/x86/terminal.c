@@ -36,7 +36,7 @@ static unsigned put_some(struct terminal *t, unsigned column, unsigned row,
     unsigned drawn = 0;
     for (unsigned i = 0; i < count; i++) {
         unsigned from = i;
-        for (; i < count && (shown[i] != text[i] || (new->recolour && text[i] != ' ')); i++)
+        for (; i < count && (shown[i] != text[i] || (new->recolour &&text[i] != ' ')); i++)
             shown[i] = text[i];
         if (i > from)
             t->draw(column + from, row, &shown[from], i - from, new->colour);
@@ -76,7 +76,7 @@ static bool terminal_scroll(struct terminal *t, uint64_t left)
                 cost += t->draw_cost * put_some(t, column, row, &new, rest < 8 ? rest : 8);
             left -= left < cost ? left : cost;
         }
-        t->colours[row] = (uint8_t)new.colour;
+        t->colours[row] = (uint8_t) new.colour;
     }
     t->lost = true;
     t->scrolled.row = t->scrolled.column = t->scrolled.by = 0;
@@ -171,8 +171,8 @@ enum terminal_colour terminal_colour(const char *line, size_t length)
         const char *words;
         enum terminal_colour colour;
     } beginnings[] = {
-        {"error: ", TERMINAL_ERROR},   {"not ok", TERMINAL_ERROR}, {"WARN: ", TERMINAL_WARNING},
-        {"EXIT 0 ", TERMINAL_PLAIN},   {"EXIT 3 ", TERMINAL_WARNING}, {"EXIT ", TERMINAL_ERROR},
+        {"error: ", TERMINAL_ERROR}, {"not ok", TERMINAL_ERROR},    {"WARN: ", TERMINAL_WARNING},
+        {"EXIT 0 ", TERMINAL_PLAIN}, {"EXIT 3 ", TERMINAL_WARNING}, {"EXIT ", TERMINAL_ERROR},
     };
     size_t at = length_of_prefix(line, length);
     for (unsigned i = 0; i < ARRAY_SIZE(beginnings); i++)
