@@ -42,7 +42,7 @@ GUESTS ?= $(call guest_item,scenarios) \
           gva_exits=$(B)/guest/scenarios.elf:testctl,gva_cache=exits,budget=60000:gva \
           $(foreach g,$(filter-out $(LEFT_OUT),$(filter forbidden_%,$(GUEST_PROGRAMS))) bench, \
               $(call guest_item,$(g)))
-export BOCHS MACHINE METHOD CPU CMDLINE SMP MEM GUESTS GUEST_ARGS TIMEOUT NAME \
+export BOCHS MACHINE METHOD MEDIUM CPU CMDLINE SMP MEM GUESTS GUEST_ARGS TIMEOUT NAME \
     PORT BAUD POWER ENTRY
 
 # MACHINE=nested needs, in addition to QEMU, a Linux with KVM, the same one as `make bench`.

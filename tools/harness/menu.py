@@ -51,17 +51,16 @@ if serial --unit=0 --speed=115200; then
     terminal_input console serial
     terminal_output console serial
 fi
-# Where the firmware has no text mode, the screen is a framebuffer, and without a driver for it GRUB
-# does not tell the hypervisor where it is. `keep` would keep the mode of a graphical menu, and this
-# menu is none: then there would be no screen at all.
+# Where the firmware has no text mode, the screen is a framebuffer, and without a driver for it
+# GRUB does not tell the hypervisor where it is. `keep` would keep the mode of a graphical menu,
+# and this menu is none: then there would be no screen at all.
 insmod all_video
 set gfxpayload=auto
 # This never returns: GRUB would boot what it has loaded so far.
 function failed {
     echo
     echo "GRUB could not load $1; the reason is above."
-    echo "\\"not found\\", \\"hash\\" or \\"read error\\": the copy is damaged; write it once more."
-    echo "\\"prohibited by secure boot policy\\": switch Secure Boot off in the firmware's settings."
+    echo "The copy is damaged or incomplete: write the stick, or copy the folder, once more."
     echo "ESC restarts the machine; so do five minutes."
     sleep --interruptible 300
     reboot
@@ -93,8 +92,9 @@ def menu_entry(entry: Entry, way: tuple[str, str, str], key: str) -> str:
         loads.append(["module2", file, *map(quote, guest.string.split())])
     body = "".join(load(words, f'failed "{words[1]}"') for words in loads)
     shown = f"{key}  {entry.title}"
-    return (f"menuentry {quote(shown)} --id {entry.name}{suffix} --hotkey={key} {{\n"
-            f"echo 'Loading the hypervisor and {len(entry.guests)} files ...'\n{body}}}\n")  # fmt: skip
+    head = f"menuentry {quote(shown)} --id {entry.name}{suffix} --hotkey={key} {{"
+    what = f"echo 'Loading the hypervisor and {len(entry.guests)} files ...'"
+    return f"{head}\n{what}\n{body}}}\n"
 
 
 def config(offered: tuple[Entry, ...], default: str = "", timeout: int = TIMEOUT) -> str:
@@ -111,7 +111,8 @@ def config(offered: tuple[Entry, ...], default: str = "", timeout: int = TIMEOUT
         page = "".join(menu_entry(entry, way, next(keys)) for entry in offered)
         suffix, title, _ = way
         if title:
-            page = f"submenu {quote(title)} --id {suffix} --hotkey={title[0].lower()} {{\n{page}}}\n"
+            key = title[0].lower()
+            page = f"submenu {quote(title)} --id {suffix} --hotkey={key} {{\n{page}}}\n"
         text += page
     return text + TAIL
 
