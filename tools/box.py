@@ -4,10 +4,11 @@
 
     box.py test     all guests, once with each set of switches
     box.py bench    what the rows of the budget take there, in ticks of its TSC
+    box.py guests   the guests that `bench` needs, for the menu's entry
 
-The machine boots the image of `make image`. Its menu, which has to appear on the serial port, has
-an entry for each of them (harness/menu.py). The machine is started by POWER=, or by somebody; then
-it restarts by itself after each boot but the last.
+The machine boots the image for a stick. Its menu, which has to appear on the serial port, has an
+entry for each of the first two. The machine is started by POWER=, or by somebody; then it restarts
+by itself after each boot but the last.
 """
 
 import argparse
@@ -19,7 +20,7 @@ import sys
 import bench
 import report
 import run
-from harness import box, menu, serial, session
+from harness import box, serial, session
 from harness.boot import BUILD, Boot
 from harness.errors import HarnessError, Status, run_tool
 
@@ -37,6 +38,12 @@ SWITCHES = (
     "mitigations=force",
     "cpus=1",
 )
+# The sets of the budget that need no command line and no model of their own.
+SETS = {
+    re.sub(r"\W+", "_", name): name
+    for name, (program, cmdline, _) in bench.SETS.items()
+    if not cmdline and not bench.model(name) and program not in ("scale", "hello")
+}  # by the name of the guest
 STAYS = (Status.TIMED_OUT, Status.DIED)  # after these the machine does not restart by itself
 
 
@@ -47,7 +54,7 @@ def boots(boot: Boot) -> list[Boot]:
     for words in SWITCHES:
         again = not boot.power and words != SWITCHES[-1]
         found.append(dataclasses.replace(
-            boot, name="-".join([boot.name, *re.findall(r"\w+", words)]), entry=menu.TEST,
+            boot, name="-".join([boot.name, *re.findall(r"\w+", words)]), entry=box.TEST,
             cmdline=f"{words} on_exit=reboot".strip() if again else words,
         ))  # fmt: skip
     return found
@@ -100,12 +107,12 @@ def rows(lines: list[str]) -> dict[str, dict[str, tuple[float, str]]]:
 def table(measured: dict[str, dict[str, tuple[float, str]]]) -> list[str]:
     """The rows beside their instructions, which the budget has from the emulator."""
     budget = bench.read_budget()
-    lines = [f"{'set':16} {'row':28} {'instructions':>12} {'ticks':>10}"]
-    for name in menu.bench_sets():
-        for row, (value, unit) in measured.get(menu.guest_name(name), {}).items():
+    lines = [f"{'set':16} {'row':28} {'instructions':>12} {'here':>10}"]
+    for guest, name in SETS.items():
+        for row, (value, unit) in measured.get(guest, {}).items():
             cells = budget.get(name, {}).get(row)
-            here = f"{value:10.0f}" if unit == "ticks" else f"{value:10.0f} {unit}"
-            lines.append(f"{name:16} {row:28} {cells[0] if cells else '?':>12} {here}")
+            before = cells[0] if cells else "?"
+            lines.append(f"{name:16} {row:28} {before:>12} {value:10.0f} {unit}")
     return lines
 
 
@@ -122,27 +129,40 @@ def head(found: report.Report) -> list[str]:
     ]
 
 
+def guests() -> str:
+    """The guests of the entry, as GUESTS= has them."""
+    found = []
+    for guest, name in SETS.items():
+        program, _, words = bench.SETS[name]
+        words = ",".join(("testctl", "budget=120000", *words))
+        found.append(f"{guest}=build/guest/{program}.elf:{words}")
+    return " ".join(found)
+
+
 def measure(boot: Boot) -> int:
-    done = run.watched(dataclasses.replace(boot, entry=menu.BENCH))
-    if done.status != Status.OK:
-        return done.status
+    done = run.watched(dataclasses.replace(boot, entry=box.BENCH))
     measured = rows(done.output.lines)
     if not any(measured.values()):
+        if done.status != Status.OK:
+            return done.status
         raise HarnessError("no guest has measured anything: the menu's entry "
-                           f"{menu.BENCH} has not been booted")  # fmt: skip
+                           f"{box.BENCH} has not been booted")  # fmt: skip
     path = BUILD / "bench" / f"{boot.name}.txt"
     path.parent.mkdir(parents=True, exist_ok=True)
     text = "\n".join([*head(report.read(done.log.read_bytes())), "", *table(measured)]) + "\n"
     path.write_text(text)
     print(f"{text}bench: {path} has this table")
-    return Status.OK
+    return done.status
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("what", choices=("test", "bench"))
+    parser.add_argument("what", choices=("test", "bench", "guests"))
     run.add_options(parser)
     opt = parser.parse_args()
+    if opt.what == "guests":
+        print(guests())
+        return 0
     if opt.machine != "serial":
         raise HarnessError("tools/box.py is for MACHINE=serial")
     if opt.cmdline or opt.entry:

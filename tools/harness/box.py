@@ -19,6 +19,7 @@ from . import port, serial, session, sums
 from .boot import ROOT, Boot
 from .errors import HarnessError, Status
 
+TEST, BENCH = "t", "b"  # the keys of the menu's entries for tools/box.py
 QUIET = 2.0  # seconds without output after which a damaged EXIT line is taken for one
 POLL = 0.1
 POWER_TIMEOUT = 120.0
