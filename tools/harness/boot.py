@@ -22,6 +22,10 @@ METHODS = {
 BOCHS_RELEASES = {"2.7": "bookworm", "3.0": "trixie", "3.1": "sid"}
 
 
+# MiB of the largest RAM of Bochs that lies in one piece: PCI's addresses begin at 3 GiB.
+BOCHS_LOW = 3072
+
+
 @dataclasses.dataclass(frozen=True)
 class Guest:
     """A multiboot module. Its string is `name word ... -- args`."""
