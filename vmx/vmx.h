@@ -37,7 +37,7 @@ enum exit_code vmx_init(void) MUST_CHECK;
 
 /* Is this CPU like the CPU of vmx_init()? Returns false after a message that names the first
  * difference. Called before anything else that depends on the CPU's features, because what these
- * are is known once for all CPUs. */
+ * are is known once for all CPUs, and before mitigate_start(), which may hide TSX from CPUID. */
 bool vmx_cpu_is_alike(void) MUST_CHECK;
 
 /* Enables VMX on another CPU, which is like the CPU of vmx_init(). Returns false after a message

@@ -2,6 +2,8 @@
 """Machines that cannot run guests say which register forbids it and what to do (rule N87), and what
 firmware may have left switched on is named (N88, N89)."""
 
+import re
+
 import pytest
 from conftest import CODES, hello
 
@@ -63,11 +65,11 @@ def test_x2apic_left_on_by_the_firmware(boot) -> None:
 
 
 def test_devices_left_active(boot) -> None:
-    """Bochs' BIOS leaves one function as a bus master. Its lines are few."""
+    """Bochs' BIOS leaves a function of the chipset as a bus master."""
     result = boot(x2apic_on=True, smp=2, guests=(hello(),), cmdline="x2apic=0")
     at = next(i for i, line in enumerate(result.lines) if line.startswith("risk: "))
-    assert "1 with bit 2 (bus master) of the PCI command set" in result.lines[at], result
-    assert result.lines[at + 1] == "  00:01.2 8086:7020 USB", result
+    assert ": 1 with bit 2 (bus master) of the PCI command set; " in result.lines[at], result
+    assert re.match(r"  00:01.\d 8086:7\w\w\w (USB|storage)$", result.lines[at + 1]), result
 
 
 def test_on_kvm_the_host_is_named(boot) -> None:
