@@ -48,6 +48,7 @@ bool serial2_init(void);
 int serial2_read(void);
 
 /* The number of bytes that can be sent without waiting, and the function that sends one. */
+#define SERIAL_FIFO 16
 unsigned serial2_room(void);
 void serial2_put(uint8_t byte);
 

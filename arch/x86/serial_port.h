@@ -11,7 +11,6 @@
 #include "lib/compiler.h"
 #include "lib/types.h"
 
-#define SERIAL_FIFO       16 /* bytes that can be sent without waiting, once the FIFO is empty */
 #define SERIAL_CLOCK      1843200u /* Hz; a PC's, by which the divisor 1 is 115200 baud */
 #define SERIAL_BAUD       115200u
 #define SERIAL_REGISTERS  8u
@@ -45,7 +44,7 @@ const char *serial_port_prove(const struct serial_port *port) MUST_CHECK;
  * if only a part is programmed. */
 void serial_port_program(const struct serial_port *port);
 
-/* Is there room for SERIAL_FIFO characters; has the last one been sent; and one character. */
+/* Is there room for a FIFO of 16 characters; has the last one been sent; and one character. */
 bool serial_port_has_room(const struct serial_port *port) MUST_CHECK;
 bool serial_port_is_idle(const struct serial_port *port) MUST_CHECK;
 void serial_port_put(const struct serial_port *port, uint8_t byte);
