@@ -16,7 +16,7 @@ import pytest
 from conftest import BUILD, CODES, LONG, ROOT, Person, listed, need_made
 from test_screen import SAVE_PICTURE, picture
 
-from harness import menu, session, terminal
+from harness import grub, menu, session, terminal
 from harness.boot import Boot, Guest
 from harness.errors import HarnessError
 
@@ -103,6 +103,22 @@ def test_a_bad_wish_is_refused(image: pathlib.Path) -> None:
         menu.write_files(pathlib.Path("/nonexistent"), (entry,), "")
 
 
+def test_another_way_is_another_page(monkeypatch: pytest.MonkeyPatch) -> None:
+    ways = (menu.Way(), menu.Way("mute", "Mute: nothing is said", "say=off"))
+    monkeypatch.setattr(menu, "WAYS", ways)
+    offered = (menu.Entry("one", "One", "x=1"), menu.Entry("two", "It's two"))
+    first, mute = menu.config(offered, "two-mute", 5).split("submenu ")
+    assert "set timeout=5\nset default='mute>two-mute'\n" in first
+    assert mute.startswith("'Mute: nothing is said' --id mute --hotkey=m {\n")
+    heads = re.findall(r"^menuentry '(.*)' --id (\S+) --hotkey=(\w) {$", first + mute, re.M)
+    assert heads == [
+        ("1  One", "one", "1"), ("2  It'\\''s two", "two", "2"),
+        ("1  One", "one-mute", "1"), ("2  It'\\''s two", "two-mute", "2"),
+    ]  # fmt: skip
+    assert first.count("'say=off'") == 0
+    assert mute.count("'on_exit=halt' 'x=1' 'say=off'; then") == 1
+
+
 # ---- Booting it -------------------------------------------------------------------------------
 
 
@@ -173,3 +189,33 @@ def test_the_menu_obeys_both_and_names_a_missing_file(
             assert b"eptvisor: " not in person.wait_for(b"Restart the machine")
             person.type(b"c")
             person.wait_for(b"grub> ")
+
+
+# ---- The harness ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"method": "optrom"}, "MEDIUM= is booted by its own GRUB: METHOD=grub-bios or grub-efi"),
+        ({"cmdline": "x"}, "MEDIUM= has guests and command lines of its own"),
+        ({"medium": pathlib.Path("/no/file")}, "MEDIUM=/no/file: no such file; `make image` and"),
+        ({"medium": ROOT}, "only QEMU boots from a server: MACHINE=qemu-tcg or qemu-kvm"),
+        ({"medium": None, "machine_type": "q35"}, "only QEMU's machine can be varied by words"),
+        ({"medium": None, "com1": False}, "only QEMU's machine can be varied by words"),
+    ],
+)
+def test_a_boot_that_makes_no_sense(fields: dict, message: str) -> None:
+    file = pathlib.Path(__file__)
+    with pytest.raises(HarnessError, match=re.escape(message)):
+        Boot(**({"name": "x", "method": "grub-bios", "medium": file} | fields))
+
+
+def test_a_stick_is_larger_than_the_image(monkeypatch, tmp_path: pathlib.Path) -> None:
+    """Bochs wants whole cylinders, and what follows the image on a stick is not a part of it."""
+    monkeypatch.setattr("harness.boot.BUILD", tmp_path)
+    (tmp_path / "image").write_bytes(b"x" * 2 * grub.CYLINDER)
+    plan = Boot(name="x", method="grub-bios", medium=tmp_path / "image")
+    plan.folder.mkdir(parents=True)
+    data = grub.make_stick(plan).read_bytes()
+    assert data == b"x" * 2 * grub.CYLINDER + bytes(grub.CYLINDER)

@@ -3,6 +3,7 @@
 that it loads. `make image` and `make netboot` use the same ones."""
 
 import dataclasses
+import itertools
 import pathlib
 import shutil
 import subprocess
@@ -27,9 +28,19 @@ class Entry:
     guests: tuple[Guest, ...] = ()
 
 
-# Each entry is offered in each of these ways, the first of which is on the first page of the menu:
-# the suffix of its name, the title of the page, and words for the hypervisor.
-WAYS: tuple[tuple[str, str, str], ...] = (("", "", ""),)
+@dataclasses.dataclass(frozen=True)
+class Way:
+    """A way in which each entry is offered: on the first page of the menu, or on one of its own."""
+
+    page: str = ""
+    title: str = ""
+    words: str = ""  # for the hypervisor
+
+    def name(self, entry: Entry) -> str:
+        return f"{entry.name}-{self.page}" if self.page else entry.name
+
+
+WAYS: tuple[Way, ...] = (Way(),)
 
 
 def entries(
@@ -83,36 +94,32 @@ def place(guest: Guest) -> str:
     return f"{guest.path.parent.name}/{guest.path.name}"
 
 
-def menu_entry(entry: Entry, way: tuple[str, str, str], key: str) -> str:
-    suffix, _, words = way
-    line = f"{ALWAYS} {entry.words} {words}".split()
+def menu_entry(entry: Entry, way: Way, key: str) -> str:
+    line = f"{ALWAYS} {entry.words} {way.words}".split()
     loads = [["multiboot2", f"$prefix/{HOME}/{IMAGE.name}", *map(quote, line)]]
     for guest in entry.guests:
         file = f"$prefix/{HOME}/{place(guest)}"
         loads.append(["module2", file, *map(quote, guest.string.split())])
     body = "".join(load(words, f'failed "{words[1]}"') for words in loads)
-    shown = f"{key}  {entry.title}"
-    head = f"menuentry {quote(shown)} --id {entry.name}{suffix} --hotkey={key} {{"
+    shown = quote(f"{key}  {entry.title}")
     what = f"echo 'Loading the hypervisor and {len(entry.guests)} files ...'"
-    return f"{head}\n{what}\n{body}}}\n"
+    return f"menuentry {shown} --id {way.name(entry)} --hotkey={key} {{\n{what}\n{body}}}\n"
 
 
 def config(offered: tuple[Entry, ...], default: str = "", timeout: int = TIMEOUT) -> str:
     """GRUB's configuration. `default` is the name of an entry, of which `timeout` seconds are left
     to choose another one."""
-    paths = {entry.name + suffix: f"{suffix}>{entry.name}{suffix}".removeprefix(">")
-             for suffix, _, _ in WAYS for entry in offered}  # fmt: skip
+    paths = {way.name(entry): f"{way.page}>{way.name(entry)}".removeprefix(">")
+             for way in WAYS for entry in offered}  # fmt: skip
     default = default or next(iter(paths))
     if default not in paths:
         raise HarnessError(f"DEFAULT={default}: the menu has {', '.join(paths)}")
     text = f"{HEAD}set timeout={timeout}\nset default={quote(paths[default])}\n"
     for way in WAYS:
-        keys = iter(KEYS)
-        page = "".join(menu_entry(entry, way, next(keys)) for entry in offered)
-        suffix, title, _ = way
-        if title:
-            key = title[0].lower()
-            page = f"submenu {quote(title)} --id {suffix} --hotkey={key} {{\n{page}}}\n"
+        page = "".join(menu_entry(*row) for row in zip(offered, itertools.repeat(way), KEYS))
+        if way.page:
+            key = way.title[0].lower()
+            page = f"submenu {quote(way.title)} --id {way.page} --hotkey={key} {{\n{page}}}\n"
         text += page
     return text + TAIL
 
