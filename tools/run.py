@@ -3,13 +3,14 @@
 """Boots the image once, streams its serial console and returns its exit code.
 
 The options come from the environment as `make run` passes them: MACHINE, METHOD, CPU, CMDLINE,
-SMP, MEM, GUESTS, GUEST_ARGS, TIMEOUT, NAME, PORT, BAUD, POWER, ENTRY. `tools/run.py --help` says
-what each may be.
+SMP, MEM, GUESTS, GUEST_ARGS, MEDIUM, TIMEOUT, NAME, PORT, BAUD, POWER, ENTRY.
+`tools/run.py --help` says what each may be.
 """
 
 import argparse
 import dataclasses
 import os
+import pathlib
 import sys
 
 from harness import box, host, port, session, terminal
@@ -38,6 +39,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add("--mem", type=int, default=env("MEM") or 256, help="MiB of RAM")
     add("--guests", default=env("GUESTS") or "", help='"path[:word,word...] ..."')
     add("--guest-args", default=env("GUEST_ARGS") or "", help="command line for each guest")
+    add("--medium", type=pathlib.Path, default=env("MEDIUM") or None,
+        help="boot what `make image` or `make netboot` has made")  # fmt: skip
     add("--timeout", type=float, default=env("TIMEOUT") or 0,
         help="seconds; 120, and 600 where it is nested or on a serial port")
     add("--port", default=env("PORT") or "", help=f"MACHINE=serial: {port.KINDS}")
@@ -80,8 +83,10 @@ def boot_of(opt: argparse.Namespace) -> Boot:
         method=opt.method,
         cpu=opt.cpu,
         cmdline=opt.cmdline,
-        # Somebody else has put the guests onto a machine on a serial port.
-        guests=() if opt.machine == "serial" else parse_guests(opt.guests, opt.guest_args),
+        # A medium has guests of its own, and so has a machine on a serial port.
+        guests=() if opt.medium or opt.machine == "serial"
+        else parse_guests(opt.guests, opt.guest_args),
+        medium=opt.medium,
         smp=opt.smp,
         mem=opt.mem,
         timeout=opt.timeout or (600 if opt.machine in LONGER else 120),

@@ -35,8 +35,13 @@ bool vmx_read_msrs(struct vmx_msrs *msrs) MUST_CHECK;
  * follows a message that says what is missing and what to do. */
 enum exit_code vmx_init(void) MUST_CHECK;
 
-/* Enables VMX on another CPU, which must be like the CPU of vmx_init(). Returns false after a
- * message that says why the CPU cannot run guests. */
+/* Is this CPU like the CPU of vmx_init()? Returns false after a message that names the first
+ * difference. Called before anything else that depends on the CPU's features, because what these
+ * are is known once for all CPUs, and before mitigate_start(), which may hide TSX from CPUID. */
+bool vmx_cpu_is_alike(void) MUST_CHECK;
+
+/* Enables VMX on another CPU, which is like the CPU of vmx_init(). Returns false after a message
+ * that says why the CPU cannot run guests. */
 bool vmx_init_cpu(void) MUST_CHECK;
 
 struct cpu;
