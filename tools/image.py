@@ -5,7 +5,7 @@ a stick or a disc, which BIOS and UEFI boot; `image.py netboot` writes build/net
 a server of TFTP or HTTP. The menu of both is that of tools/harness/menu.py. With NAME=x they are
 eptvisor-x.iso and netboot-x/.
 
-The environment names what the menu offers, as `make image` does: CHECKS and STRESS are guests as in
+The environment names what the menu offers, as `make image` does: CHECKS, STRESS, TESTED and MEASURED are guests as in
 GUESTS of `make run`, DEFAULT is the entry that is chosen when nobody chooses, and WAIT the seconds
 until then. KERNEL and INITRD are those of `make linux`.
 """
@@ -39,7 +39,8 @@ def linux() -> tuple[menu.Guest, ...]:
 def fill(folder: pathlib.Path) -> None:
     """Writes the menu and its files."""
     checks, stress = (parse_guests(os.environ.get(name, "")) for name in ("CHECKS", "STRESS"))
-    offered = menu.entries(checks, linux(), stress)
+    tested, measured = (parse_guests(os.environ.get(name, "")) for name in ("TESTED", "MEASURED"))
+    offered = menu.entries(checks, linux(), stress) + menu.entries_of_harness(tested, measured)
     wait = os.environ.get("WAIT") or str(menu.TIMEOUT)
     if not wait.isdigit():
         raise HarnessError(f"WAIT={wait} is not a number of seconds")
