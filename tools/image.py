@@ -5,9 +5,9 @@ a stick or a disc, which BIOS and UEFI boot; `image.py netboot` writes build/net
 a server of TFTP or HTTP. The menu of both is that of tools/harness/menu.py. With NAME=x they are
 eptvisor-x.iso and netboot-x/.
 
-The environment names what the menu offers, as `make image` does: CHECKS, STRESS, TESTED and MEASURED are guests as in
-GUESTS of `make run`, DEFAULT is the entry that is chosen when nobody chooses, and WAIT the seconds
-until then. KERNEL and INITRD are those of `make linux`.
+The environment names what the menu offers, as `make image` does: CHECKS, STRESS, TESTED and
+MEASURED are guests as in GUESTS of `make run`, DEFAULT is the entry that is chosen when nobody
+chooses, and WAIT the seconds until then. KERNEL and INITRD are those of `make linux`.
 """
 
 import os
