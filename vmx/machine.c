@@ -43,6 +43,15 @@ static void identity_read_msrs(struct vmx_msrs *msrs)
         rdmsr_safe(MSR_VMX_VMFUNC, &msrs->vmfunc);
 }
 
+bool vmx_read_msrs(struct vmx_msrs *msrs)
+{
+    *msrs = (struct vmx_msrs){0};
+    bool exists = cpu_facts()->vmx;
+    if (exists)
+        identity_read_msrs(msrs);
+    return exists;
+}
+
 static void identity_read(struct vmx_identity *identity)
 {
     memset(identity, 0, sizeof(*identity));

@@ -27,6 +27,9 @@ struct vmx_machine {
 };
 extern struct vmx_machine vmx;
 
+/* Reads this CPU's capability MSRs. Returns false if it has no VMX. */
+bool vmx_read_msrs(struct vmx_msrs *msrs) MUST_CHECK;
+
 /* Checks that this CPU has VMX and that the firmware has not disabled it, enables it if the
  * firmware has not decided, negotiates the controls and executes VMXON. Any result but EXIT_OK
  * follows a message that says what is missing and what to do. */

@@ -123,12 +123,14 @@ bool host_pci_bar(struct host_pci_function at, unsigned index, struct host_pci_b
 {
     uint32_t kind = host_pci_read(at, HOST_PCI_HEADER) & (uint32_t)HEADER_KIND;
     unsigned bars = !kind ? BARS_OF_DEVICE : kind == HEADER_BRIDGE ? BARS_OF_BRIDGE : 0;
+    bar->consumed = 1;
     if (index >= bars)
         return false;
     unsigned offset = HOST_PCI_BAR_0 + 4 * index;
     uint32_t low = host_pci_read(at, offset), type = low & (uint32_t)BAR_MEMORY_TYPE;
     bar->io = low & BAR_IO;
-    bar->consumed = !bar->io && type == BAR_MEMORY_64 ? 2 : 1;
+    if (!bar->io && type == BAR_MEMORY_64)
+        bar->consumed = 2;
     if (index + bar->consumed > bars ||
         (!bar->io && type != BAR_MEMORY_64 && type && type != BAR_BELOW_1M))
         return false;

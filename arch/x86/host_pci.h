@@ -28,8 +28,7 @@ struct host_pci_function {
 #define HOST_PCI_COMMAND_MASTER 0x4u
 
 /* Reads the four bytes at `offset`, a multiple of 4 below 256: all ones where nothing answers.
- * `host_pci_write` must not follow a read of the status without clearing the upper half: a 1 that
- * is written there clears an error bit. */
+ * A 1 that is written to a bit of the status may clear it. */
 uint32_t host_pci_read(struct host_pci_function at, unsigned offset);
 void host_pci_write(struct host_pci_function at, unsigned offset, uint32_t value);
 
@@ -52,7 +51,8 @@ struct host_pci_bar {
 };
 
 /* Decodes BAR `index`, and measures its size, for which the function stops answering at its BARs
- * for a moment. Returns false if there is no such BAR, or its bits are not those of one. */
+ * for a moment. Returns false if there is no such BAR, or its bits are not those of one; only
+ * bar->consumed is valid then. */
 bool host_pci_bar(struct host_pci_function at, unsigned index, struct host_pci_bar *bar) MUST_CHECK;
 
 /* ---- The ports (host_pci_port.c) ------------------------------------------------------------- */
