@@ -71,7 +71,7 @@ def test_q35_without(boot, word: str) -> None:
 def shown_by(name: str, **fields) -> list[str]:
     """Boots a PC without a serial port, and returns what its screen, in text mode, shows at last.
     The machine is stopped when it switches itself off, so that the screen remains."""
-    boot = Boot(name=f"pcs-{name}", machine="qemu-tcg", method="kernel", com1=False,
+    boot = Boot(name=f"pcs-{name}", machine="qemu-tcg", method="kernel", console="none",
                 monitor=(SAVE_TEXT,), **fields)  # fmt: skip
     shown: list[str] = []
     with session.started(session.prepare(boot), boot) as process:
@@ -102,5 +102,5 @@ def test_a_screen_is_enough(request, fields: dict) -> None:
 def test_neither_screen_nor_serial_port(boot) -> None:
     """Nobody can read anything, but the machine ends, and its debug port has the code."""
     result = boot(machine="qemu-tcg", method="kernel", machine_type="q35", machine_words=WITHOUT,
-                  display="", com1=False, guests=())  # fmt: skip
+                  display="", console="none", guests=())  # fmt: skip
     assert result.run.emulator_status == 2 * CODES.NO_VMX[0] + 1, result

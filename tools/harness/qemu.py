@@ -32,7 +32,7 @@ def arguments(boot: Boot, accel: str, cpu: str, serial: str) -> list[str]:
     words = ["-nodefaults", "-no-reboot", "-display", "none"]
     words += ["-device", boot.display] if boot.display else []
     words += ["-accel", accel, "-cpu", cpu, "-smp", str(boot.smp)]
-    words += ["-m", str(boot.mem), "-serial", serial if boot.com1 else "none"]
+    words += ["-m", str(boot.mem), *_console(boot, serial)]
     if boot.gdb_port:
         words += ["-serial", f"tcp:127.0.0.1:{boot.gdb_port}"]
     words += ["-debugcon", f"file:{EXPORTED}"]
@@ -48,6 +48,19 @@ def arguments(boot: Boot, accel: str, cpu: str, serial: str) -> list[str]:
     if boot.method == "grub-efi":
         words += ["-bios", str(host.OVMF)]
     return [*words, *_medium(boot), *boot.qemu_words]
+
+
+def _console(boot: Boot, serial: str) -> list[str]:
+    """The serial port whose output is `serial`, a character device."""
+    if boot.console == "com1":
+        return ["-serial", serial]
+    if boot.console == "com2":
+        return ["-serial", "none", "-serial", serial]
+    if boot.console == "none":
+        return ["-serial", "none"]
+    kind, _, path = serial.partition(":")
+    device = boot.console.replace("CONSOLE", "console")
+    return ["-serial", "none", "-chardev", f"{kind},id=console,path={path}", "-device", device]
 
 
 def _medium(boot: Boot) -> list[str]:

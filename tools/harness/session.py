@@ -15,13 +15,14 @@ from collections.abc import Callable, Iterator
 
 from . import bochs, nested, qemu, serial
 from .boot import Boot
-from .errors import Status
+from .errors import HarnessError, Status
 
 POLL = 0.02
 # How long an emulator may take to end by itself after the EXIT line. An image told
 # `on_exit=halt` never ends; that is no failure.
 LINGER = 1.0
 MONITOR_TIMEOUT = 10.0
+KEY_TIME = 1.0
 # The time-out of a boot is in CPU time, so that nothing fails because the computer is busy. An
 # emulator that sleeps, or gets hardly any CPU time, is ended after this many times as long by the
 # clock.
@@ -113,6 +114,9 @@ def run(boot: Boot, show: Callable[[str], None] = lambda line: None) -> Run:
 
 def prepare(boot: Boot) -> list[str]:
     """Empties the boot's folder and fills it; returns the command to run there."""
+    if boot.machine == "serial":
+        raise HarnessError("MACHINE=serial is for make run, test, bench and report: nothing else "
+                           "runs on a machine that somebody else starts")  # fmt: skip
     shutil.rmtree(boot.folder, ignore_errors=True)
     boot.folder.mkdir(parents=True)
     prepares = {"bochs": bochs.prepare, "nested": nested.prepare}
@@ -165,9 +169,16 @@ def _wait(process: subprocess.Popen[bytes], console: Console, timeout: float) ->
 
 
 def _ask_monitor(process: subprocess.Popen[bytes], commands: tuple[str, ...]) -> None:
-    """The monitor takes one command after the other, and at last ends the emulator."""
+    """The monitor takes one command after the other, and at last ends the emulator. The machine
+    gets some time after each key."""
+    assert process.stdin
     with contextlib.suppress(subprocess.TimeoutExpired, BrokenPipeError):
-        process.communicate("\n".join([*commands, "quit", ""]).encode(), MONITOR_TIMEOUT)
+        for command in commands:
+            process.stdin.write(f"{command}\n".encode())
+            process.stdin.flush()
+            if command.startswith("sendkey"):
+                time.sleep(KEY_TIME)
+        process.communicate(b"quit\n", MONITOR_TIMEOUT)
 
 
 def _reached(boot: Boot, process: subprocess.Popen[bytes], console: Console) -> str:
