@@ -149,6 +149,8 @@ static void report(void)
     bool has_vmx = vmx_read_msrs(&msrs);
     bool has_control = rdmsr_safe(MSR_FEATURE_CONTROL, &feature_control);
     report_print(&(struct report){.info = &info,
+                                  .names = smbios_names(),
+                                  .cpu = cpu_facts(),
                                   .cpuid = cpuid,
                                   .msrs = has_vmx ? &msrs : NULL,
                                   .feature_control = has_control ? &feature_control : NULL,
