@@ -5,6 +5,7 @@
 #include "arch/x86/cpu.h"
 #include "arch/x86/export_device.h"
 #include "arch/x86/interrupts.h"
+#include "arch/x86/kept_log.h"
 #include "arch/x86/this_cpu.h"
 #include "arch/x86/memory.h"
 #include "arch/x86/mitigate.h"
@@ -110,6 +111,7 @@ static void machine_start(uint32_t magic, uint32_t address)
     screen_init(&info); /* before the error is handled, so that the message is on the screen */
     if (error)
         machine_exit(EXIT_BAD_BOOT_INFO);
+    kept_log_start(&info);
     if (memory_init(&info))
         machine_exit(EXIT_NO_MEMORY);
     screen_init(&info);
@@ -128,6 +130,7 @@ static void machine_start(uint32_t magic, uint32_t address)
     log_info("boot: %s by %s, %u modules, %lu MiB of RAM free, command line \"%s\"", info.protocol,
              info.loader[0] ? info.loader : "?", info.module_count, memory_free_pages() >> 8,
              info.command_line);
+    provoke_early((enum provoke)options.provoke);
     smp_start(&info, (unsigned)options.cpus, options.x2apic);
     extra_state_enable();
     vmx.entry_checks = options.entry_checks;

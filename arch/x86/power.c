@@ -4,6 +4,7 @@
 
 #include "arch/x86/acpi.h"
 #include "arch/x86/cpu.h"
+#include "arch/x86/kept_log.h"
 #include "arch/x86/kick.h"
 #include "arch/x86/serial.h"
 #include "lib/log.h"
@@ -19,23 +20,12 @@ void machine_set_on_exit(enum on_exit action)
     on_exit = action;
 }
 
-static const char *exit_name(enum exit_code code)
-{
-    switch (code) {
-#define X(name, number, text) \
-    case EXIT_##name:         \
-        return text;
-        EXIT_CODES(X)
-#undef X
-    }
-    return "?";
-}
-
 void machine_exit(enum exit_code code)
 {
     cpus_stop_others();
     log_divert(NULL);
     log_info("EXIT %d %s", code, exit_name(code));
+    kept_log_end(code);
     serial_drain();
     if (on_exit == ON_EXIT_POWEROFF) {
         outb(BOCHS_DEBUG_PORT, 'D');

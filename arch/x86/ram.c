@@ -2,6 +2,7 @@
 /* Finds the free RAM and hands it to the allocator; see the header. Pure. */
 #include "arch/x86/ram.h"
 
+#include "arch/x86/kept_log.h"
 #include "lib/bits.h"
 #include "lib/errno.h"
 #include "lib/log.h"
@@ -15,6 +16,7 @@ enum taken {
     TAKEN_IMAGE,
     TAKEN_EARLY,
     TAKEN_NOTES,
+    TAKEN_KEPT_LOG,
 };
 
 /* ---- Free pieces ----------------------------------------------------------------------------- */
@@ -105,6 +107,7 @@ int ram_plan(struct ram *ram, const struct boot_info *info, struct span image, u
     }
     ram->taken[TAKEN_LOW] = (struct span){0, LOW_MEMORY};
     ram->taken[TAKEN_IMAGE] = image;
+    ram->taken[TAKEN_KEPT_LOG] = (struct span){KEPT_LOG_START, KEPT_LOG_END};
     for (unsigned i = 0; i < info->module_count; i++) {
         const struct boot_module *module = &info->modules[i];
         ram->taken[TAKEN_ALWAYS + i] = (struct span){module->base.v, module->base.v + module->size};

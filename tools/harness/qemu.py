@@ -28,7 +28,8 @@ def prepare(boot: Boot) -> list[str]:
 def arguments(boot: Boot, accel: str, cpu: str, serial: str) -> list[str]:
     """Returns the arguments of QEMU, whose current folder will be the boot's, and writes the files
     that they name."""
-    words = ["-nodefaults", "-no-reboot", "-display", "none", "-vga", "std"]
+    words = ["-nodefaults", "-display", "none", "-vga", "std"]
+    words += ["-no-reboot"] if boot.exits == 1 else []
     words += ["-accel", accel, "-cpu", cpu, "-smp", str(boot.smp)]
     words += ["-m", str(boot.mem), "-serial", serial]
     if boot.gdb_port:
