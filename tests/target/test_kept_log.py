@@ -9,7 +9,8 @@ from harness import serial
 START = "eptvisor: a hypervisor "
 LAST = "kept log: this was the log of the boot before"
 RAN = "kept log: the boot before this one ended with EXIT "
-MACHINES = {"bochs": {"guests": (hello(),)},
+# The debugger of Bochs stops at the triple fault.
+MACHINES = {"bochs": {"guests": (hello(),), "debugger": ("c",)},
             "qemu-tcg": {"method": "kernel", "guests": ()}}  # fmt: skip
 
 

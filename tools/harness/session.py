@@ -56,7 +56,8 @@ class Console:
     """The serial console while it grows in a file."""
 
     def __init__(self, path: pathlib.Path, show: Callable[[str], None], exits: int) -> None:
-        self.path, self.show, self.exits = path, show, exits
+        self.path, self.show = path, show
+        self.exits = exits  # EXIT lines that are still to come
         self.judged = 0  # where the text begins that is judged
         self.text, self.shown = "", 0
         self.decode = codecs.getincrementaldecoder("utf-8")("replace").decode
@@ -76,16 +77,16 @@ class Console:
             data = file.read()
             self.offset += len(data)
             self.text += self.decode(data)
-        ended = False
         while end := self.text.find("\n", self.shown) + 1:
             (line, _) = serial.clean(self.text[self.shown : end])
             self.shown = end
             self.show(line)
-            if serial.EXIT.match(line):
-                self.exits -= 1
-                ended |= not self.exits
-                self.judged = end if self.exits > 0 else self.judged
-        return ended
+            self.exits -= bool(serial.EXIT.match(line))
+            if serial.EXIT.match(line) and self.exits == 0:
+                return True
+            if serial.EXIT.match(line) and self.exits > 0:
+                self.judged = end
+        return False
 
 
 @contextlib.contextmanager
