@@ -100,6 +100,11 @@ class Boot:
     exits: int = 1
     # QEMU: properties of the machine, as `-machine` takes them: pit=off, hpet=off, ...
     machine_words: tuple[str, ...] = ()
+    # QEMU: its display, as `-device` takes it: "VGA", "ramfb", "bochs-display,xres=3840,yres=2160",
+    # ... Empty: the machine has none.
+    display: str = "VGA"
+    # QEMU: further arguments for it, after all others.
+    qemu_words: tuple[str, ...] = ()
     # QEMU: commands for its monitor a second after the EXIT line. The image can't end this
     # machine. What the commands print is in emulator.txt.
     monitor: tuple[str, ...] = ()
@@ -132,6 +137,9 @@ class Boot:
             raise HarnessError("only QEMU has a monitor that takes commands: MACHINE=qemu-tcg")
         if self.machine_words and not self.machine.startswith("qemu"):
             raise HarnessError("only QEMU's machine can be varied by words: MACHINE=qemu-tcg")
+        if (self.qemu_words or self.display != "VGA") and not self.machine.startswith("qemu"):
+            raise HarnessError("only QEMU takes further arguments, and has more than one display: "
+                               "MACHINE=qemu-tcg")  # fmt: skip
         rom_only = (self.feature_control, self.listed_cpus) != (None, None)
         if (rom_only or self.modules_overlap or self.tags) and self.method != "optrom":
             raise HarnessError("only the option ROM can do that: METHOD=optrom")

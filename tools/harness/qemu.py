@@ -28,8 +28,9 @@ def prepare(boot: Boot) -> list[str]:
 def arguments(boot: Boot, accel: str, cpu: str, serial: str) -> list[str]:
     """Returns the arguments of QEMU, whose current folder will be the boot's, and writes the files
     that they name."""
-    words = ["-nodefaults", "-display", "none", "-vga", "std"]
+    words = ["-nodefaults", "-display", "none"]
     words += ["-no-reboot"] if boot.exits == 1 else []
+    words += ["-device", boot.display] if boot.display else []
     words += ["-accel", accel, "-cpu", cpu, "-smp", str(boot.smp)]
     words += ["-m", str(boot.mem), "-serial", serial]
     if boot.gdb_port:
@@ -46,9 +47,8 @@ def arguments(boot: Boot, accel: str, cpu: str, serial: str) -> list[str]:
         words += ["-device", f"isa-debug-exit,iobase={DEBUG_EXIT_PORT:#x},iosize=4"]
     if boot.method == "grub-efi":
         words += ["-bios", str(host.OVMF)]
-    if boot.method != "kernel":
-        return words + ["-cdrom", make_cd(boot).name]
-    return words + _kernel(boot)
+    words += ["-cdrom", make_cd(boot).name] if boot.method != "kernel" else _kernel(boot)
+    return [*words, *boot.qemu_words]
 
 
 def _kernel(boot: Boot) -> list[str]:
