@@ -12,10 +12,10 @@
 
 /* The seal: bits 63:32 are the checksum, 31:16 the length, 15:0 the state, which is 0 while the
  * boot goes on, and the exit code + 1 once it has ended. */
-#define SEAL_SUM(seal)   ((uint32_t)((seal) >> 32))
-#define SEAL_SAYS(seal)  ((uint32_t)(seal))
+#define SEAL_SUM(seal)    ((uint32_t)((seal) >> 32))
+#define SEAL_SAYS(seal)   ((uint32_t)(seal))
 #define SEAL_LENGTH(seal) ((size_t)((seal) >> 16 & 0xffff))
-#define SEAL_STATE(seal) ((unsigned)((seal) & 0xffff))
+#define SEAL_STATE(seal)  ((unsigned)((seal)&0xffff))
 
 #define LINE_MARK  "before| "
 #define LINE_SHOWN (LOG_LINE_MAX - sizeof(LINE_MARK) - VISIBLE_MAX - 2)
@@ -71,9 +71,8 @@ static bool record_is_newer(const struct kept_record *record, const struct kept_
            (record->boot == than->boot && is_later(record->number, than->last));
 }
 
-void kept_find(const struct kept_area *area, struct kept_found *found)
+void kept_find(const struct kept_area *area, uint64_t address, struct kept_found *found)
 {
-    *found = (struct kept_found){0};
     for (unsigned i = 0; i < KEPT_BANKS * KEPT_RECORDS; i++) {
         const struct kept_record *bank = area->banks[i / KEPT_RECORDS];
         const struct kept_record *record = &bank[i % KEPT_RECORDS];
@@ -81,6 +80,7 @@ void kept_find(const struct kept_area *area, struct kept_found *found)
             continue;
         unsigned state = SEAL_STATE(record->seal);
         *found = (struct kept_found){.bank = bank,
+                                     .address = address + i / KEPT_RECORDS * sizeof(area->banks[0]),
                                      .boot = record->boot,
                                      .last = record->number,
                                      .ended = state,
@@ -127,16 +127,15 @@ static void line_add(struct kept_line *line, char c)
 }
 
 /* Prints that records from..to-1 are damaged, if these are any. */
-static void print_loss(const struct kept_found *found, uint32_t from, uint32_t to,
-                       uint64_t address)
+static void print_loss(const struct kept_found *found, uint32_t from, uint32_t to)
 {
     if (from != to)
         log_info("kept log: up to %u characters are lost here: %u records from %#lx on are damaged",
                  (to - from) * KEPT_TEXT, to - from,
-                 address + from % KEPT_RECORDS * sizeof(*found->bank));
+                 found->address + from % KEPT_RECORDS * sizeof(*found->bank));
 }
 
-static void print_records(const struct kept_found *found, uint64_t address)
+static void print_records(const struct kept_found *found)
 {
     struct kept_line line = {.length = 0};
     uint32_t shown = found->first; /* what is before this record has been printed */
@@ -147,7 +146,7 @@ static void print_records(const struct kept_found *found, uint64_t address)
             continue;
         if (shown != number)
             line_print(&line);
-        print_loss(found, shown, number, address);
+        print_loss(found, shown, number);
         for (size_t at = 0; at < length; at++)
             line_add(&line, text[at]);
         shown = number + 1;
@@ -155,21 +154,25 @@ static void print_records(const struct kept_found *found, uint64_t address)
     line_print(&line);
 }
 
-void kept_print(const struct kept_found *found, const struct kept_area *area, uint64_t address)
+void kept_print(const struct kept_found *found)
 {
     if (!found->bank)
         return;
     if (found->ended && found->code != EXIT_PANIC) {
-        log_info("kept log: the boot before this one ended with EXIT %u %s", found->code,
+        log_info("kept log: boot %u ended with EXIT %u %s", found->boot, found->code,
                  exit_name(found->code));
         return;
     }
-    log_info(found->ended ? "kept log: the boot before this one panicked; its log follows%s"
-                          : "kept log: the boot before this one did not end: it was reset, or hung "
-                            "until it was, or a CPU shut down (triple fault); its log follows%s",
-             found->first ? ", without its beginning" : "");
-    print_records(found, address + (uint64_t)((const char *)found->bank - (const char *)area));
-    log_info("kept log: this was the log of the boot before");
+    log_info(found->ended
+                 ? "kept log: boot %u panicked; its log follows%s"
+                 : "kept log: boot %u did not end: it hung or ran until it was reset, or a "
+                   "CPU shut down (triple fault); its log follows%s",
+             found->boot, found->first ? ", without its beginning" : "");
+    print_records(found);
+    log_info(
+        "kept log: this was the log of boot %u; this is boot %u since the machine was switched "
+        "on",
+        found->boot, found->boot + 1);
 }
 
 /* ---- The log of this boot -------------------------------------------------------------------- */

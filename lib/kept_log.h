@@ -38,6 +38,7 @@ struct kept_area {
 /* The log of an earlier boot. Its newest records are first..last. */
 struct kept_found {
     const struct kept_record *bank; /* NULL: there is none */
+    uint64_t address;               /* of the bank, for messages about damaged records */
     uint32_t boot, first, last;
     bool ended;    /* the boot came to its EXIT line */
     unsigned code; /* that line's code */
@@ -52,13 +53,14 @@ struct kept_log {
     void (*flush)(const void *from, size_t size);
 };
 
-/* Looks for the log of the boot before this one. */
-void kept_find(const struct kept_area *area, struct kept_found *found);
+/* Looks in an area, whose physical address is `address`, for the log of a later boot than that of
+ * *found, which is cleared at first. */
+void kept_find(const struct kept_area *area, uint64_t address, struct kept_found *found);
 
 /* Prints what kept_find() has found: one line if that boot ended properly; its whole log if it did
  * not end or panicked, each line after a mark. Empty lines are left out. Prints nothing if nothing
- * was found. `address` is where the area lies, for messages about damaged records. */
-void kept_print(const struct kept_found *found, const struct kept_area *area, uint64_t address);
+ * was found. */
+void kept_print(const struct kept_found *found);
 
 /* Begins the log of this boot. `flush` writes a piece of the area back from the caches to RAM. */
 void kept_begin(struct kept_log *log, struct kept_area *area, const struct kept_found *found,

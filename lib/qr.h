@@ -11,10 +11,10 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define QR_VERSION_MAX    40u
-#define QR_SIZE(version)  (17 + 4 * (version)) /* in modules, without the quiet zone */
-#define QR_SIZE_MAX       QR_SIZE(QR_VERSION_MAX)
-#define QR_QUIET          4u /* light modules that must surround a symbol */
+#define QR_VERSION_MAX   40u
+#define QR_SIZE(version) (17 + 4 * (version)) /* in modules, without the quiet zone */
+#define QR_SIZE_MAX      QR_SIZE(QR_VERSION_MAX)
+#define QR_QUIET         4u /* light modules that must surround a symbol */
 
 struct qr_modules {
     uint64_t row[QR_SIZE_MAX][(QR_SIZE_MAX + 63) / 64];

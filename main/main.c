@@ -10,6 +10,7 @@
 #include "arch/x86/memory.h"
 #include "arch/x86/mitigate.h"
 #include "arch/x86/power.h"
+#include "arch/x86/qr_log.h"
 #include "arch/x86/smp.h"
 #include "arch/x86/tsc.h"
 #include "arch/x86/wall_clock.h"
@@ -123,6 +124,7 @@ static void machine_start(uint32_t magic, uint32_t address)
         machine_exit(EXIT_BAD_COMMAND_LINE);
     input_set_escape((uint8_t)options.escape);
     machine_set_on_exit((enum on_exit)options.on_exit);
+    qr_log_choose(options.qr);
     tsc_calibrate(&info);
     start_export();
     wall_clock_start();

@@ -7,7 +7,7 @@
 #include "lib/log.h"
 #include "lib/page.h"
 
-_Static_assert(sizeof(struct kept_area) == KEPT_LOG_END - KEPT_LOG_START, "the place is full");
+_Static_assert(sizeof(struct kept_area) == KEPT_LOG_SIZE, "the place is full");
 
 static struct kept_log kept;
 static bool running, printing, found_before;
@@ -31,37 +31,27 @@ static void kept_console(const char *text, size_t length)
         kept_write(&kept, text, length);
 }
 
-static const char *reason_against(const struct boot_info *info)
-{
-    const uint64_t size = KEPT_LOG_END - KEPT_LOG_START;
-    if (!boot_is_ram(info, HPA(KEPT_LOG_START), size))
-        return "it is not RAM, according to the boot loader's memory map";
-    for (unsigned i = 0; i < info->module_count; i++) {
-        const struct boot_module *module = &info->modules[i];
-        if (module->base.v < KEPT_LOG_END && module->base.v + module->size > KEPT_LOG_START)
-            return "the boot loader has put a module there";
-    }
-    return NULL;
-}
-
 void kept_log_start(const struct boot_info *info)
 {
-    struct kept_area *area = phys_to_virt(HPA(KEPT_LOG_START));
-    struct kept_found found;
-    const char *why = reason_against(info);
-    if (why) {
-        log_info("kept log: the log of this boot will not be found after a reset: it would be kept "
-                 "at %#llx, but %s",
-                 KEPT_LOG_START, why);
-        return;
+    struct kept_found found = {.bank = NULL};
+    hpa_t here = kept_log_choose(info);
+    for (unsigned n = 0; n < KEPT_LOG_PLACES; n++) {
+        hpa_t place = kept_log_place(info, n);
+        if (!page_is_none(place))
+            kept_find(phys_to_virt(place), place.v, &found);
     }
-    cache_line = (cpuid(1, 0).ebx >> 8 & 0xff) * 8;
-    kept_find(area, &found);
     found_before = found.bank;
-    kept_begin(&kept, area, &found, kept_flush);
-    log_add_console(kept_console, NULL);
-    running = printing = true;
-    kept_print(&found, area, KEPT_LOG_START);
+    if (page_is_none(here)) {
+        log_info("kept log: a later boot will not find the log of this one: each place for it in "
+                 "RAM is taken by a module, or is no RAM");
+    } else {
+        cache_line = (cpuid(1, 0).ebx >> 8 & 0xff) * 8;
+        kept_begin(&kept, phys_to_virt(here), &found, kept_flush);
+        log_add_console(kept_console, NULL);
+        running = true;
+    }
+    printing = true;
+    kept_print(&found);
     printing = false;
 }
 

@@ -6,7 +6,9 @@
 #include "arch/x86/cpu.h"
 #include "arch/x86/kept_log.h"
 #include "arch/x86/kick.h"
+#include "arch/x86/qr_log.h"
 #include "arch/x86/serial.h"
+#include "arch/x86/tsc.h"
 #include "lib/log.h"
 
 #define BOCHS_DEBUG_PORT 0x8900 /* Bochs: 'D' returns to the debugger, which quits */
@@ -20,6 +22,13 @@ void machine_set_on_exit(enum on_exit action)
     on_exit = action;
 }
 
+static void wait_for_reader(void)
+{
+    uint64_t khz = tsc_khz() ? tsc_khz() : 3000000, start = rdtsc();
+    while (rdtsc() - start < 30000 * khz)
+        __builtin_ia32_pause();
+}
+
 void machine_exit(enum exit_code code)
 {
     cpus_stop_others();
@@ -27,6 +36,7 @@ void machine_exit(enum exit_code code)
     log_info("EXIT %d %s", code, exit_name(code));
     kept_log_end(code);
     serial_drain();
+    qr_log_show(wait_for_reader, on_exit == ON_EXIT_HALT);
     if (on_exit == ON_EXIT_POWEROFF) {
         outb(BOCHS_DEBUG_PORT, 'D');
         outb(QEMU_DEBUG_EXIT, (uint8_t)code);

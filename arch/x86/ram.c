@@ -107,7 +107,9 @@ int ram_plan(struct ram *ram, const struct boot_info *info, struct span image, u
     }
     ram->taken[TAKEN_LOW] = (struct span){0, LOW_MEMORY};
     ram->taken[TAKEN_IMAGE] = image;
-    ram->taken[TAKEN_KEPT_LOG] = (struct span){KEPT_LOG_START, KEPT_LOG_END};
+    hpa_t kept = kept_log_choose(info);
+    if (!page_is_none(kept))
+        ram->taken[TAKEN_KEPT_LOG] = (struct span){kept.v, kept.v + KEPT_LOG_SIZE};
     for (unsigned i = 0; i < info->module_count; i++) {
         const struct boot_module *module = &info->modules[i];
         ram->taken[TAKEN_ALWAYS + i] = (struct span){module->base.v, module->base.v + module->size};

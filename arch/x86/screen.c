@@ -93,3 +93,28 @@ void screen_init(const struct boot_info *info)
     else if (!info->efi_system_table.v) /* UEFI has no text mode */
         start_text(TEXT_COLUMNS, TEXT_ROWS);
 }
+
+#define IMAGE_QUIET 4u /* modules around a picture */
+
+unsigned screen_image_scale(unsigned size)
+{
+    uint32_t room = pixels.width < pixels.height ? pixels.width : pixels.height;
+    return pixels.base ? room / (size + 2 * IMAGE_QUIET) : 0;
+}
+
+bool screen_image(unsigned size, bool (*dark)(unsigned x, unsigned y))
+{
+    unsigned scale = screen_image_scale(size), whole = (size + 2 * IMAGE_QUIET) * scale;
+    for (unsigned y = 0; y < whole; y++)
+        for (unsigned x = 0; x < whole; x++) {
+            unsigned column = x / scale - IMAGE_QUIET, row = y / scale - IMAGE_QUIET;
+            bool black = column < size && row < size && dark(column, row);
+            uint32_t colour = black ? 0 : pixels.white;
+            volatile uint8_t *to = pixels.base + (size_t)y * pixels.pitch +
+                                   ((size_t)pixels.width - whole + x) * pixels.bytes;
+            for (unsigned byte = 0; byte < pixels.bytes; byte++)
+                to[byte] = (uint8_t)(colour >> 8 * byte);
+        }
+    __asm__ volatile("sfence" ::: "memory");
+    return scale;
+}

@@ -39,6 +39,11 @@ void log_add_console(void (*write)(const char *text, size_t length), size_t (*ro
         return;
     consoles[console_count].room = room;
     consoles[console_count++].write = write;
+    log_replay(write);
+}
+
+void log_replay(void (*write)(const char *text, size_t length))
+{
     if (written > LOG_RING_SIZE)
         write(ring + written % LOG_RING_SIZE, LOG_RING_SIZE - written % LOG_RING_SIZE);
     write(ring, written % LOG_RING_SIZE);
