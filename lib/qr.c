@@ -53,14 +53,14 @@ bool qr_dark(const struct qr *qr, unsigned x, unsigned y)
     return module_get(&qr->dark, x, y);
 }
 
-/* ---- The function patterns (6.3) and the information about the symbol (7.9, 7.10) ------------- */
+/* ---- The function patterns (6.3), and the information about the symbol (7.9, 7.10) ----------- */
 
 static unsigned distance(unsigned a, unsigned b)
 {
     return a > b ? a - b : b - a;
 }
 
-/* Squares around a centre: dark, but for the rings at these distances, as far as the symbol goes. */
+/* Squares around a centre, as far as the symbol goes: dark, but for the rings at two distances. */
 static void fix_squares(struct qr *qr, unsigned x, unsigned y, unsigned reach, unsigned light,
                         unsigned light_too)
 {
@@ -225,8 +225,8 @@ static void make_generator(uint8_t *generator, unsigned degree)
         }
 }
 
-/* The codewords of a symbol: the data in `blocks`, of which the last `longer` have one codeword more
- * than `shortest`, and the checks of each. */
+/* The codewords of a symbol: the data in `blocks`, of which the last `longer` have one codeword
+ * more than `shortest`, and the checks of each. */
 struct blocks {
     unsigned blocks, shortest, longer, checks;
     uint8_t check[BLOCKS_MAX][CHECKS_MAX];

@@ -232,6 +232,11 @@ target tested: export GUESTS := $(foreach g,$(TESTED),$(call guest_item,$(g))) $
 target: all guests $(B)/optrom.bin $(B)/bootinfo.elf | deps-target ## the tests that boot the image
 	$(Q)$(PYTHON) -m pytest -q -n 2 --max-worker-restart 0 --dist loadfile tests/target
 
+# Draws a QR code, for test_qr.py.
+$(B)/tools/qr: tools/qr.c $(B)/libhost.a
+	@mkdir -p $(@D)
+	$(Q)$(HOSTCC) $(HOSTFLAGS) $^ -lcmocka -lpthread -o $@
+
 smp-guests: export GUESTS := $(foreach g,$(filter-out %_bench,$(filter smp%,$(GUEST_PROGRAMS))), \
                                $(call guest_item,$(g)))
 tested run-guests smp-guests: # lists for the tests

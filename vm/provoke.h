@@ -28,7 +28,8 @@ enum provoke {
     PROVOKE_TD,      /* a TD without a guest, and then one with each lie of mmu/lies.h */
 };
 
-/* Called before other CPUs start, for what needs no VMX; and after the boot, for everything else. */
+/* Called before other CPUs start, for what needs no VMX, and after the boot, for everything else.
+ */
 void provoke_early(enum provoke what);
 void provoke(enum provoke what);
 

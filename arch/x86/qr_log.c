@@ -20,18 +20,27 @@ static char tail[QR_LOG_SIZE];
 static size_t tail_length;
 static struct qr symbols[SYMBOLS_MAX];
 static unsigned count, first, side; /* of all symbols; the first one of this page; in its rows */
+static unsigned cell;               /* the modules from one symbol of a row to the next */
 
-/* A page of n x n symbols, each but the first with a quiet zone before it. */
-#define CELL    (QR_SIZE(QR_LOG_VERSION) + QR_QUIET)
-#define PAGE(n) ((n)*CELL - QR_QUIET)
+/* The modules in a row of n symbols, with quiet zones between them. */
+static unsigned page_size(unsigned n)
+{
+    return n * cell - QR_QUIET;
+}
+
+static void choose_version(unsigned version)
+{
+    cell = QR_SIZE(version) + QR_QUIET;
+}
 
 void qr_log_choose(bool wanted)
 {
-    chosen = wanted && screen_image_scale(PAGE(1));
+    choose_version(QR_LOG_VERSION);
+    chosen = wanted && screen_image_scale(page_size(1));
     if (wanted && !chosen)
         log_info("qr=1: the log will not be shown as QR codes: the boot loader has passed no "
                  "framebuffer, or one of fewer than %u lines; boot this machine by UEFI",
-                 PAGE(1) + 2 * QR_QUIET);
+                 page_size(1) + 2 * QR_QUIET);
 }
 
 /* Keeps the last characters of the text. A line that is not complete is left out. */
@@ -65,6 +74,7 @@ static void tail_make(void)
 
 static void make_symbols(void)
 {
+    unsigned version = 1;
     tail_make();
     count = (unsigned)((tail_length + QR_LOG_PIECE - 1) / QR_LOG_PIECE);
     for (unsigned i = 0; i < count; i++) {
@@ -73,14 +83,17 @@ static void make_symbols(void)
         size_t piece = tail_length - start < QR_LOG_PIECE ? tail_length - start : QR_LOG_PIECE;
         int header = snprintf(text, HEADER_MAX, "eptvisor %u/%u\n", i + 1, count);
         memcpy(text + header, tail + start, piece);
-        qr_encode(&symbols[i], QR_LOG_VERSION, text, (size_t)header + piece);
+        while (qr_capacity(version) < (size_t)header + piece) /* all are as large as the first */
+            version++;
+        qr_encode(&symbols[i], version, text, (size_t)header + piece);
     }
+    choose_version(version);
 }
 
 static bool page_dark(unsigned x, unsigned y)
 {
-    unsigned number = first + y / CELL * side + x / CELL;
-    unsigned in_x = x % CELL, in_y = y % CELL;
+    unsigned number = first + y / cell * side + x / cell;
+    unsigned in_x = x % cell, in_y = y % cell;
     return number < count && in_x < symbols[number].size && in_y < symbols[number].size &&
            qr_dark(&symbols[number], in_x, in_y);
 }
@@ -91,11 +104,11 @@ void qr_log_show(void (*wait)(void), bool for_ever)
         return;
     chosen = false;
     make_symbols();
-    for (side = 1; side * side < count && screen_image_scale(PAGE(side + 1)) >= SCALE_MIN;)
+    for (side = 1; side * side < count && screen_image_scale(page_size(side + 1)) >= SCALE_MIN;)
         side++;
     do {
         for (first = 0; first < count; first += side * side)
-            if (screen_image(PAGE(side), page_dark))
+            if (screen_image(page_size(side), page_dark))
                 wait();
     } while (for_ever && count);
 }

@@ -3,9 +3,9 @@
  * The log's end as QR codes on a framebuffer, so that a telephone brings it home from a machine
  * without a serial line. Pure but for the screen.
  *
- * The last 8 KiB, or less, are cut into pieces of QR_LOG_PIECE characters. Each becomes a symbol of
- * version 25, which telephones still read well, and begins with a line `eptvisor 1/7`. As many
- * symbols as can be read are on the screen at once; the others follow page by page.
+ * The last 8 KiB, or less, are cut into pieces of QR_LOG_PIECE characters. Each becomes a symbol
+ * that begins with a line `eptvisor 1/7`; version 25 is the largest that telephones read well. As
+ * many symbols as can be read are on the screen at once; the others follow page by page.
  */
 #pragma once
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* The log that survives a reset (N95): whatever a reset or a boot loader leaves of it, the next boot
- * shows what is intact, and says what is not. */
+/* The log that survives a reset (N95): whatever a reset or a boot loader leaves of it, the next
+ * boot shows what is intact, and says what is not. */
 #include "tests/unit/support.h"
 
 #include "lib/exit_codes.h"
@@ -276,7 +276,7 @@ static void the_latest_boot_counts(void **state)
 static void random_damage(void **state)
 {
     (void)state;
-    for (uint64_t round = support_rounds(200); round; round--) {
+    for (uint64_t round = support_rounds(50); round; round--) {
         memset(&ram, 0, sizeof(ram));
         restart();
         for (unsigned i = 0; i < 3000; i++)

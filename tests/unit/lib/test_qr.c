@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* QR codes (N97). tests/target/test_qr.py has zbarimg read symbols of all versions; here is what a
- * reader that corrects errors does not notice. Numbers in comments are those of ISO/IEC 18004:2015. */
+ * reader that corrects errors does not notice. Numbers in comments are those of ISO/IEC 18004:2015.
+ */
 #include "tests/unit/support.h"
 
 #include "lib/qr.h"
