@@ -125,6 +125,7 @@ static void machine_start(uint32_t magic, uint32_t address)
     input_set_escape((uint8_t)options.escape);
     machine_set_on_exit((enum on_exit)options.on_exit);
     qr_log_choose(options.qr);
+    machine_set_pause(options.pause);
     tsc_calibrate(&info);
     start_export();
     wall_clock_start();

@@ -2,6 +2,7 @@
 #include "main/totals.h"
 
 #include "arch/x86/memory.h"
+#include "arch/x86/power.h"
 #include "lib/log.h"
 #include "lib/page.h"
 #include "lib/spinlock.h"
@@ -123,7 +124,11 @@ enum exit_code totals_report(bool shared, bool counters)
     trace_export_end();
     if (!memory_kept())
         log_info("# all memory was returned: %lu pages are free", memory_free_pages());
-    log_info("%u passed, %u failed, %u skipped", totals.passed, totals.failed, totals.skipped);
+    char results[MACHINE_RESULTS_MAX];
+    snprintf(results, sizeof(results), "%u passed, %u failed, %u skipped", totals.passed,
+             totals.failed, totals.skipped);
+    log_info("%s", results);
+    machine_set_results(results);
     if (totals.first_failed)
         return totals.first_failure;
     return log_warnings() ? EXIT_WARNED : EXIT_OK;

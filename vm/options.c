@@ -43,6 +43,7 @@ static const struct word words[] = {
      FIELD(slot_generation_start)},
     {.name = "on_exit", .kind = WORD_CHOICE, .choices = on_exit_values, FIELD(on_exit)},
     {.name = "qr", .kind = WORD_NUMBER, .max = 1, FIELD(qr)},
+    {.name = "pause", .kind = WORD_NUMBER, .max = 1, FIELD(pause)},
     {.name = "cpus", .kind = WORD_NUMBER, .min = 1, .max = CPUS_MAX, FIELD(cpus)},
     {.name = "escape", .kind = WORD_CHOICE, .choices = escape_values, FIELD(escape)},
     {.name = "monitor", .kind = WORD_FLAG, FIELD(monitor)},

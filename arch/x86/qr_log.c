@@ -98,10 +98,10 @@ static bool page_dark(unsigned x, unsigned y)
            qr_dark(&symbols[number], in_x, in_y);
 }
 
-void qr_log_show(void (*wait)(void), bool for_ever)
+bool qr_log_show(void (*wait)(void), bool for_ever)
 {
     if (!chosen)
-        return;
+        return false;
     chosen = false;
     make_symbols();
     for (side = 1; side * side < count && screen_image_scale(page_size(side + 1)) >= SCALE_MIN;)
@@ -111,4 +111,5 @@ void qr_log_show(void (*wait)(void), bool for_ever)
             if (screen_image(page_size(side), page_dark))
                 wait();
     } while (for_ever && count);
+    return true;
 }

@@ -21,6 +21,6 @@
 void qr_log_choose(bool wanted);
 
 /* Shows the symbols, if that was chosen. `wait` returns when the next page may be shown; `for_ever`
- * begins again after the last page. Called when only one CPU runs; takes no locks and no memory. A
- * second call, after a failure in here, does nothing. */
-void qr_log_show(void (*wait)(void), bool for_ever);
+ * begins again after the last page. Called when only one CPU runs; takes no locks and no memory.
+ * Returns whether it has shown them; a second call, after a failure in here, does nothing. */
+bool qr_log_show(void (*wait)(void), bool for_ever);

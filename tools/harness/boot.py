@@ -81,6 +81,8 @@ class Boot:
     debugger: tuple[str, ...] = ()
     # GRUB: the image is a Linux kernel, and this its initramfs.
     initrd: pathlib.Path | None = None
+    # GRUB: the graphics mode in which it starts the image, "1024x768x32". Empty: its own choice.
+    graphics: str = ""
     # GRUB: the version of the protocol by which it starts the image.
     multiboot: int = 2
     # Bochs: emulated instructions in an emulated second, when not the harness' default.

@@ -22,6 +22,7 @@ POLL = 0.02
 # `on_exit=halt` never ends; that is no failure.
 LINGER = 1.0
 MONITOR_TIMEOUT = 10.0
+KEY_TIME = 1.0
 # The time-out of a boot is in CPU time, so that nothing fails because the computer is busy. An
 # emulator that sleeps, or gets hardly any CPU time, is ended after this many times as long by the
 # clock.
@@ -171,9 +172,16 @@ def _wait(process: subprocess.Popen[bytes], console: Console, timeout: float) ->
 
 
 def _ask_monitor(process: subprocess.Popen[bytes], commands: tuple[str, ...]) -> None:
-    """The monitor takes one command after the other, and at last ends the emulator."""
+    """The monitor takes one command after the other, and at last ends the emulator. The machine
+    gets some time after each key."""
+    assert process.stdin
     with contextlib.suppress(subprocess.TimeoutExpired, BrokenPipeError):
-        process.communicate("\n".join([*commands, "quit", ""]).encode(), MONITOR_TIMEOUT)
+        for command in commands:
+            process.stdin.write(f"{command}\n".encode())
+            process.stdin.flush()
+            if command.startswith("sendkey"):
+                time.sleep(KEY_TIME)
+        process.communicate(b"quit\n", MONITOR_TIMEOUT)
 
 
 def _reached(boot: Boot, process: subprocess.Popen[bytes], console: Console) -> str:
