@@ -14,6 +14,7 @@
 #define SCALE_MIN   3u /* pixels of a module that a telephone can tell apart */
 
 _Static_assert(SIDE_MAX *SIDE_MAX >= SYMBOLS_MAX, "one page can hold all symbols");
+_Static_assert(PIXELS_QUIET == QR_QUIET, "a page has the quiet zone of its symbols");
 
 static bool chosen;
 static char tail[QR_LOG_SIZE];
