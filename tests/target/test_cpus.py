@@ -14,9 +14,9 @@ RUN_ON = {
 ALL_GUESTS = 180  # seconds, for a busy machine
 
 REFUSE = [
-    ({"cpu": "corei5_lynnfield_750"}, CODES.MISSING_CONTROL, "unrestricted guest"),
-    ({"cpu": "core2_penryn_t9600"}, CODES.NO_EPT, r"\bEPT\b"),
-    ({"cpu": "ryzen"}, CODES.NO_VMX, r"\bVMX\b"),
+    ({"cpu": "corei5_lynnfield_750"}, CODES.MISSING_CONTROL, "adds them to family 6, model 0x1e$"),
+    ({"cpu": "core2_penryn_t9600"}, CODES.NO_EPT, "adds them to family 6, model 0x17$"),
+    ({"cpu": "ryzen"}, CODES.NO_VMX, "it is of AuthenticAMD and has SVM"),
     ({"machine": "qemu-tcg", "method": "kernel"}, CODES.NO_VMX, r"\bVMX\b"),
     ({"machine": "qemu-tcg", "method": "grub-bios"}, CODES.NO_VMX, r"\bVMX\b"),
     ({"machine": "qemu-tcg", "method": "grub-efi"}, CODES.NO_VMX, r"\bVMX\b"),

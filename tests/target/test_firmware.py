@@ -36,7 +36,10 @@ def test_feature_control_locked_off(boot, value: int) -> None:
     result = boot(feature_control=value)
     assert result.exit == CODES.VMX_LOCKED_OFF, result
     assert result.status == CODES.VMX_LOCKED_OFF[0]
-    assert result.has("firmware"), result
+    assert result.has(f"^error: the firmware has locked VMX off: IA32_FEATURE_CONTROL = {value:#x} "
+                      r"on CPU 0, bit 0 \(lock\) is 1 and bit 2 \(VMX outside SMX\) is 0$"), result
+    assert result.has('^error:   ASUS: Advanced, CPU Configuration, "Intel \\(VMX\\)'), result
+    assert result.has('switch off "Trusted Execution" \\(Intel TXT\\)') == (value == 3), result
 
 
 def test_same_results_by_every_loader(boot) -> None:

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 
 from . import bochs, nested, qemu, serial
 from .boot import Boot
-from .errors import Status
+from .errors import HarnessError, Status
 
 POLL = 0.02
 # How long an emulator may take to end by itself after the EXIT line. An image told
@@ -120,6 +120,9 @@ def run(boot: Boot, show: Callable[[str], None] = lambda line: None) -> Run:
 
 def prepare(boot: Boot) -> list[str]:
     """Empties the boot's folder and fills it; returns the command to run there."""
+    if boot.machine == "serial":
+        raise HarnessError("MACHINE=serial is for make run, test, bench and report: nothing else "
+                           "runs on a machine that somebody else starts")  # fmt: skip
     shutil.rmtree(boot.folder, ignore_errors=True)
     boot.folder.mkdir(parents=True)
     prepares = {"bochs": bochs.prepare, "nested": nested.prepare}

@@ -138,6 +138,16 @@ bool cpu_wait_work(unsigned number, unsigned milliseconds)
     return false;
 }
 
+bool vmx_cpu_is_alike(void)
+{
+    return true;
+}
+
+bool mitigate_is_alike(void)
+{
+    return true;
+}
+
 bool vmx_init_cpu(void)
 {
     return false;
