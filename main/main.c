@@ -9,11 +9,13 @@
 #include "arch/x86/export_device.h"
 #include "arch/x86/guarded.h"
 #include "arch/x86/interrupts.h"
+#include "arch/x86/kept_log.h"
 #include "arch/x86/this_cpu.h"
 #include "arch/x86/memory.h"
 #include "arch/x86/mitigate.h"
 #include "arch/x86/pc_parts.h"
 #include "arch/x86/power.h"
+#include "arch/x86/qr_log.h"
 #include "arch/x86/smbios.h"
 #include "arch/x86/smp.h"
 #include "arch/x86/srat.h"
@@ -168,6 +170,7 @@ static void machine_start(uint32_t magic, uint32_t address)
     screen_init(&info); /* before the error is handled, so that the message is on the screen */
     if (error)
         machine_exit(EXIT_BAD_BOOT_INFO);
+    kept_log_start(&info);
     if (memory_init(&info))
         machine_exit(EXIT_NO_MEMORY);
     screen_init(&info);
@@ -186,6 +189,7 @@ static void machine_start(uint32_t magic, uint32_t address)
         log_sum_begin();
     input_set_escape((uint8_t)options.escape);
     machine_set_on_exit((enum on_exit)options.on_exit);
+    qr_log_choose(options.qr);
     machine_set_pause(options.pause);
     tsc_calibrate(&info);
     start_export();
@@ -196,6 +200,7 @@ static void machine_start(uint32_t magic, uint32_t address)
              info.command_line);
     bool no_x2apic = describe_machine();
     report();
+    provoke_early((enum provoke)options.provoke);
     smp_start(&info, (unsigned)options.cpus, options.x2apic && !no_x2apic);
     extra_state_enable();
     vmx.entry_checks = options.entry_checks;
