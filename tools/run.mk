@@ -245,6 +245,11 @@ target tested: export GUESTS := $(TESTED_GUESTS)
 target: all guests $(B)/optrom.bin $(B)/bootinfo.elf | deps-target ## the tests that boot the image
 	$(Q)$(PYTHON) -m pytest -q -n 2 --max-worker-restart 0 --dist loadfile tests/target
 
+# Draws a QR code, for test_qr.py.
+$(B)/tools/qr: tools/qr.c $(B)/libhost.a
+	@mkdir -p $(@D)
+	$(Q)$(HOSTCC) $(HOSTFLAGS) $^ -lcmocka -lpthread -o $@
+
 SMP_GUESTS := $(foreach g,$(filter-out %_bench,$(filter smp%,$(GUEST_PROGRAMS))), \
                   $(call guest_item,$(g)))
 smp-guests: export GUESTS := $(SMP_GUESTS)

@@ -107,6 +107,9 @@ class Boot:
     # Bochs, QEMU: the second serial port is a connection to this TCP port of the computer, where
     # harness.gdb listens.
     gdb_port: int = 0
+    # The run ends with this one of the EXIT lines; with more than one, the machine starts again
+    # (on_exit=reboot). Only what it prints after the last but one is judged.
+    exits: int = 1
     # QEMU: the kind of PC: pc, q35 or microvm.
     machine_type: str = "pc"
     # QEMU: properties of the machine, as `-machine` takes them: pit=off, hpet=off, ...
