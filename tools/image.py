@@ -30,17 +30,16 @@ PLATFORMS = ("i386-pc", "x86_64-efi")
 ENVIRONMENT = os.environ | {"SOURCE_DATE_EPOCH": "1000000000"}
 
 
-def linux() -> tuple[menu.Guest, ...]:
-    files = {key.lower(): pathlib.Path(value).resolve()
-             for key in ("KERNEL", "INITRD") if (value := os.environ.get(key))}  # fmt: skip
-    return debian.guests(vcpus=2, words=("live",), **files)
-
-
 def fill(folder: pathlib.Path) -> None:
     """Writes the menu and its files."""
     checks, stress = (parse_guests(os.environ.get(name, "")) for name in ("CHECKS", "STRESS"))
     tested, measured = (parse_guests(os.environ.get(name, "")) for name in ("TESTED", "MEASURED"))
-    offered = menu.entries(checks, linux(), stress) + menu.entries_of_harness(tested, measured)
+    files = {key.lower(): pathlib.Path(value).resolve()
+             for key in ("KERNEL", "INITRD") if (value := os.environ.get(key))}  # fmt: skip
+    linux = debian.checked(vcpus=2, **files)
+    shell = debian.guests(vcpus=2, words=("live",), name="shell", **files)
+    offered = (menu.entries(checks, linux, shell, stress)
+               + menu.entries_of_harness(tested, measured))  # fmt: skip
     wait = os.environ.get("WAIT") or str(menu.TIMEOUT)
     if not wait.isdigit():
         raise HarnessError(f"WAIT={wait} is not a number of seconds")

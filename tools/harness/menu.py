@@ -28,7 +28,8 @@ class Entry:
     title: str
     words: str = ""  # for the hypervisor
     guests: tuple[Guest, ...] = ()
-    key: str = ""  # of an entry that is on the first page only; of the others it is their number
+    typed: bool = False  # somebody has to type on the serial port
+    key: str = ""  # the default is the number of the entry
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,28 +43,39 @@ class Way:
     def name(self, entry: Entry) -> str:
         return f"{entry.name}-{self.page}" if self.page else entry.name
 
+    def offers(self, entry: Entry) -> bool:
+        return not (entry.typed and "serial=off" in self.words.split())
 
-WAYS: tuple[Way, ...] = (Way(),)
+
+WAYS = (
+    Way(),
+    Way("screen", "Screen only: no serial port is used", "serial=off pause=1"),
+)
 
 
 def entries(
-    checks: tuple[Guest, ...], linux: tuple[Guest, ...], stress: tuple[Guest, ...]
+    checks: tuple[Guest, ...],
+    linux: tuple[Guest, ...],
+    shell: tuple[Guest, ...],
+    stress: tuple[Guest, ...],
 ) -> tuple[Entry, ...]:
     """The menu, in its order. The first entry is the default."""
     return (
         Entry("checks", "Checks: the guests of `make run`", guests=checks),
-        Entry("linux", "Linux in a VM, with a shell on the serial port", guests=linux),
+        Entry("report", "The report alone: what this machine is", "report"),
+        Entry("linux", "Linux in a VM, which checks the VM and ends", guests=linux),
         Entry("stress", "Stress: memory changes under the accesses of several CPUs", "parallel=1",
               stress),
+        Entry("shell", "Linux in a VM, with a shell on the serial port", guests=shell, typed=True),
     )  # fmt: skip
 
 
 def entries_of_harness(tested: tuple[Guest, ...], measured: tuple[Guest, ...]) -> tuple[Entry, ...]:
     """The entries that tools/box.py chooses by their keys."""
     return (
-        Entry("test", "All guests: `make test MACHINE=serial`", "report", tested, TEST),
+        Entry("test", "All guests: `make test MACHINE=serial`", "report", tested, True, TEST),
         Entry("bench", "Costs: `make bench MACHINE=serial`", "report parallel=1 mitigations=off",
-              measured, BENCH),
+              measured, True, BENCH),
     )  # fmt: skip
 
 
@@ -131,15 +143,14 @@ def config(offered: tuple[Entry, ...], default: str = "", timeout: int = TIMEOUT
     """GRUB's configuration. `default` is the name of an entry, of which `timeout` seconds are left
     to choose another one."""
     paths = {way.name(entry): f"{way.page}>{way.name(entry)}".removeprefix(">")
-             for way in WAYS for entry in offered if not (way.page and entry.key)}  # fmt: skip
+             for way in WAYS for entry in offered if way.offers(entry)}  # fmt: skip
     default = default or next(iter(paths))
     if default not in paths:
         raise HarnessError(f"DEFAULT={default}: the menu has {', '.join(paths)}")
     text = f"{HEAD}set timeout={timeout}\nset default={quote(paths[default])}\n"
     for way in WAYS:
-        page = "".join(menu_entry(entry, way, entry.key or key)
-                       for entry, key in zip(offered, KEYS, strict=False)
-                       if not (way.page and entry.key))  # fmt: skip
+        rows = zip(filter(way.offers, offered), KEYS, strict=False)
+        page = "".join(menu_entry(entry, way, entry.key or key) for entry, key in rows)
         if way.page:
             key = way.title[0].lower()
             page = f"submenu {quote(way.title)} --id {way.page} --hotkey={key} {{\n{page}}}\n"
