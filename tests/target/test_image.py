@@ -84,7 +84,9 @@ def test_menu_offers_what_it_loads(image: pathlib.Path) -> None:
     checks = config.split("--id checks ")[1].split("\n}\n")[0]
     given = re.findall(r"module2 \S+ '(\S+)'", checks)
     assert given == [guest.name for guest in listed("run-guests")]
-    assert all("'on_exit=halt'" in line for line in config.splitlines() if "multiboot2" in line)
+    assert "\nset on_exit=halt\nset words=\n" in config
+    assert all(" on_exit=$on_exit $words; then" in line
+               for line in config.splitlines() if "multiboot2" in line)  # fmt: skip
     stress = config.split("--id stress ")[1].split("\n}\n")[0]
     assert {"smp_flush", "smp_slots", "storm_slots", "storm_flush"} <= set(
         re.findall(r"module2 \S+ '(\S+)'", stress)
@@ -117,7 +119,7 @@ def test_another_way_is_another_page(monkeypatch: pytest.MonkeyPatch) -> None:
         ("1  One", "one-mute", "1"), ("2  It'\\''s two", "two-mute", "2"),
     ]  # fmt: skip
     assert first.count("'say=off'") == 0
-    assert mute.count("'on_exit=halt' 'x=1' 'serial=off' 'say=off'; then") == 1
+    assert mute.count("'x=1' 'serial=off' 'say=off' on_exit=$on_exit $words; then") == 1
 
 
 # ---- Booting it -------------------------------------------------------------------------------
