@@ -74,7 +74,7 @@ static void count_results(const struct vm *vm, bool passed)
     spin_unlock(&totals.lock);
 }
 
-void totals_add_result(struct vm *vm, unsigned resets)
+void totals_add_result(struct vm *vm, unsigned run, unsigned resets)
 {
     const struct console *console = &vm->console;
     const enum vm_ending expected = (enum vm_ending)(vm->words.expect + 1);
@@ -94,10 +94,15 @@ void totals_add_result(struct vm *vm, unsigned resets)
                         vm_ending_name(expected), vm_ending_name(vm->ending));
     if (resets)
         snprintf(times, sizeof(times), " resets=%u", resets);
+    totals_add_costs(vm);
+    if (run > 1) {
+        transcript_line(out, "# %s: run %u: ended=%s exits=%lu%s", vm->name, run,
+                        vm_ending_name(vm->ending), vm_exit_count(vm), times);
+        return;
+    }
     transcript_line(out, "%sok %u %s # ended=%s exits=%lu%s", passed ? "" : "not ", vm->number,
                     vm->name, vm_ending_name(vm->ending), vm_exit_count(vm), times);
     count_results(vm, passed);
-    totals_add_costs(vm);
 }
 
 /* Prints the counts of the pCPUs. A kick is spurious if the vCPU was not in its guest when the kick

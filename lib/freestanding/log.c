@@ -36,10 +36,14 @@ static void log_emit(const char *text, size_t length)
 
 void log_add_console(void (*write)(const char *text, size_t length), size_t (*room)(char next))
 {
-    if (console_count == LOG_CONSOLES)
+    unsigned known = 0;
+    while (known < console_count && consoles[known].write != write)
+        known++;
+    if (known == LOG_CONSOLES)
         return;
-    consoles[console_count].room = room;
-    consoles[console_count++].write = write;
+    consoles[known].room = room;
+    consoles[known].write = write;
+    console_count += known == console_count;
     log_replay(write);
 }
 
