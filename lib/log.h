@@ -56,5 +56,12 @@ size_t log_room(char next) MUST_CHECK;
 #define LOG_CONSOLES 4
 void log_add_console(void (*write)(const char *text, size_t length), size_t (*room)(char next));
 
+/* Calls `write` with what the ring holds, in one or two pieces. Its first line may lack its
+ * beginning. */
+void log_replay(void (*write)(const char *text, size_t length));
+
+/* The last LOG_ERROR line without its prefix, or "". For a machine that is about to stop. */
+const char *log_last_error(void);
+
 /* The number of LOG_WARN lines so far. */
 unsigned log_warnings(void);

@@ -2,16 +2,23 @@
 /* The life of the machine: boot_main(), which boot/start.S calls with what the loader left in EAX
  * and EBX, sets up the hypervisor, runs the guests, and prints the last line. */
 #include "arch/x86/acpi.h"
+#include "arch/x86/bus_masters.h"
 #include "arch/x86/cpu.h"
+#include "arch/x86/cpu_facts.h"
+#include "arch/x86/dmar.h"
 #include "arch/x86/export_device.h"
+#include "arch/x86/guarded.h"
 #include "arch/x86/interrupts.h"
+#include "arch/x86/kept_log.h"
 #include "arch/x86/this_cpu.h"
 #include "arch/x86/memory.h"
 #include "arch/x86/mitigate.h"
 #include "arch/x86/pc_parts.h"
 #include "arch/x86/power.h"
+#include "arch/x86/qr_log.h"
 #include "arch/x86/smbios.h"
 #include "arch/x86/smp.h"
+#include "arch/x86/srat.h"
 #include "arch/x86/tsc.h"
 #include "arch/x86/wall_clock.h"
 #include "arch/x86/screen.h"
@@ -22,6 +29,7 @@
 #include "gdb/gdb.h"
 #include "main/gdb_monitor.h"
 #include "main/guests.h"
+#include "main/report.h"
 #include "monitor/set.h"
 #include "vm/exits.h"
 #include "vm/input.h"
@@ -30,6 +38,7 @@
 #include "vm/provoke.h"
 #include "vm/trace.h"
 #include "lib/log.h"
+#include "lib/log_sum.h"
 #include "lib/patience.h"
 #include "lib/trace.h"
 #include "mmu/mmu.h"
@@ -114,7 +123,45 @@ static void start_export(void)
     map_choose(options.map);
 }
 
-static void machine_start(uint32_t magic, uint32_t address)
+/* Says what kind of machine this is, and what its firmware has left switched on. Returns whether it
+ * asks for x2APIC mode to stay off. */
+static bool describe_machine(void)
+{
+    const struct cpu_facts *cpu = cpu_facts();
+    struct srat srat;
+    struct dmar dmar;
+    struct bus_masters masters;
+    cpu_facts_log(cpu);
+    srat_parse(acpi_table("SRAT"), &srat);
+    srat_log(&srat);
+    dmar_read(acpi_table("DMAR"), &dmar);
+    dmar_log(&dmar);
+    bus_masters_find(cpu->below == HYPERVISOR_NONE, &masters);
+    bus_masters_log(&masters);
+    return dmar.no_x2apic;
+}
+
+/* Describes the machine, before anything is used that it may lack. */
+static void report(void)
+{
+    struct vmx_msrs msrs;
+    uint64_t feature_control;
+    if (!options.report)
+        return;
+    bool has_vmx = vmx_read_msrs(&msrs);
+    bool has_control = rdmsr_safe(MSR_FEATURE_CONTROL, &feature_control);
+    report_print(&(struct report){.info = &info,
+                                  .names = smbios_names(),
+                                  .cpu = cpu_facts(),
+                                  .cpuid = cpuid,
+                                  .msrs = has_vmx ? &msrs : NULL,
+                                  .feature_control = has_control ? &feature_control : NULL,
+                                  .tsc_khz = tsc_khz(),
+                                  .free_pages = memory_free_pages()});
+}
+
+/* Finds what the later messages need: the loader's information, consoles, memory, tables. */
+static void start_basics(uint32_t magic, uint32_t address)
 {
     interrupts_mask();
     descriptors_init(&cpus[0]);
@@ -124,6 +171,7 @@ static void machine_start(uint32_t magic, uint32_t address)
     screen_init(&info); /* before the error is handled, so that the message is on the screen */
     if (error)
         machine_exit(EXIT_BAD_BOOT_INFO);
+    kept_log_start(&info);
     if (memory_init(&info))
         machine_exit(EXIT_NO_MEMORY);
     screen_init(&info);
@@ -132,22 +180,26 @@ static void machine_start(uint32_t magic, uint32_t address)
     smbios_init(&info);
     if (trace_create_ring(this_cpu()))
         machine_exit(EXIT_NO_MEMORY);
+}
+
+static void obey_command_line(void)
+{
     if (options_parse(info.command_line, &options) || trace_choose(options.trace) ||
         trace_choose_part(options.trace_vm, options.trace_gpa))
         machine_exit(EXIT_BAD_COMMAND_LINE);
     if (serial_settle(options.serial, &info))
         machine_exit(EXIT_BAD_COMMAND_LINE);
     refuse_shared_port();
+    if (options.report)
+        log_sum_begin();
     input_set_escape((uint8_t)options.escape);
     machine_set_on_exit((enum on_exit)options.on_exit);
-    tsc_calibrate(&info);
-    start_export();
-    wall_clock_start();
-    patience_set(tsc_khz() * 1000);
-    log_info("boot: %s by %s, %u modules, %lu MiB of RAM free, command line \"%s\"", info.protocol,
-             info.loader[0] ? info.loader : "?", info.module_count, memory_free_pages() >> 8,
-             info.command_line);
-    smp_start(&info, (unsigned)options.cpus, options.x2apic);
+    qr_log_choose(options.qr);
+    machine_set_pause(options.pause);
+}
+
+static void start_vmx(void)
+{
     extra_state_enable();
     vmx.entry_checks = options.entry_checks;
     enum exit_code code = vmx_init();
@@ -164,13 +216,31 @@ static void machine_start(uint32_t magic, uint32_t address)
         machine_exit(EXIT_BAD_COMMAND_LINE);
     }
     vmx.poison = options.poison;
+}
+
+static void machine_start(uint32_t magic, uint32_t address)
+{
+    start_basics(magic, address);
+    obey_command_line();
+    tsc_calibrate(&info);
+    start_export();
+    wall_clock_start();
+    patience_set(tsc_khz() * 1000);
+    log_info("boot: %s by %s, %u modules, %lu MiB of RAM free, command line \"%s\"", info.protocol,
+             info.loader[0] ? info.loader : "?", info.module_count, memory_free_pages() >> 8,
+             info.command_line);
+    bool no_x2apic = describe_machine();
+    report();
+    provoke_early((enum provoke)options.provoke);
+    smp_start(&info, (unsigned)options.cpus, options.x2apic && !no_x2apic);
+    start_vmx();
     setup_memory_mapping();
     cpuid_init();
     pcpus_start();
     memory_mark();
     provoke((enum provoke)options.provoke);
     gdb_set_monitor(&gdb_monitor);
-    code = gdb_start(options.gdb, &info);
+    enum exit_code code = gdb_start(options.gdb, &info);
     if (code)
         machine_exit(code);
 }

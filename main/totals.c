@@ -2,6 +2,7 @@
 #include "main/totals.h"
 
 #include "arch/x86/memory.h"
+#include "arch/x86/power.h"
 #include "lib/log.h"
 #include "lib/page.h"
 #include "lib/spinlock.h"
@@ -70,7 +71,7 @@ static void count_results(const struct vm *vm, bool passed)
     spin_unlock(&totals.lock);
 }
 
-void totals_add_result(struct vm *vm, unsigned resets)
+void totals_add_result(struct vm *vm, unsigned run, unsigned resets)
 {
     const struct console *console = &vm->console;
     const enum vm_ending expected = (enum vm_ending)(vm->words.expect + 1);
@@ -90,10 +91,15 @@ void totals_add_result(struct vm *vm, unsigned resets)
                         vm_ending_name(expected), vm_ending_name(vm->ending));
     if (resets)
         snprintf(times, sizeof(times), " resets=%u", resets);
+    totals_add_costs(vm);
+    if (run > 1) {
+        transcript_line(out, "# %s: run %u: ended=%s exits=%lu%s", vm->name, run,
+                        vm_ending_name(vm->ending), vm_exit_count(vm), times);
+        return;
+    }
     transcript_line(out, "%sok %u %s # ended=%s exits=%lu%s", passed ? "" : "not ", vm->number,
                     vm->name, vm_ending_name(vm->ending), vm_exit_count(vm), times);
     count_results(vm, passed);
-    totals_add_costs(vm);
 }
 
 /* Prints the counts of the pCPUs. A kick is spurious if the vCPU was not in its guest when the kick
@@ -123,7 +129,11 @@ enum exit_code totals_report(bool shared, bool counters)
     trace_export_end();
     if (!memory_kept())
         log_info("# all memory was returned: %lu pages are free", memory_free_pages());
-    log_info("%u passed, %u failed, %u skipped", totals.passed, totals.failed, totals.skipped);
+    char results[MACHINE_RESULTS_MAX];
+    snprintf(results, sizeof(results), "%u passed, %u failed, %u skipped", totals.passed,
+             totals.failed, totals.skipped);
+    log_info("%s", results);
+    machine_set_results(results);
     if (totals.first_failed)
         return totals.first_failure;
     return log_warnings() ? EXIT_WARNED : EXIT_OK;

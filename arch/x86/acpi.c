@@ -166,3 +166,18 @@ const struct acpi_header *acpi_table(const char *signature)
     complained = true;
     return found;
 }
+
+void acpi_list(void (*found)(hpa_t address, const struct acpi_header *header))
+{
+    size_t step;
+    const struct acpi_header *root = root_table(&step), *header;
+    if (root)
+        found(HPA(step == sizeof(uint64_t) ? rsdp.xsdt : rsdp.rsdt), root);
+    for (size_t at = sizeof(*root); root && at + step <= root->length; at += step) {
+        uint64_t entry = 0;
+        memcpy(&entry, (const char *)root + at, step);
+        header = entry ? header_at(HPA(entry), true) : NULL;
+        if (header)
+            found(HPA(entry), header);
+    }
+}

@@ -56,9 +56,15 @@ static unsigned functions_of(struct host_pci_function at)
 
 bool host_pci_walk(bool (*visit)(struct host_pci_function at, void *context), void *context)
 {
+    return host_pci_walk_buses(BUSES, visit, context);
+}
+
+bool host_pci_walk_buses(unsigned buses, bool (*visit)(struct host_pci_function at, void *context),
+                         void *context)
+{
     if (!host_pci_port_exists())
         return false;
-    for (unsigned number = 0; number < BUSES * DEVICES; number++) {
+    for (unsigned number = 0; number < buses * DEVICES; number++) {
         struct host_pci_function at = {.bus = (uint8_t)(number / DEVICES),
                                        .device = (uint8_t)(number % DEVICES)};
         unsigned functions = functions_of(at);

@@ -38,6 +38,10 @@ void host_pci_write(struct host_pci_function at, unsigned offset, uint32_t value
  * whether `visit` returned true; without a configuration mechanism there is nothing to visit. */
 bool host_pci_walk(bool (*visit)(struct host_pci_function at, void *context), void *context);
 
+/* The same for the buses with numbers below `buses`, at most 256. */
+bool host_pci_walk_buses(unsigned buses, bool (*visit)(struct host_pci_function at, void *context),
+                         void *context);
+
 /* A base address register, decoded. */
 struct host_pci_bar {
     bool io;           /* ports; else memory */
