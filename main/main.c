@@ -156,6 +156,26 @@ static void report(void)
                                   .free_pages = memory_free_pages()});
 }
 
+/* Enables VMX on the boot CPU, as far as the command line wants it. */
+static void start_vmx(void)
+{
+    vmx.entry_checks = options.entry_checks;
+    enum exit_code code = vmx_init();
+    if (code)
+        machine_exit(code);
+    vmx.apicv = options.apicv && vmx_apicv_possible();
+    const char *why =
+        options.apicv ? "; this CPU lacks a control that it would need" : " (apicv=0)";
+    log_info("apicv: interrupts of x2APICs are delivered by the %s%s",
+             vmx.apicv ? "CPU" : "hypervisor", vmx.apicv ? "" : why);
+    if (options.poison && !vmx_can_poison()) {
+        log_error("command line: poison=1, but VMWRITE cannot write exit information on this CPU "
+                  "(IA32_VMX_MISC bit 29); leave the word out");
+        machine_exit(EXIT_BAD_COMMAND_LINE);
+    }
+    vmx.poison = options.poison;
+}
+
 static void machine_start(uint32_t magic, uint32_t address)
 {
     interrupts_mask();
@@ -196,28 +216,14 @@ static void machine_start(uint32_t magic, uint32_t address)
     report();
     smp_start(&info, (unsigned)options.cpus, options.x2apic && !no_x2apic);
     extra_state_enable();
-    vmx.entry_checks = options.entry_checks;
-    enum exit_code code = vmx_init();
-    if (code)
-        machine_exit(code);
-    vmx.apicv = options.apicv && vmx_apicv_possible();
-    const char *why =
-        options.apicv ? "; this CPU lacks a control that it would need" : " (apicv=0)";
-    log_info("apicv: interrupts of x2APICs are delivered by the %s%s",
-             vmx.apicv ? "CPU" : "hypervisor", vmx.apicv ? "" : why);
-    if (options.poison && !vmx_can_poison()) {
-        log_error("command line: poison=1, but VMWRITE cannot write exit information on this CPU "
-                  "(IA32_VMX_MISC bit 29); leave the word out");
-        machine_exit(EXIT_BAD_COMMAND_LINE);
-    }
-    vmx.poison = options.poison;
+    start_vmx();
     setup_memory_mapping();
     cpuid_init();
     pcpus_start();
     memory_mark();
     provoke((enum provoke)options.provoke);
     gdb_set_monitor(&gdb_monitor);
-    code = gdb_start(options.gdb, &info);
+    enum exit_code code = gdb_start(options.gdb, &info);
     if (code)
         machine_exit(code);
 }
