@@ -9,6 +9,8 @@ IMAGE_FILES := $(if $(KERNEL),,$(B)/kvm/kernel) $(if $(INITRD),,$(INITRD_FILES))
 .PHONY: image netboot
 image netboot: export CHECKS = $(GUESTS)
 image netboot: export STRESS = $(IMAGE_STRESS)
+image netboot: export TESTED = $(TESTED_GUESTS)
+image netboot: export MEASURED = $(shell $(PYTHON) tools/box.py guests)
 image netboot: all $(IMAGE_FILES) | deps-image
 image: ## build/eptvisor.iso for a USB stick or a disc, for BIOS and UEFI; DEFAULT=, WAIT=
 	$(Q)$(PYTHON) tools/image.py image

@@ -5,9 +5,9 @@ a stick or a disc, which BIOS and UEFI boot; `image.py netboot` writes build/net
 a server of TFTP or HTTP. The menu of both is that of tools/harness/menu.py. With NAME=x they are
 eptvisor-x.iso and netboot-x/.
 
-The environment names what the menu offers, as `make image` does: CHECKS and STRESS are guests as in
-GUESTS of `make run`, DEFAULT is the entry that is chosen when nobody chooses, and WAIT the seconds
-until then. KERNEL and INITRD are those of `make linux`.
+The environment names what the menu offers, as `make image` does: CHECKS, STRESS, TESTED and
+MEASURED are guests as in GUESTS of `make run`, DEFAULT is the entry that is chosen when nobody
+chooses, and WAIT the seconds until then. KERNEL and INITRD are those of `make linux`.
 """
 
 import os
@@ -30,16 +30,16 @@ PLATFORMS = ("i386-pc", "x86_64-efi")
 ENVIRONMENT = os.environ | {"SOURCE_DATE_EPOCH": "1000000000"}
 
 
-def linux() -> tuple[menu.Guest, ...]:
-    files = {key.lower(): pathlib.Path(value).resolve()
-             for key in ("KERNEL", "INITRD") if (value := os.environ.get(key))}  # fmt: skip
-    return debian.guests(vcpus=2, words=("live",), **files)
-
-
 def fill(folder: pathlib.Path) -> None:
     """Writes the menu and its files."""
     checks, stress = (parse_guests(os.environ.get(name, "")) for name in ("CHECKS", "STRESS"))
-    offered = menu.entries(checks, linux(), stress)
+    tested, measured = (parse_guests(os.environ.get(name, "")) for name in ("TESTED", "MEASURED"))
+    files = {key.lower(): pathlib.Path(value).resolve()
+             for key in ("KERNEL", "INITRD") if (value := os.environ.get(key))}  # fmt: skip
+    linux = debian.checked(vcpus=2, **files)
+    shell = debian.guests(vcpus=2, words=("live",), name="shell", **files)
+    offered = (menu.entries(checks, linux, shell, stress)
+               + menu.entries_of_harness(tested, measured))  # fmt: skip
     wait = os.environ.get("WAIT") or str(menu.TIMEOUT)
     if not wait.isdigit():
         raise HarnessError(f"WAIT={wait} is not a number of seconds")

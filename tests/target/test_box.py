@@ -10,6 +10,7 @@ import pty
 import re
 import select
 import socket
+import subprocess
 import termios
 import threading
 import time
@@ -17,10 +18,10 @@ import tty
 from collections.abc import Callable, Iterator
 
 import pytest
-from conftest import BUILD, ROOT, hello
+from conftest import BUILD, HELLO, ROOT, hello
 
-from harness import box, port, serial, session, sums, terminal
-from harness.boot import Boot, parse_guests
+from harness import box, menu, port, serial, session, sums, terminal
+from harness.boot import Boot, Guest, parse_guests
 from harness.errors import HarnessError, Status
 
 BANNER = "eptvisor: a hypervisor for trying ideas about memory virtualization"
@@ -36,7 +37,7 @@ ok 1 first # ended=exit exits=100
 ok 2 second # ended=exit exits=3
 3 passed, 0 failed, 0 skipped
 """
-FIRMWARE = "\x1b[2J\x1b[01;01HPress F2\r\n\x1b[1mGNU GRUB  version 2.06\r\n"
+FIRMWARE = "\x1b[2J\x1b[01;01HPress F2\r\n\r\n\r\n\x1b[1mGNU GRUB  version 2.06\r\n"
 
 
 def summed(text: str) -> str:
@@ -403,6 +404,26 @@ def test_bochs_by_a_serial_line(line: Line) -> None:
     assert sums.check_console(sums.lines(got)).complete
     spoilt = sums.check_console(sums.lines(got.replace(b"report: CPU: ", b"report: CU: ")))
     assert spoilt.line and spoilt.text.startswith("report: CU: ")
+
+
+def test_qemu_by_the_menu_of_the_image(tmp_path: pathlib.Path) -> None:
+    """The words and the entry are typed at GRUB's menu, which is on the serial port. QEMU refuses
+    for lack of VMX."""
+    words = ("testctl", "shared=39", "execute_only=38")
+    offered = menu.entries((), (), (), ()) + menu.entries_of_harness((Guest(HELLO, words),), ())
+    menu.write_files(tmp_path / "boot/grub", offered, menu.config(offered, timeout=60))
+    subprocess.run(["grub-mkrescue", "-d", "/usr/lib/grub/i386-pc", "--fonts=", "--locales=",
+                    "--themes=", "-o", "box.iso", tmp_path], cwd=tmp_path, check=True,
+                   capture_output=True)  # fmt: skip
+    qemu = ("qemu-system-x86_64 -nodefaults -display none -accel tcg -cpu max -m 256 "
+            f"-cdrom {tmp_path}/box.iso -serial stdio")  # fmt: skip
+    run = box.run(Boot(name="box-qemu", machine="serial", port=f"cmd:{qemu}", entry=box.TEST,
+                       cmdline="huge=0 vpid=0 on_exit=reboot"))  # fmt: skip
+    assert (run.status, run.reason, run.complaints) == (10, "", [])
+    (said,) = [line for line in run.output.lines if line.startswith("boot: ")]
+    assert said.endswith(' command line "report on_exit=reboot huge=0 vpid=0"'), said
+    grub = (tmp_path / "boot/grub/grub.cfg").read_text()
+    assert "'hello' 'testctl' 'shared=35' 'execute_only=34'" in grub, "on CPUs with few address bits"
 
 
 # ---- make test, make bench --------------------------------------------------------------------

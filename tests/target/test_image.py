@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 from conftest import BUILD, CODES, LONG, ROOT, Person, listed, need_made
-from test_screen import SAVE_PICTURE, picture
+from test_screen import SAVE_PICTURE, Picture
 
 from harness import grub, menu, session, terminal
 from harness.boot import Boot, Guest
@@ -84,7 +84,9 @@ def test_menu_offers_what_it_loads(image: pathlib.Path) -> None:
     checks = config.split("--id checks ")[1].split("\n}\n")[0]
     given = re.findall(r"module2 \S+ '(\S+)'", checks)
     assert given == [guest.name for guest in listed("run-guests")]
-    assert all("'on_exit=halt'" in line for line in config.splitlines() if "multiboot2" in line)
+    assert "\nset on_exit=halt\nset words=\n" in config
+    assert all(" on_exit=$on_exit $words; then" in line
+               for line in config.splitlines() if "multiboot2" in line)  # fmt: skip
     stress = config.split("--id stress ")[1].split("\n}\n")[0]
     assert {"smp_flush", "smp_slots", "storm_slots", "storm_flush"} <= set(
         re.findall(r"module2 \S+ '(\S+)'", stress)
@@ -104,19 +106,20 @@ def test_a_bad_wish_is_refused(image: pathlib.Path) -> None:
 
 
 def test_another_way_is_another_page(monkeypatch: pytest.MonkeyPatch) -> None:
-    ways = (menu.Way(), menu.Way("mute", "Mute: nothing is said", "say=off"))
+    ways = (menu.Way(), menu.Way("mute", "Mute: nothing is said", "serial=off say=off"))
     monkeypatch.setattr(menu, "WAYS", ways)
-    offered = (menu.Entry("one", "One", "x=1"), menu.Entry("two", "It's two"))
+    offered = (menu.Entry("one", "One", "x=1"), menu.Entry("two", "It's two"),
+               menu.Entry("three", "Three", typed=True))  # fmt: skip
     first, mute = menu.config(offered, "two-mute", 5).split("submenu ")
     assert "set timeout=5\nset default='mute>two-mute'\n" in first
     assert mute.startswith("'Mute: nothing is said' --id mute --hotkey=m {\n")
     heads = re.findall(r"^menuentry '(.*)' --id (\S+) --hotkey=(\w) {$", first + mute, re.M)
     assert heads == [
-        ("1  One", "one", "1"), ("2  It'\\''s two", "two", "2"),
+        ("1  One", "one", "1"), ("2  It'\\''s two", "two", "2"), ("3  Three", "three", "3"),
         ("1  One", "one-mute", "1"), ("2  It'\\''s two", "two-mute", "2"),
     ]  # fmt: skip
     assert first.count("'say=off'") == 0
-    assert mute.count("'on_exit=halt' 'x=1' 'say=off'; then") == 1
+    assert mute.count("'x=1' 'serial=off' 'say=off' on_exit=$on_exit $words; then") == 1
 
 
 # ---- Booting it -------------------------------------------------------------------------------
@@ -146,8 +149,9 @@ def test_uefi_gives_it_a_screen(boot, image: pathlib.Path) -> None:
     result = boot(machine="qemu-tcg", method="grub-efi", medium=image, guests=(),
                   monitor=(SAVE_PICTURE,))  # fmt: skip
     assert result.exit == CODES.NO_VMX, result
-    shown = picture(result.run.boot.folder / "screen.ppm")
-    assert "eptvisor: a hypervisor for trying ideas about memory virtualization" in shown
+    shown = Picture(result.run.boot.folder / "screen.ppm")
+    first = "eptvisor: a hypervisor for trying ideas about memory virtualization"
+    assert shown.text(0, 0, 1) == first
 
 
 @contextlib.contextmanager
@@ -180,7 +184,7 @@ def test_the_menu_obeys_both_and_names_a_missing_file(
             person = Person(connection, process)
             person.wait_for(b"Restart the machine")
             with keyboard(plan.folder / "keyboard") as press:
-                press("3")
+                press("4")
                 person.wait_for(b"smp_vx.elf' not found")
             person.wait_for(b"GRUB could not load (hd0")
             person.wait_for(b"write the stick, or copy the folder, once more.")

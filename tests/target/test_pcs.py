@@ -77,7 +77,7 @@ def shown_by(name: str, **fields) -> list[str]:
     with session.started(session.prepare(boot), boot) as process:
         assert process.stdin
         deadline = time.monotonic() + PATIENCE
-        while not any(line.startswith("EXIT ") for line in shown):
+        while not any("EXIT " in line for line in shown):
             assert time.monotonic() < deadline, shown
             process.stdin.write(f"{SAVE_TEXT}\n".encode())
             process.stdin.flush()
@@ -94,9 +94,8 @@ def shown_by(name: str, **fields) -> list[str]:
 )
 def test_a_screen_is_enough(request, fields: dict) -> None:
     shown = shown_by(request.node.callspec.id, **fields)
-    assert "EXIT 10 no-vmx" in shown
-    text = "".join(shown)
-    assert "error: this CPU has no VMX (CPUID.1:ECX bit 5 is 0); use an Intel CPU with VT-x" in text
+    assert any("EXIT 10 no-vmx" in line for line in shown), shown
+    assert any("error: this CPU has no VMX (CPUID.1:ECX bit 5 is 0)" in line for line in shown)
 
 
 def test_neither_screen_nor_serial_port(boot) -> None:
