@@ -72,7 +72,7 @@ def netboot() -> None:
     shutil.rmtree(NETBOOT, ignore_errors=True)
     fill(NETBOOT / GRUB)
     folders = [f"--net-directory={NETBOOT.name}", f"--subdir={GRUB}"]
-    run(["grub-mknetdir", "--fonts=", "--locales=", "--themes=", *folders],
+    run(["grub-mknetdir", "--fonts=", "--locales=", "--themes=", "--modules=http", *folders],
         f"image/{NETBOOT.name}.log")  # fmt: skip
     print(f"netboot: {NETBOOT}/ is complete; docs/BARE_METAL.md says what to tell the servers")
 

@@ -143,7 +143,7 @@ def test_a_boot_that_fails_is_not_ok(tmp_path: pathlib.Path) -> None:
 
 
 def test_uefi_gives_it_a_screen(boot, image: pathlib.Path) -> None:
-    result = boot(machine="qemu-tcg", method="grub-efi", medium=image, guests=(), timeout=200,
+    result = boot(machine="qemu-tcg", method="grub-efi", medium=image, guests=(),
                   monitor=(SAVE_PICTURE,))  # fmt: skip
     assert result.exit == CODES.NO_VMX, result
     shown = picture(result.run.boot.folder / "screen.ppm")
