@@ -91,7 +91,7 @@ def test_menu_offers_what_it_loads(image: pathlib.Path) -> None:
     )
 
 
-def test_a_bad_wish_is_refused(image: pathlib.Path) -> None:
+def test_a_bad_wish_is_refused(image: pathlib.Path, tmp_path: pathlib.Path) -> None:
     done = make("image", DEFAULT="lunch")
     assert done.returncode != 0
     assert "image: DEFAULT=lunch: the menu has checks, " in done.stderr
@@ -100,7 +100,8 @@ def test_a_bad_wish_is_refused(image: pathlib.Path) -> None:
     one, other = Guest(pathlib.Path("/a/x/y.elf")), Guest(pathlib.Path("/b/x/y.elf"))
     entry = menu.Entry("x", "x", "x", guests=(one, other))
     with pytest.raises(HarnessError, match=r"/a/x/y.elf and /b/x/y.elf would be the same file"):
-        menu.write_files(pathlib.Path("/nonexistent"), (entry,), "")
+        menu.write_files(tmp_path, (entry,), "")
+    assert not list(tmp_path.iterdir())
 
 
 def test_another_way_is_another_page(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -187,7 +188,7 @@ def test_the_menu_obeys_both_and_names_a_missing_file(
                 press("4")
                 person.wait_for(b"smp_vx.elf' not found")
             person.wait_for(b"GRUB could not load (hd0")
-            person.wait_for(b"write the stick, or copy the folder, once more.")
+            person.wait_for(b"If the copy is damaged or incomplete, make another one.")
             person.wait_for(b"ESC restarts the machine")
             person.type(b"\x1b")
             assert b"eptvisor: " not in person.wait_for(b"Restart the machine")

@@ -85,8 +85,8 @@ export gfxpayload
 # This never returns: GRUB would boot what it has loaded so far.
 function failed {
     echo
-    echo "GRUB could not load $1; the reason is above."
-    echo "The copy is damaged or incomplete: write the stick, or copy the folder, once more."
+    echo "GRUB could not load $1."
+    echo "The reason is above. If the copy is damaged or incomplete, make another one."
     echo "ESC restarts the machine; so do five minutes."
     sleep --interruptible 300
     reboot
@@ -141,18 +141,18 @@ def config(offered: tuple[Entry, ...], default: str = "", timeout: int = TIMEOUT
 
 def write_files(folder: pathlib.Path, offered: tuple[Entry, ...], config_text: str) -> None:
     """Fills the folder of GRUB's configuration."""
-    (folder / HOME).mkdir(parents=True)
-    (folder / "grub.cfg").write_text(config_text)
-    if not IMAGE.is_file():
-        raise HarnessError(f"{IMAGE} does not exist; `make` builds it")
-    # GRUB would load the symbols for a debugger, too, which take most of the file.
-    subprocess.run(["objcopy", "--strip-debug", IMAGE, folder / HOME / IMAGE.name], check=True)
     files: dict[str, pathlib.Path] = {}
     for guest in (guest for entry in offered for guest in entry.guests):
         other = files.setdefault(place(guest), guest.path)
         if other != guest.path:
             raise HarnessError(f"{other} and {guest.path} would be the same file of the image; "
                                "rename one of them")  # fmt: skip
+    if not IMAGE.is_file():
+        raise HarnessError(f"{IMAGE} does not exist; `make` builds it")
+    (folder / HOME).mkdir(parents=True)
+    (folder / "grub.cfg").write_text(config_text)
+    # GRUB would load the symbols for a debugger, too, which take most of the file.
+    subprocess.run(["objcopy", "--strip-debug", IMAGE, folder / HOME / IMAGE.name], check=True)
     for name, path in files.items():
         (folder / HOME / name).parent.mkdir(exist_ok=True)
         shutil.copy(path, folder / HOME / name)
