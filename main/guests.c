@@ -89,7 +89,7 @@ static void guest_not_started(const struct entry *entry, enum exit_code code)
         transcript_line(entry->out, "# %s: not started again", entry->name);
     } else {
         transcript_line(entry->out, "not ok %u %s # not started", entry->number, entry->name);
-        totals_failed(entry->number, code);
+        totals_failed(entry->number, entry->name, code);
     }
     guest_finish(entry);
 }
@@ -216,8 +216,7 @@ static void guest_made(struct guest *guest)
                         vm->words.testctl ? ", testctl" : "",
                         guest->entry.run > 1 ? ", started again by the monitor" : "");
     } else {
-        transcript_line(out, "ok %u %s # SKIP by tests=%s", vm->number, vm->name,
-                        options->tests);
+        transcript_line(out, "ok %u %s # SKIP by tests=%s", vm->number, vm->name, options->tests);
         totals_skipped();
         vm_work_for(NULL);
         guest_take_apart(guest);

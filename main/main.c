@@ -9,11 +9,13 @@
 #include "arch/x86/export_device.h"
 #include "arch/x86/guarded.h"
 #include "arch/x86/interrupts.h"
+#include "arch/x86/kept_log.h"
 #include "arch/x86/this_cpu.h"
 #include "arch/x86/memory.h"
 #include "arch/x86/mitigate.h"
 #include "arch/x86/pc_parts.h"
 #include "arch/x86/power.h"
+#include "arch/x86/qr_log.h"
 #include "arch/x86/smbios.h"
 #include "arch/x86/smp.h"
 #include "arch/x86/srat.h"
@@ -149,6 +151,8 @@ static void report(void)
     bool has_vmx = vmx_read_msrs(&msrs);
     bool has_control = rdmsr_safe(MSR_FEATURE_CONTROL, &feature_control);
     report_print(&(struct report){.info = &info,
+                                  .names = smbios_names(),
+                                  .cpu = cpu_facts(),
                                   .cpuid = cpuid,
                                   .msrs = has_vmx ? &msrs : NULL,
                                   .feature_control = has_control ? &feature_control : NULL,
@@ -156,7 +160,8 @@ static void report(void)
                                   .free_pages = memory_free_pages()});
 }
 
-static void machine_start(uint32_t magic, uint32_t address)
+/* Finds what the later messages need: the loader's information, consoles, memory, tables. */
+static void start_basics(uint32_t magic, uint32_t address)
 {
     interrupts_mask();
     descriptors_init(&cpus[0]);
@@ -166,6 +171,7 @@ static void machine_start(uint32_t magic, uint32_t address)
     screen_init(&info); /* before the error is handled, so that the message is on the screen */
     if (error)
         machine_exit(EXIT_BAD_BOOT_INFO);
+    kept_log_start(&info);
     if (memory_init(&info))
         machine_exit(EXIT_NO_MEMORY);
     screen_init(&info);
@@ -174,6 +180,10 @@ static void machine_start(uint32_t magic, uint32_t address)
     smbios_init(&info);
     if (trace_create_ring(this_cpu()))
         machine_exit(EXIT_NO_MEMORY);
+}
+
+static void obey_command_line(void)
+{
     if (options_parse(info.command_line, &options) || trace_choose(options.trace) ||
         trace_choose_part(options.trace_vm, options.trace_gpa))
         machine_exit(EXIT_BAD_COMMAND_LINE);
@@ -184,17 +194,12 @@ static void machine_start(uint32_t magic, uint32_t address)
         log_sum_begin();
     input_set_escape((uint8_t)options.escape);
     machine_set_on_exit((enum on_exit)options.on_exit);
+    qr_log_choose(options.qr);
     machine_set_pause(options.pause);
-    tsc_calibrate(&info);
-    start_export();
-    wall_clock_start();
-    patience_set(tsc_khz() * 1000);
-    log_info("boot: %s by %s, %u modules, %lu MiB of RAM free, command line \"%s\"", info.protocol,
-             info.loader[0] ? info.loader : "?", info.module_count, memory_free_pages() >> 8,
-             info.command_line);
-    bool no_x2apic = describe_machine();
-    report();
-    smp_start(&info, (unsigned)options.cpus, options.x2apic && !no_x2apic);
+}
+
+static void start_vmx(void)
+{
     extra_state_enable();
     vmx.entry_checks = options.entry_checks;
     enum exit_code code = vmx_init();
@@ -211,13 +216,31 @@ static void machine_start(uint32_t magic, uint32_t address)
         machine_exit(EXIT_BAD_COMMAND_LINE);
     }
     vmx.poison = options.poison;
+}
+
+static void machine_start(uint32_t magic, uint32_t address)
+{
+    start_basics(magic, address);
+    obey_command_line();
+    tsc_calibrate(&info);
+    start_export();
+    wall_clock_start();
+    patience_set(tsc_khz() * 1000);
+    log_info("boot: %s by %s, %u modules, %lu MiB of RAM free, command line \"%s\"", info.protocol,
+             info.loader[0] ? info.loader : "?", info.module_count, memory_free_pages() >> 8,
+             info.command_line);
+    bool no_x2apic = describe_machine();
+    report();
+    provoke_early((enum provoke)options.provoke);
+    smp_start(&info, (unsigned)options.cpus, options.x2apic && !no_x2apic);
+    start_vmx();
     setup_memory_mapping();
     cpuid_init();
     pcpus_start();
     memory_mark();
     provoke((enum provoke)options.provoke);
     gdb_set_monitor(&gdb_monitor);
-    code = gdb_start(options.gdb, &info);
+    enum exit_code code = gdb_start(options.gdb, &info);
     if (code)
         machine_exit(code);
 }

@@ -16,11 +16,7 @@
 #define FORMAT    1
 #define WIDTH     150 /* of a value on its line */
 #define WORDS_MAX 1024
-#define LEAF_MAX  0x40u       /* higher basic leaves are mistakes of a hypervisor */
 #define EXTENDED  0x80000000u /* the first extended leaf */
-#define LEAF_VMM  0x40000000u /* a hypervisor's name */
-
-#define CPUID1_ECX_HYPERVISOR BIT(31)
 
 static unsigned lines;
 static uint32_t hash;
@@ -80,10 +76,20 @@ static void PRINTF(2, 3) printf_value(const char *key, const char *format, ...)
 
 /* ---- The firmware ---------------------------------------------------------------------------- */
 
+/* Prints those of three texts that the firmware gives. */
+static void print_texts(const char *key, const char *a, const char *b, const char *c)
+{
+    if (*a || *b || *c)
+        printf_value(key, "%s%s%s%s%s", a, *a && *b ? " " : "", b, (*a || *b) && *c ? " " : "", c);
+}
+
 static void print_boot(const struct report *report)
 {
     const struct boot_info *info = report->info;
     const struct boot_framebuffer *screen = &info->framebuffer;
+    const struct smbios_names *names = report->names;
+    print_texts("machine", names->vendor, names->product, names->version);
+    print_texts("firmware", names->bios_vendor, names->bios_version, names->bios_date);
     printf_value("loader", "%s by %s, %s", info->protocol, info->loader[0] ? info->loader : "?",
                  info->efi_system_table.v ? "EFI" : "BIOS");
     if (screen->kind == BOOT_FRAMEBUFFER_NONE)
@@ -136,38 +142,26 @@ static struct cpuid ask(const struct report *report, uint32_t leaf, uint32_t sub
                                                     : report->cpuid(leaf, subleaf);
 }
 
-/* The registers of a leaf that hold the CPU's or the hypervisor's name. */
-static void print_name(const char *key, uint32_t a, uint32_t b, uint32_t c)
+static void print_cpu(const struct report *report)
 {
-    char name[13] = "";
-    memcpy(name, &a, sizeof(a));
-    memcpy(name + 4, &b, sizeof(b));
-    memcpy(name + 8, &c, sizeof(c));
-    print(key, name);
-}
-
-/* Prints family, model and stepping as software shows them (SDM 2, CPUID leaf 1). */
-static void print_signature(const struct report *report)
-{
-    char brand[49] = "";
-    for (unsigned i = 0; i < 3; i++) {
-        struct cpuid part = ask(report, EXTENDED + 2 + i, 0);
-        memcpy(brand + 16 * i, &part, sizeof(part));
-    }
-    const char *shown = brand;
-    while (*shown == ' ')
-        shown++;
-    print("CPU", *shown ? shown : "without a name");
-    struct cpuid vendor = ask(report, 0, 0);
-    print_name("CPU vendor", vendor.ebx, vendor.edx, vendor.ecx);
-    uint32_t signature = ask(report, 1, 0).eax;
-    uint32_t family = signature >> 8 & 0xf, model = signature >> 4 & 0xf;
-    if (family == 6 || family == 15)
-        model |= signature >> 12 & 0xf0;
-    if (family == 15)
-        family += signature >> 20 & 0xff;
-    printf_value("CPU signature", "%#x: family %u, model %#x, stepping %u", signature, family,
-                 model, signature & 0xf);
+    const struct cpu_facts *cpu = report->cpu;
+    const char *kind = core_kind_name(cpu->core_kind);
+    char microcode[32] = "";
+    print("CPU", cpu->brand[0] ? cpu->brand : "without a name");
+    print("CPU vendor", cpu->vendor);
+    if (cpu->microcode)
+        snprintf(microcode, sizeof(microcode), ", microcode %#x", cpu->microcode);
+    printf_value("CPU signature", "%#x: family %u, model %#x, stepping %u%s", cpu->signature,
+                 cpu->family, cpu->model, cpu->stepping, microcode);
+    if (cpu->threads_of_core || kind)
+        printf_value("CPU topology", "threads: %u of a core, %u of the package%s%s",
+                     cpu->threads_of_core, cpu->threads_of_package, kind ? "; " : "",
+                     kind ? kind : "");
+    printf_value("CPU address bits", "%u", cpu->physical_bits);
+    if (cpu->below == HYPERVISOR_NONE)
+        print("below us", "nothing says that it is a hypervisor");
+    else
+        printf_value("below us", "%s (%s)", hypervisor_name(cpu->below), cpu->below_name);
 }
 
 static void print_features(const struct report *report)
@@ -237,16 +231,6 @@ static void print_leaves(const struct report *report)
     }
 }
 
-static void print_hypervisor(const struct report *report)
-{
-    if (!(ask(report, 1, 0).ecx & CPUID1_ECX_HYPERVISOR)) {
-        print("below us", "nothing says that it is a hypervisor");
-        return;
-    }
-    struct cpuid r = report->cpuid(LEAF_VMM, 0);
-    print_name("below us", r.ebx, r.ecx, r.edx);
-}
-
 static void print_vmx(const struct report *report)
 {
     static const struct bit_word words[] = {
@@ -288,8 +272,7 @@ void report_print(const struct report *report)
     print_memory(report);
     acpi_list(print_table);
     printf_value("TSC", "%lu kHz", report->tsc_khz);
-    print_signature(report);
-    print_hypervisor(report);
+    print_cpu(report);
     print_features(report);
     print_leaves(report);
     print_vmx(report);

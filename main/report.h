@@ -13,13 +13,16 @@
  */
 #pragma once
 
-#include "arch/x86/unprivileged.h"
+#include "arch/x86/cpu_facts.h"
+#include "arch/x86/smbios.h"
 #include "boot/boot_info.h"
 #include "vmx/controls.h"
 
 struct report {
     const struct boot_info *info;
-    struct cpuid (*cpuid)(uint32_t leaf, uint32_t subleaf);
+    const struct smbios_names *names;
+    const struct cpu_facts *cpu;
+    cpuid_ask *cpuid;
     const struct vmx_msrs *msrs;     /* NULL: the CPU has no VMX */
     const uint64_t *feature_control; /* IA32_FEATURE_CONTROL; NULL: the CPU has no such MSR */
     uint64_t tsc_khz, free_pages;

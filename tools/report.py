@@ -150,6 +150,8 @@ def title_of(report: Report, boot: Boot | None) -> str:
         return f"Bochs {emulator.find(boot.bochs).version}, `{boot.cpu or bochs.DEFAULT_CPU}`"
     if boot and boot.machine == "nested":
         return f"KVM of Linux in Bochs {emulator.find(boot.bochs).version}"
+    if "machine" in report.facts:
+        return report.fact("machine")
     below = report.fact("below us")
     return below if below != "?" and "nothing" not in below else "a PC"
 

@@ -245,6 +245,11 @@ target tested: export GUESTS := $(TESTED_GUESTS)
 target: all guests $(B)/optrom.bin $(B)/bootinfo.elf | deps-target ## the tests that boot the image
 	$(Q)$(PYTHON) -m pytest -q -n 2 --max-worker-restart 0 --dist loadfile tests/target
 
+# Draws a QR code, for test_qr.py.
+$(B)/tools/qr: tools/qr.c $(B)/libhost.a
+	@mkdir -p $(@D)
+	$(Q)$(HOSTCC) $(HOSTFLAGS) $^ -lcmocka -lpthread -o $@
+
 SMP_GUESTS := $(foreach g,$(filter-out %_bench,$(filter smp%,$(GUEST_PROGRAMS))), \
                   $(call guest_item,$(g)))
 smp-guests: export GUESTS := $(SMP_GUESTS)
@@ -253,7 +258,11 @@ tested run-guests smp-guests: # lists for the tests
 
 test: export FUZZ_SECONDS := 10
 test: | deps-base ## everything that CI runs, on every CPU model, firmware and switch
+ifeq ($(MACHINE),serial) # docs/MACHINES.md
+	$(Q)$(PYTHON) tools/box.py test
+else
 	$(Q)$(PYTHON) tools/check.py unit lint tsan model prove fuzz mutants-sample target
+endif
 
 # `make test` plays the random tests in full.
 check: export SHORTER := 5

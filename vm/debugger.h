@@ -44,7 +44,7 @@ struct debugger {
 struct debugger_vcpu {
     bool applied; /* the debug registers are the debugger's; the guest's are: */
     uint64_t guest_address[DEBUGGER_SLOTS], guest_dr7;
-    uint32_t generation; /* of the code that the emulator's caches have seen */
+    uint32_t generation;                /* of the code that the emulator's caches have seen */
     void (*stepped)(struct vcpu *vcpu); /* called on its pCPU when the step is over */
     uint32_t steps;                     /* that were made for the monitor; atomic */
     bool step_began, step_armed, nmis_were_blocked;

@@ -20,9 +20,9 @@ static const char *const escape_values[] = {"off", "a", "b", "c", "d", "e", "f",
                                             "j",   "k", "l", "m", "n", "o", "p", "q", "r", "s",
                                             "t",   "u", "v", "w", "x", "y", "z", NULL};
 static const char *const provoke_values[] = {
-    "nothing", "null",      "stack",     "code",       "data", "bug",       "warn",
-    "nmi",     "leak",      "guarded",   "private",    "td",   "lie_frame", "lie_map",
-    "lie_add", "lie_block", "lie_track", "lie_remove", NULL};
+    "nothing", "null",    "stack",     "code",      "data",       "bug", "warn",
+    "nmi",     "leak",    "guarded",   "private",   "triple",     "td",  "lie_frame",
+    "lie_map", "lie_add", "lie_block", "lie_track", "lie_remove", NULL};
 
 static const char *const export_values[] = {"off", "e9", "com2", NULL};
 
@@ -42,6 +42,7 @@ static const struct word words[] = {
      .max = BIT(62),
      FIELD(slot_generation_start)},
     {.name = "on_exit", .kind = WORD_CHOICE, .choices = on_exit_values, FIELD(on_exit)},
+    {.name = "qr", .kind = WORD_NUMBER, .max = 1, FIELD(qr)},
     {.name = "pause", .kind = WORD_NUMBER, .max = 1, FIELD(pause)},
     {.name = "cpus", .kind = WORD_NUMBER, .min = 1, .max = CPUS_MAX, FIELD(cpus)},
     {.name = "escape", .kind = WORD_CHOICE, .choices = escape_values, FIELD(escape)},

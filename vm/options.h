@@ -41,6 +41,7 @@ struct options {
     uint64_t mitigations; /* enum mitigations of arch/x86/flaws.h */
     uint64_t slot_generation_start;
     uint64_t on_exit;  /* enum on_exit */
+    uint64_t qr;       /* show the end of the log as QR codes */
     uint64_t pause;    /* show the log page by page at the end */
     uint64_t cpus;     /* the maximum number of CPUs to use */
     uint64_t parallel; /* VMs that run at a time; 0: one for each CPU */

@@ -5,6 +5,7 @@
 #include "arch/x86/cpu_facts.h"
 #include "arch/x86/guarded.h"
 #include "arch/x86/paging.h"
+#include "arch/x86/smbios.h"
 #include "arch/x86/this_cpu.h"
 #include "lib/assert.h"
 #include "lib/log.h"
@@ -82,7 +83,8 @@ static enum exit_code enable_in_feature_control(const struct cpu_facts *cpu)
         return EXIT_OK; /* some hypervisors below this one offer VMX without the MSR */
     before = control;
     bool measured = txt_is_measured(txt_status(cpu));
-    enum exit_code code = vmx_feature_control(cpu, this_cpu(), measured, &control);
+    enum exit_code code =
+        vmx_feature_control(cpu, smbios_names()->vendor, this_cpu(), measured, &control);
     if (!code && control != before)
         wrmsr(MSR_FEATURE_CONTROL, control);
     return code;

@@ -44,17 +44,25 @@ static const struct {
      "look for nested paging in its settings"},
 };
 
-/* The names that the setups of firmware give to bit 2 of IA32_FEATURE_CONTROL. */
-static const char *const menus[] = {
-    "  ASUS: Advanced, CPU Configuration, \"Intel (VMX) Virtualization Technology\"; MSI: OC, CPU "
-    "Features, \"Intel Virtualization Tech\"; Gigabyte: Tweaker or BIOS Features, \"Intel "
-    "Virtualization Technology\" or \"VT-x\"",
-    "  Dell: Virtualization Support, \"Virtualization\"; HP: Security or Advanced, System Options, "
-    "\"Virtualization Technology (VTx)\"; Lenovo: Security, Virtualization, \"Intel "
-    "Virtualization Technology\"; Acer: Advanced, \"Intel VTX\"",
-    "  ASRock, Supermicro: Advanced, CPU Configuration, \"Intel Virtualization Technology\"; Intel "
-    "NUC: Security, the same; others: VT-x, VMX, Vanderpool or SVM beside the CPU's cores. VT-d is "
-    "another thing and is not needed",
+/* How the setups of firmware call bit 2 of IA32_FEATURE_CONTROL, by the machine's maker as SMBIOS
+ * writes it. */
+static const struct {
+    const char *maker, *menu;
+} menus[] = {
+    {"ASUS", "ASUS: Advanced, CPU Configuration, \"Intel (VMX) Virtualization Technology\""},
+    {"Micro-Star", "MSI: OC, CPU Features, \"Intel Virtualization Tech\""},
+    {"Gigabyte", "Gigabyte: Tweaker or BIOS Features, \"VT-x\" or \"Intel Virtualization "
+                 "Technology\""},
+    {"ASRock", "ASRock: Advanced, CPU Configuration, \"Intel Virtualization Technology\""},
+    {"Dell", "Dell: Virtualization Support, \"Virtualization\""},
+    {"HP", "HP: Security or Advanced, System Options, \"Virtualization Technology (VTx)\""},
+    {"Hewlett-Packard", NULL}, /* as the one before */
+    {"LENOVO", "Lenovo: Security, Virtualization, \"Intel Virtualization Technology\""},
+    {"Acer", "Acer: Advanced, \"Intel VTX\" or \"Virtualization Technology\""},
+    {"Supermicro",
+     "Supermicro: Advanced, CPU Configuration, \"Intel Virtualization Technology\" or "
+     "\"VMX\""},
+    {"Intel", "Intel NUC: Security, \"Intel Virtualization Technology\""},
 };
 
 bool txt_is_measured(uint64_t status)
@@ -87,7 +95,24 @@ bool vmx_exists(const struct cpu_facts *cpu)
     return false;
 }
 
-static void explain_locked(const struct cpu_facts *cpu, bool measured, uint64_t control)
+/* Names the entry of this machine's setup, or of all if the maker is not known. */
+static void explain_menu(const char *maker)
+{
+    const char *menu = NULL;
+    for (unsigned i = 0; i < ARRAY_SIZE(menus); i++)
+        if (!strncmp(maker, menus[i].maker, strlen(menus[i].maker)))
+            menu = menus[i].menu ? menus[i].menu : menus[i - 1].menu;
+    for (unsigned i = 0; i < ARRAY_SIZE(menus); i++)
+        if (menus[i].menu && (!menu || menu == menus[i].menu))
+            log_error("  %s", menus[i].menu);
+    if (!menu)
+        log_error(
+            "  others: VT-x, VMX or Vanderpool, beside the CPU's cores; VT-d is another thing "
+            "and is not needed");
+}
+
+static void explain_locked(const struct cpu_facts *cpu, const char *maker, bool measured,
+                           uint64_t control)
 {
     if (measured) {
         log_error("Intel TXT has started this machine (SENTER was executed), and VMX inside SMX is "
@@ -106,12 +131,11 @@ static void explain_locked(const struct cpu_facts *cpu, bool measured, uint64_t 
     }
     log_error("enable virtualization in the firmware's setup, save, and switch the machine off and "
               "on, because only a reset opens the lock; the entry is called:");
-    for (unsigned i = 0; i < ARRAY_SIZE(menus); i++)
-        log_error("%s", menus[i]);
+    explain_menu(maker);
 }
 
-enum exit_code vmx_feature_control(const struct cpu_facts *cpu, unsigned number, bool measured,
-                                   uint64_t *control)
+enum exit_code vmx_feature_control(const struct cpu_facts *cpu, const char *maker, unsigned number,
+                                   bool measured, uint64_t *control)
 {
     uint64_t needed = measured ? FEATURE_CONTROL_VMX_INSIDE : FEATURE_CONTROL_VMX_OUTSIDE;
     if (!(*control & FEATURE_CONTROL_LOCKED)) {
@@ -125,7 +149,7 @@ enum exit_code vmx_feature_control(const struct cpu_facts *cpu, unsigned number,
     log_error("the firmware has locked VMX off: IA32_FEATURE_CONTROL = %#lx on CPU %u, bit 0 "
               "(lock) is 1 and bit %u (VMX %s SMX) is 0",
               *control, number, measured ? 1 : 2, measured ? "inside" : "outside");
-    explain_locked(cpu, measured, *control);
+    explain_locked(cpu, maker, measured, *control);
     return EXIT_VMX_LOCKED_OFF;
 }
 

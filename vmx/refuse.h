@@ -24,10 +24,10 @@ bool vmx_exists(const struct cpu_facts *cpu) MUST_CHECK;
 
 /* Decides what IA32_FEATURE_CONTROL, whose value is `*control`, has to be for VMXON in or outside
  * of SMX operation, and stores it there; if the firmware has not locked the register, the caller
- * writes it. Returns EXIT_VMX_LOCKED_OFF after messages if the register is locked and VMX is
- * off. */
-enum exit_code vmx_feature_control(const struct cpu_facts *cpu, unsigned number, bool measured,
-                                   uint64_t *control) MUST_CHECK;
+ * writes it. Returns EXIT_VMX_LOCKED_OFF after messages if the register is locked and VMX is off.
+ * `maker` is the machine's by SMBIOS, or empty, and `number` the CPU's. */
+enum exit_code vmx_feature_control(const struct cpu_facts *cpu, const char *maker, unsigned number,
+                                   bool measured, uint64_t *control) MUST_CHECK;
 
 /* Says what to do about VMX without a control that is required; vmx_negotiate() has said which. */
 void vmx_explain_missing(const struct cpu_facts *cpu);

@@ -6,8 +6,10 @@
 #include "arch/x86/cpu.h"
 #include "arch/x86/cpu_facts.h"
 #include "arch/x86/emulator.h"
+#include "arch/x86/kept_log.h"
 #include "arch/x86/keyboard.h"
 #include "arch/x86/kick.h"
+#include "arch/x86/qr_log.h"
 #include "arch/x86/screen.h"
 #include "arch/x86/serial.h"
 #include "arch/x86/serial_port.h"
@@ -43,18 +45,6 @@ void machine_set_results(const char *text)
     snprintf(results, sizeof(results), "%s", text);
 }
 
-static const char *exit_name(enum exit_code code)
-{
-    switch (code) {
-#define X(name, number, text) \
-    case EXIT_##name:         \
-        return text;
-        EXIT_CODES(X)
-#undef X
-    }
-    return "?";
-}
-
 /* Waits for a key on the keyboard or the serial line, but no longer than a reader may need. Before
  * the TSC has been measured, it is taken for a fast one. */
 static void wait_for_key(void)
@@ -85,7 +75,7 @@ static void power_off(enum exit_code code)
         outb(BOCHS_DEBUG_PORT, 'D');
         outb(QEMU_DEBUG_EXIT, (uint8_t)code);
     }
-    if (screen_is_used())
+    if (!qr_log_show(wait_for_key, false) && screen_is_used())
         wait_for_key();
     acpi_power_off();
     show_verdict(code, "This machine can't power off by itself; switch it off.");
@@ -108,15 +98,18 @@ void machine_exit(enum exit_code code)
         show_verdict(code, next[on_exit]);
     log_sum_print();
     log_info("EXIT %d %s", code, exit_name(code));
+    kept_log_end(code);
     serial_drain();
     if (pause && !again)
         screen_show_pages(wait_for_key);
     if (on_exit == ON_EXIT_POWEROFF) {
         power_off(code);
     } else if (on_exit == ON_EXIT_REBOOT) {
+        (void)qr_log_show(wait_for_key, false);
         outb(RESET_PORT, 0x02);
         outb(RESET_PORT, 0x06);
     }
+    (void)qr_log_show(wait_for_key, true);
     for (;;)
         __asm__ volatile("cli; hlt");
 }

@@ -68,7 +68,7 @@ static size_t screen_room(char next)
 
 /* Cost of drawing a character, in comparisons of eight characters (terminal.h): of preparing its
  * lines, which grows with their width, and of the stores, which grow with the area. */
-#define PIXELS_COST(scale) (40u * (scale) + 15u * (scale) * (scale))
+#define PIXELS_COST(scale) (70u * (scale) + 15u * (scale) * (scale))
 #define CELLS_COST         2u
 
 static void screen_begin(unsigned columns, unsigned rows, unsigned cost,
@@ -180,14 +180,19 @@ void screen_show_pages(void (*wait)(void))
     screen_flush();
 }
 
+unsigned screen_image_scale(unsigned size)
+{
+    uint32_t room = terminal.rows * FONT_HEIGHT * pixels.scale;
+    room = room < pixels.width ? room : pixels.width;
+    return used && !cells ? room / (size + 2 * PIXELS_QUIET) : 0;
+}
+
 bool screen_image(unsigned size, bool (*dark)(unsigned x, unsigned y))
 {
-    uint32_t room = terminal.rows * FONT_HEIGHT * pixels.scale, modules = size + 2 * PIXELS_QUIET;
-    room = room < pixels.width ? room : pixels.width;
-    if (!used || cells || room < modules)
+    unsigned scale = screen_image_scale(size), width = (size + 2 * PIXELS_QUIET) * scale;
+    if (!scale)
         return false;
-    unsigned scale = room / modules;
-    pixels_draw_image(&pixels, pixels.width - modules * scale, 0, scale, size, dark);
+    pixels_draw_image(&pixels, pixels.width - width, 0, scale, size, dark);
     screen_flush();
     return true;
 }

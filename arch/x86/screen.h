@@ -26,5 +26,7 @@ void screen_verdict(const struct verdict_text *text);
 void screen_show_pages(void (*wait)(void));
 
 /* Draws a picture of size x size modules with its quiet zone, as large as fits above the verdict,
- * at the right edge. Returns false if there is no framebuffer, or if it is too small. */
+ * at the right edge. Returns false if there is no framebuffer, or if it is too small. The scale is
+ * that of a module in pixels; 0: the picture can't be drawn. */
+unsigned screen_image_scale(unsigned size);
 bool screen_image(unsigned size, bool (*dark)(unsigned x, unsigned y));

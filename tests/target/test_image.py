@@ -18,7 +18,7 @@ from test_screen import SAVE_PICTURE, Picture
 
 from harness import grub, menu, session, terminal
 from harness.boot import Boot, Guest
-from harness.errors import HarnessError
+from harness.errors import HarnessError, Status
 
 NAME = "test-image"
 ISO = BUILD / f"eptvisor-{NAME}.iso"
@@ -85,6 +85,9 @@ def test_menu_offers_what_it_loads(image: pathlib.Path) -> None:
     checks = config.split("--id checks ")[1].split("\n}\n")[0]
     given = re.findall(r"module2 \S+ '(\S+)'", checks)
     assert given == [guest.name for guest in listed("run-guests")]
+    assert "\nset on_exit=halt\nset words=\n" in config
+    assert all(" on_exit=$on_exit $words; then" in line
+               for line in config.splitlines() if "multiboot2" in line)  # fmt: skip
     stress = config.split("--id stress ")[1].split("\n}\n")[0]
     assert {"smp_flush", "smp_slots", "storm_slots", "storm_flush"} <= set(
         re.findall(r"module2 \S+ '(\S+)'", stress)
@@ -92,11 +95,15 @@ def test_menu_offers_what_it_loads(image: pathlib.Path) -> None:
 
 
 def test_a_bad_wish_is_refused(image: pathlib.Path, tmp_path: pathlib.Path) -> None:
-    done = make("image", DEFAULT="lunch")
-    assert done.returncode != 0
-    assert "image: DEFAULT=lunch: the menu has checks, " in done.stderr
-    done = make("image", WAIT="long")
-    assert "image: WAIT=long is not a number of seconds" in done.stderr
+    for name, value, message in (
+        ("DEFAULT", "lunch", "DEFAULT=lunch: the menu has checks, report, linux, stress, shell, "),
+        ("WAIT", "long", "WAIT=long is not a number of seconds"),
+    ):
+        done = subprocess.run(["tools/image.py", "image"], cwd=ROOT, text=True, check=False,
+                              env=os.environ | {"NAME": NAME, name: value},
+                              capture_output=True)  # fmt: skip
+        assert done.returncode == Status.NOT_STARTED
+        assert done.stderr.startswith(f"image: {message}"), done.stderr
     one, other = Guest(pathlib.Path("/a/x/y.elf")), Guest(pathlib.Path("/b/x/y.elf"))
     entry = menu.Entry("x", "x", "x", guests=(one, other))
     with pytest.raises(HarnessError, match=r"/a/x/y.elf and /b/x/y.elf would be the same file"):
@@ -117,8 +124,8 @@ def test_another_way_is_another_page(monkeypatch: pytest.MonkeyPatch) -> None:
         ("1  One", "one", "1"), ("2  It'\\''s two", "two", "2"), ("t  Three", "three", "t"),
         ("1  One", "one-mute", "1"), ("2  It'\\''s two", "two-mute", "2"),
     ]  # fmt: skip
-    assert "eptvisor.elf on_exit=$on_exit 'x=1' $words; then" in first
-    assert "eptvisor.elf on_exit=$on_exit 'x=1' 'serial=off' 'say=off' $words; then" in mute
+    assert "eptvisor.elf 'x=1' on_exit=$on_exit $words; then" in first
+    assert "eptvisor.elf 'x=1' 'serial=off' 'say=off' on_exit=$on_exit $words; then" in mute
 
 
 # ---- Booting it -------------------------------------------------------------------------------
@@ -147,7 +154,7 @@ def test_a_boot_that_fails_is_not_ok(tmp_path: pathlib.Path) -> None:
 
 
 def test_uefi_gives_it_a_screen(boot, image: pathlib.Path) -> None:
-    result = boot(machine="qemu-tcg", method="grub-efi", medium=image, guests=(), timeout=200,
+    result = boot(machine="qemu-tcg", method="grub-efi", medium=image, guests=(),
                   monitor=(SAVE_PICTURE,))  # fmt: skip
     assert result.exit == CODES.NO_VMX, result
     shown = Picture(result.run.boot.folder / "screen.ppm")

@@ -59,7 +59,7 @@ def test_a_machine_that_is_refused_is_reported(boot: BootFixture) -> None:
     assert result.exit == CODES.NO_VMX, result
     found = report.read(log(result))
     assert found.missing == []
-    assert report.vmx(found) == "none" and found.fact("below us").startswith("TCG")
+    assert report.vmx(found) == "none" and found.fact("below us").endswith("(TCGTCGTCGTCG)")
     assert report.result(found) == "EXIT 10 no-vmx"
 
 

@@ -2,12 +2,15 @@
 """The screen shows the text of the serial console, in text mode and in graphics modes."""
 
 import pathlib
+import re
 import struct
 import textwrap
 
 import font
 import pytest
-from conftest import CODES, ROOT, Result
+from conftest import CODES, ROOT, Result, hello
+
+from harness import payload
 
 GRUB_FONT = pathlib.Path("/usr/share/grub/unicode.pf2")
 COLUMNS, ROWS = 80, 25
@@ -205,9 +208,28 @@ def test_refusal_in_graphics_by_bios(boot, tmp_path: pathlib.Path, display: str)
     assert (shown.width, shown.height) == size
 
 
+def test_above_4_gib(boot) -> None:
+    """No emulator has a framebuffer there, but the debugger of Bochs sees the stores: the last
+    pixels are written, nothing behind them is, and neither they nor the first ones are read."""
+    base, size = 0x4000000000, 4096 * 768
+    screen = struct.pack("<QIIIBBH6B", base, 4096, 1024, 768, 32, 1, 0, 16, 8, 8, 8, 0, 8)
+    last, behind = base + size - 8, base + size
+    watch = [f"watch w {at:#x}" for at in (last, behind)]
+    watch += [f"watch r {at:#x}" for at in (base, last)]
+    result = boot(guests=(hello(),), tags=(payload.tag(8, screen),),
+                  debugger=(*watch, "c", "c", "c"))  # fmt: skip
+    assert result.status == 0, result
+    stops = (result.run.boot.folder / "emulator.txt").read_text(errors="replace")
+    caught = re.findall(r"Caught (\w+) watch point at (0x\w+)", stops)
+    assert {(kind, int(at, 16)) for kind, at in caught} == {("write", last)}
+    assert len(caught) == 2  # when it is cleared, and in the verdict
+
+
 def test_page_by_page(boot, tmp_path: pathlib.Path) -> None:
-    """A screen of 40 x 12 characters, which has no room for the log, nor for a verdict."""
-    pages = ("screendump 1.ppm", "sendkey spc", "screendump 2.ppm")
+    """A screen of 40 x 12 characters, which has no room for the log, nor for a verdict. The key after
+    the last page powers the machine off."""
+    key = "sendkey spc"
+    pages = ("screendump 1.ppm", key, "screendump 2.ppm", "info status", key, "info status")
     result = boot(machine="qemu-tcg", method="grub-bios", guests=(), cmdline="pause=1",
                   graphics="320x200x32", image=screen_image(tmp_path), monitor=pages)  # fmt: skip
     assert_refused(result)
@@ -218,6 +240,8 @@ def test_page_by_page(boot, tmp_path: pathlib.Path) -> None:
     more = text[0].index("-- more -- (page 1; press a key)")
     assert text[0][:more] == log[:more]
     assert text[1][: len(log) - more] == log[more:]
+    said_by_qemu = (result.run.boot.folder / "emulator.txt").read_text()
+    assert re.findall(r"VM status: (.*)", said_by_qemu) == ["running", "paused (shutdown)"]
 
 
 def pf2() -> bytes:

@@ -22,7 +22,7 @@ def kernel() -> None:
 
 def start(boot, guests: tuple[Guest, ...], vcpus: int, mem: int = debian.MEM, **fields):
     return boot(guests=guests, mem=debian.machine_memory(mem, guests), smp=vcpus,
-                cmdline=debian.TDX_WORDS, ips=debian.IPS, timeout=150, **fields)  # fmt: skip
+                cmdline=debian.TDX_WORDS, ips=debian.IPS, **fields)  # fmt: skip
 
 
 def checks(vcpus: int, more: str = "", words: tuple[str, ...] = ("measure=0",), **fields):

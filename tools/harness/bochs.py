@@ -88,7 +88,8 @@ def _settings(boot: Boot, bochs: emulator.Emulator) -> list[str]:
         _memory(boot, bochs),
         f"cpu: model={boot.cpu or DEFAULT_CPU}, count={boot.smp}, ips={_ips(boot)}, "
         # Linux reads a few MSRs that Bochs lacks, before it could take a #GP.
-        f"reset_on_triple_fault=0, ignore_bad_msrs={int(bool(boot.initrd))}, msrs=msrs.def",
+        f"reset_on_triple_fault={int(boot.exits > 1)}, "
+        f"ignore_bad_msrs={int(bool(boot.initrd))}, msrs=msrs.def",
         _firmware(boot, bochs),
         f"vgaromimage: file={bochs.firmware(host.BOCHS_VGA)}",
         _clock(boot),

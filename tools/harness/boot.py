@@ -78,8 +78,8 @@ class Boot:
     # Option ROM: the APIC IDs that ACPI lists, which may differ from the CPUs. None: the
     # firmware's.
     listed_cpus: tuple[int, ...] | None = None
-    # Option ROM: more tags of the multiboot2 information, before all others; payload.tag() makes
-    # them.
+    # Option ROM: more tags of the multiboot2 information, before all others but that of the screen;
+    # payload.tag() makes them.
     tags: tuple[bytes, ...] = ()
     # Bochs: the largest number of VM exits that the emulator's debugger stops at and counts.
     count_exits: int = 0
@@ -107,6 +107,9 @@ class Boot:
     # Bochs, QEMU: the second serial port is a connection to this TCP port of the computer, where
     # harness.gdb listens.
     gdb_port: int = 0
+    # The run ends with this one of the EXIT lines; with more than one, the machine starts again
+    # (on_exit=reboot). Only what it prints after the last but one is judged.
+    exits: int = 1
     # QEMU: the kind of PC: pc, q35 or microvm.
     machine_type: str = "pc"
     # QEMU: properties of the machine, as `-machine` takes them: pit=off, hpet=off, ...

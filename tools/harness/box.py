@@ -111,12 +111,13 @@ class Console:
                 self._line(line)
 
     def _line(self, line: bytes) -> None:
-        if sums.BANNER in line or self._damaged_banner(line):
+        at = sums.banner_at(line)
+        if at >= 0 or self._damaged_banner(line):
             if self.begun:
                 self.ended = "restarted"
                 return
             self.begun, self.lines, self.noise = True, [], 0
-            line = line[line.index(sums.BANNER) :] if sums.BANNER in line else line
+            line = line[max(at, 0) :]
         self.lines.append(line)
         text = serial.clean(line.decode(errors="replace"))[0].rstrip()
         self.show(text)
@@ -133,8 +134,7 @@ class Console:
         """The first line, of which a few characters are lost."""
         whole = sums.BANNER.decode()
         text = line.decode(errors="replace")
-        return any(lacks(text[: len(whole) - lost], whole) is not None
-                   for lost in range(1, LOST + 1))  # fmt: skip
+        return any(lacks(text[: len(whole) - lost], whole) == lost for lost in range(1, LOST + 1))
 
     def _steps(self, data: bytes, now: float) -> None:
         """Looks for the text that the next step waits for."""

@@ -29,7 +29,8 @@ def prepare(boot: Boot) -> list[str]:
 def arguments(boot: Boot, accel: str, cpu: str, serial: str) -> list[str]:
     """Returns the arguments of QEMU, whose current folder will be the boot's, and writes the files
     that they name."""
-    words = ["-nodefaults", "-no-reboot", "-display", "none"]
+    words = ["-nodefaults", "-display", "none"]
+    words += ["-no-reboot"] if boot.exits == 1 else []
     words += ["-device", boot.display] if boot.display else []
     words += ["-accel", accel, "-cpu", cpu, "-smp", str(boot.smp)]
     words += ["-m", str(boot.mem), *_console(boot, serial)]

@@ -56,8 +56,10 @@ class Run:
 class Console:
     """The serial console while it grows in a file."""
 
-    def __init__(self, path: pathlib.Path, show: Callable[[str], None]) -> None:
+    def __init__(self, path: pathlib.Path, show: Callable[[str], None], exits: int) -> None:
         self.path, self.show = path, show
+        self.exits = exits  # EXIT lines that are still to come
+        self.judged = 0  # where the text begins that is judged
         self.text, self.shown = "", 0
         self.decode = codecs.getincrementaldecoder("utf-8")("replace").decode
         self.offset = 0
@@ -70,18 +72,22 @@ class Console:
             self.noted, self.last = self.offset, now
 
     def poll(self) -> bool:
-        """Reads new output and shows the complete lines. True once the EXIT line is there."""
+        """Reads new output and shows the complete lines. True once the last EXIT line is there."""
         with contextlib.suppress(FileNotFoundError), self.path.open("rb") as file:
             file.seek(self.offset)
             data = file.read()
             self.offset += len(data)
             self.text += self.decode(data)
-        end = self.text.rfind("\n") + 1
-        new = serial.clean(self.text[self.shown : end])[:-1] if end > self.shown else []
-        self.shown = max(self.shown, end)
-        for line in new:
+        while end := self.text.find("\n", self.shown) + 1:
+            (line, _) = serial.clean(self.text[self.shown : end])
+            self.shown = end
             self.show(line)
-        return any(serial.EXIT.match(line) for line in new)
+            self.exits -= bool(serial.EXIT.match(line))
+            if serial.EXIT.match(line) and self.exits == 0:
+                return True
+            if serial.EXIT.match(line) and self.exits > 0:
+                self.judged = end
+        return False
 
 
 @contextlib.contextmanager
@@ -125,7 +131,7 @@ def prepare(boot: Boot) -> list[str]:
 
 def _run(boot: Boot, show: Callable[[str], None]) -> Run:
     command = prepare(boot)
-    console = Console(boot.folder / "serial.txt", show)
+    console = Console(boot.folder / "serial.txt", show, boot.exits)
     begin = time.monotonic()
     with started(command, boot) as process:
         ended = _wait(process, console, boot.timeout)
@@ -135,7 +141,7 @@ def _run(boot: Boot, show: Callable[[str], None]) -> Run:
         if ended == "exit" and boot.monitor:
             _ask_monitor(process, boot.monitor)
         seconds = time.monotonic() - begin
-    output = serial.parse(console.text)
+    output = serial.parse(console.text[console.judged :])
     status, reason = _judge(output, ended, boot, process.returncode, reached)
     emulator = qemu if boot.machine.startswith("qemu") else bochs
     complaints = emulator.complaints(boot.folder)

@@ -7,6 +7,7 @@ import re
 
 PRIME = 4294967291
 BANNER = b"eptvisor: a hypervisor "  # the first line of each boot
+QUOTED = b"before| "  # begins the lines of an earlier boot's log, which a later one prints
 CONSOLE = re.compile(rb"^report: console: (\d+) lines, sums 0?x?([0-9a-f]+) 0?x?([0-9a-f]+)$")
 REPORT_BEGIN = re.compile(rb"^report: begin: (\d+)$")
 REPORT_END = re.compile(rb"^report: end: (\d+) lines, sum 0?x?([0-9a-f]+)$")
@@ -26,12 +27,19 @@ def lines(data: bytes) -> list[bytes]:
     return re.sub(rb"[\r\0]", b"", data).split(b"\n")
 
 
+def banner_at(line: bytes) -> int:
+    """Where in a line a boot begins, or -1. What a firmware or a boot loader paints may stand
+    before it."""
+    at = line.find(BANNER)
+    return -1 if QUOTED in line[: max(at, 0)] else at
+
+
 def last_boot(got: list[bytes]) -> int:
-    """The index of the line with which the last boot begins. If its beginning is missing, this is
-    0. What a firmware or a boot loader paints may stand before the banner on the same line."""
+    """The index of the line with which the last boot begins, or 0 if its beginning is missing. What
+    stands before it on the line is removed."""
     for i in range(len(got) - 1, -1, -1):
-        if BANNER in got[i]:
-            got[i] = got[i][got[i].index(BANNER) :]
+        if (at := banner_at(got[i])) >= 0:
+            got[i] = got[i][at:]
             return i
     return 0
 

@@ -140,6 +140,9 @@ static void test_dbg2(void **state)
     put(port + 18, 22, 2);
     port[3] = 0;
     expect_dbg2("its serial port has no address");
+    put(port + 1, 49, 2); /* the last one ends behind the table */
+    expect_dbg2("a device of it does not fit into it");
+    put(port + 1, 48, 2);
     put(usb + 1, 21, 2);
     expect_dbg2("a device of it does not fit into it");
     put(usb + 1, 0xffff, 2);

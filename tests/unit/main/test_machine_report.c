@@ -15,7 +15,9 @@
 #include <string.h>
 
 static struct boot_info info;
-static uint32_t basic_max, features_ecx;
+static struct smbios_names names;
+static struct cpu_facts facts;
+static uint32_t features_ecx;
 static struct acpi_header tables[2];
 
 void acpi_list(void (*found)(hpa_t address, const struct acpi_header *header))
@@ -29,18 +31,14 @@ static struct cpuid fake_cpuid(uint32_t leaf, uint32_t subleaf)
 {
     (void)subleaf;
     if (leaf == 0)
-        return (struct cpuid){basic_max, 0x756e6547, 0x6c65746e, 0x49656e69};
+        return (struct cpuid){1, 0x756e6547, 0x6c65746e, 0x49656e69};
     if (leaf == 1)
         return (struct cpuid){0x906ea, 0, features_ecx, 0};
-    if (leaf == 0x40000000)
-        return (struct cpuid){0x40000001, 0x4b4d564b, 0x564b4d56, 0x4d};
     if (leaf == 0x80000000)
         return (struct cpuid){0x80000004, 0, 0, 0};
-    if (leaf == 0x80000002)
-        return (struct cpuid){0x20202020, 0x20555043, 0x656e6f, 0};
     if (leaf > 0x80000000 && leaf <= 0x80000004)
         return (struct cpuid){0, 0, 0, 0};
-    return leaf <= basic_max ? (struct cpuid){0, 0, 0, 0} : (struct cpuid){~0u, ~0u, ~0u, ~0u};
+    return (struct cpuid){~0u, ~0u, ~0u, ~0u};
 }
 
 static const struct boot_info one_mib = {
@@ -56,8 +54,19 @@ static int setup(void **state)
 {
     (void)state;
     support_reset();
-    basic_max = 1;
     features_ecx = BIT(5) | BIT(0);
+    names = (struct smbios_names){.vendor = "ACME", .version = "2", .bios_date = "01/02/2026"};
+    facts = (struct cpu_facts){.vendor = "GenuineIntel",
+                               .brand = "CPU one",
+                               .signature = 0x906ea,
+                               .family = 6,
+                               .model = 0x9e,
+                               .stepping = 10,
+                               .microcode = 0xde,
+                               .physical_bits = 39,
+                               .core_kind = CORE_KIND_EFFICIENT,
+                               .threads_of_core = 1,
+                               .threads_of_package = 12};
     info = one_mib;
     memset(tables, 0, sizeof(tables));
     return 0;
@@ -66,6 +75,8 @@ static int setup(void **state)
 static const char *printed(const struct vmx_msrs *msrs, const uint64_t *feature_control)
 {
     report_print(&(struct report){.info = &info,
+                                  .names = &names,
+                                  .cpu = &facts,
                                   .cpuid = fake_cpuid,
                                   .msrs = msrs,
                                   .feature_control = feature_control,
@@ -126,7 +137,12 @@ static void a_machine(void **state)
     assert_true(has(log, "TSC: 3000000 kHz"));
     assert_true(has(log, "CPU: CPU one"));
     assert_true(has(log, "CPU vendor: GenuineIntel"));
-    assert_true(has(log, "CPU signature: 0x906ea: family 6, model 0x9e, stepping 10"));
+    assert_true(has(log, "CPU signature: 0x906ea: family 6, model 0x9e, stepping 10, microcode "
+                         "0xde"));
+    assert_true(has(log, "CPU topology: threads: 1 of a core, 12 of the package; efficient core"));
+    assert_true(has(log, "CPU address bits: 39"));
+    assert_true(has(log, "machine: ACME 2"));
+    assert_true(has(log, "firmware: 01/02/2026"));
     assert_true(has(log, "CPU features: SSE3, VMX"));
     assert_true(has(log, "below us: nothing says that it is a hypervisor"));
     assert_true(has(log, "IA32_FEATURE_CONTROL: 0x1: locked"));
@@ -158,11 +174,17 @@ static void no_vmx_and_a_hypervisor(void **state)
 {
     (void)state;
     uint64_t control = 0;
-    features_ecx = BIT(31);
+    facts.below = HYPERVISOR_KVM;
+    facts.microcode = 0;
+    strcpy(facts.below_name, "KVMKVMKVM");
+    memset(&names, 0, sizeof(names));
     const char *log = printed(NULL, &control);
     (void)checked(log);
     assert_true(has(log, "VMX: none"));
-    assert_true(has(log, "below us: KVMKVMKVM"));
+    assert_true(has(log, "below us: KVM (KVMKVMKVM)"));
+    assert_true(has(log, "CPU signature: 0x906ea: family 6, model 0x9e, stepping 10"));
+    assert_null(strstr(log, "machine:"));
+    assert_null(strstr(log, "firmware:"));
     assert_true(has(log, "IA32_FEATURE_CONTROL: 0: not locked, VMX not enabled"));
     assert_null(strstr(log, "IA32_VMX"));
 }
@@ -172,15 +194,15 @@ static void long_values(void **state)
 {
     (void)state;
     const char *log = printed(&icelake_u, NULL);
-    char names[1024], joined[2048] = "";
-    (void)vmx_control_names(CONTROL_SECONDARY, vmx_may_be_1(&icelake_u, CONTROL_SECONDARY), names,
-                            sizeof(names));
+    char all[1024], joined[2048] = "";
+    (void)vmx_control_names(CONTROL_SECONDARY, vmx_may_be_1(&icelake_u, CONTROL_SECONDARY), all,
+                            sizeof(all));
     static const char key[] = "report: secondary controls that may be 1: ";
     for (const char *at = log; (at = strstr(at, key)); at++)
         sprintf(joined + strlen(joined), "%s%.*s", joined[0] ? " " : "",
                 (int)strcspn(at + strlen(key), "\n"), at + strlen(key));
     assert_non_null(strstr(joined, ": "));
-    assert_string_equal(strstr(joined, ": ") + 2, names);
+    assert_string_equal(strstr(joined, ": ") + 2, all);
 
     support_reset();
     memset(info.loader, 'x', sizeof(info.loader) - 1);

@@ -130,12 +130,12 @@ void mitigate_start(void)
 
 bool vmx_cpu_is_alike(void)
 {
-    return true;
+    return false;
 }
 
 bool mitigate_is_alike(void)
 {
-    return true;
+    return false;
 }
 
 bool vmx_init_cpu(void)

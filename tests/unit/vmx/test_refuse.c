@@ -98,7 +98,7 @@ static void feature_control_by_each_value(void **state)
             uint64_t control = value | MORE, needed = measured ? INSIDE : OUTSIDE;
             bool locked = value & LOCK, on = value & needed;
             support_reset();
-            enum exit_code code = vmx_feature_control(&cpu, 3, measured, &control);
+            enum exit_code code = vmx_feature_control(&cpu, "", 3, measured, &control);
             assert_int_equal(code, locked && !on ? EXIT_VMX_LOCKED_OFF : EXIT_OK);
             assert_int_equal(control, locked ? value | MORE : value | MORE | LOCK | needed);
             assert_int_equal(!support_log()[0], locked && on);
@@ -111,7 +111,7 @@ static void locked_off(void **state)
     (void)state;
     struct cpu_facts cpu = know(alder_lake_p);
     uint64_t control = 1;
-    assert_int_equal(vmx_feature_control(&cpu, 0, false, &control), EXIT_VMX_LOCKED_OFF);
+    assert_int_equal(vmx_feature_control(&cpu, "", 0, false, &control), EXIT_VMX_LOCKED_OFF);
     said("the firmware has locked VMX off: IA32_FEATURE_CONTROL = 0x1 on CPU 0, bit 0 (lock) is 1 "
          "and bit 2 (VMX outside SMX) is 0\n"
          "enable virtualization in the firmware's setup, save, and switch the machine off and on");
@@ -123,22 +123,52 @@ static void locked_off(void **state)
 
     cpu = know(alder_lake_p);
     control = 3;
-    assert_int_equal(vmx_feature_control(&cpu, 0, false, &control), EXIT_VMX_LOCKED_OFF);
+    assert_int_equal(vmx_feature_control(&cpu, "", 0, false, &control), EXIT_VMX_LOCKED_OFF);
     said("VMX is allowed inside SMX only (bit 1 is 1): switch off \"Trusted Execution\"");
     said("ASUS");
 
     cpu = know(in_vmware);
     control = 1;
-    assert_int_equal(vmx_feature_control(&cpu, 0, false, &control), EXIT_VMX_LOCKED_OFF);
+    assert_int_equal(vmx_feature_control(&cpu, "", 0, false, &control), EXIT_VMX_LOCKED_OFF);
     said("the firmware is that of a VM below VMware;");
     assert_null(strstr(support_log(), "ASUS"));
 
     cpu = know(alder_lake_p);
     control = 5;
-    assert_int_equal(vmx_feature_control(&cpu, 0, true, &control), EXIT_VMX_LOCKED_OFF);
+    assert_int_equal(vmx_feature_control(&cpu, "", 0, true, &control), EXIT_VMX_LOCKED_OFF);
     said("IA32_FEATURE_CONTROL = 0x5 on CPU 0, bit 0 (lock) is 1 and bit 1 (VMX inside SMX) is 0\n"
          "Intel TXT has started this machine (SENTER was executed)");
     assert_null(strstr(support_log(), "ASUS"));
+}
+
+/* Where the maker is known, its entry alone is named. */
+static void entry_of_the_maker(void **state)
+{
+    static const struct {
+        const char *maker, *line;
+    } rows[] = {
+        {"ASUSTeK COMPUTER INC.", "  ASUS: Advanced, CPU Configuration, \"Intel (VMX) "},
+        {"Micro-Star International Co., Ltd.", "  MSI: OC, CPU Features, "},
+        {"Gigabyte Technology Co., Ltd.", "  Gigabyte: "},
+        {"Dell Inc.", "  Dell: Virtualization Support, "},
+        {"HP", "  HP: "},
+        {"Hewlett-Packard", "  HP: "},
+        {"LENOVO", "  Lenovo: Security, Virtualization, "},
+        {"Supermicro", "  Supermicro: "},
+        {"Intel(R) Client Systems", "  Intel NUC: "},
+    };
+    (void)state;
+    for (unsigned i = 0; i < ARRAY_SIZE(rows); i++) {
+        struct cpu_facts cpu = know(alder_lake_p);
+        uint64_t control = 1;
+        assert_int_equal(vmx_feature_control(&cpu, rows[i].maker, 0, false, &control),
+                         EXIT_VMX_LOCKED_OFF);
+        const char *entry = strstr(support_log(), "the entry is called:\n");
+        assert_non_null(entry);
+        entry = strchr(entry, '\n') + 1;
+        assert_memory_equal(entry, rows[i].line, strlen(rows[i].line));
+        assert_string_equal(strchr(entry, '\n'), "\n");
+    }
 }
 
 /* SENTER.DONE without SEXIT.DONE; a machine without TXT reads as ones. */
@@ -182,6 +212,7 @@ int main(void)
         cmocka_unit_test(the_cpu_has_none),
         cmocka_unit_test(feature_control_by_each_value),
         cmocka_unit_test(locked_off),
+        cmocka_unit_test(entry_of_the_maker),
         cmocka_unit_test(smx_operation),
         cmocka_unit_test(missing_controls),
     };
