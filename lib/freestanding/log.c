@@ -17,7 +17,7 @@ static unsigned console_count;
 static unsigned warnings;
 static char last_error[LOG_LINE_MAX];
 static bool after_error; /* the last line was an error */
-static bool unfinished; /* the last character was not a newline */
+static bool unfinished;  /* the last character was not a newline */
 static bool (*diverted)(enum log_level level, const char *line);
 
 /* Keeps the lines of several CPUs whole. A CPU that holds the lock for longer than PATIENCE turns
