@@ -51,6 +51,7 @@ def summed(text: str) -> str:
 PLAIN = f"{BANNER}\n{BOOT}\n{RESULTS}"
 GOOD = summed(PLAIN) + "EXIT 0 ok\n"
 PLAIN += "EXIT 0 ok\n"
+BUSY = 600  # seconds by the clock that an emulator may take where others are at work
 
 
 class Line:
@@ -107,7 +108,7 @@ def heard(line: Line, monkeypatch: pytest.MonkeyPatch, request):
         raw = [part.encode() if isinstance(part, str) else part for part in parts]
         player = threading.Thread(target=line.play, args=raw, daemon=True)
         player.start()
-        fields = {"timeout": 10, "machine": "serial", "port": line.path} | fields
+        fields = {"timeout": 60, "machine": "serial", "port": line.path} | fields
         lines = shown if shown is not None else []
         try:
             return box.run(Boot(name=f"box-{os.getpid()}", **fields), lines.append)
@@ -398,7 +399,8 @@ def test_bochs_by_a_serial_line(line: Line) -> None:
         boot = Boot(name="box-bochs", guests=(hello(),), cmdline="report",
                     ips=5_000_000, serial_port=server.getsockname()[1])  # fmt: skip
         with session.started(session.prepare(boot), boot):
-            run = box.run(Boot(name="box-bochs-read", machine="serial", port=line.path))
+            run = box.run(Boot(name="box-bochs-read", machine="serial", port=line.path,
+                               timeout=BUSY))  # fmt: skip
     assert (run.status, run.reason, run.complaints) == (Status.OK, "", [])
     got = run.log.read_bytes()
     assert sums.check_console(sums.lines(got)).complete
@@ -418,7 +420,7 @@ def test_qemu_by_the_menu_of_the_image(tmp_path: pathlib.Path) -> None:
     qemu = ("qemu-system-x86_64 -nodefaults -display none -accel tcg -cpu max -m 256 "
             f"-cdrom {tmp_path}/box.iso -serial stdio")  # fmt: skip
     run = box.run(Boot(name="box-qemu", machine="serial", port=f"cmd:{qemu}", entry=box.TEST,
-                       cmdline="huge=0 vpid=0 on_exit=reboot"))  # fmt: skip
+                       cmdline="huge=0 vpid=0 on_exit=reboot", timeout=BUSY))  # fmt: skip
     assert (run.status, run.reason, run.complaints) == (10, "", [])
     (said,) = [line for line in run.output.lines if line.startswith("boot: ")]
     assert said.endswith(' command line "report on_exit=reboot huge=0 vpid=0"'), said

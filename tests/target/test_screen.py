@@ -226,8 +226,8 @@ def test_above_4_gib(boot) -> None:
 
 
 def test_page_by_page(boot, tmp_path: pathlib.Path) -> None:
-    """A screen of 40 x 12 characters, which has no room for the log, nor for a verdict. The key after
-    the last page powers the machine off."""
+    """A screen of 40 x 12 characters, which has no room for the log, nor for a verdict. The key
+    after the last page powers the machine off."""
     key = "sendkey spc"
     pages = ("screendump 1.ppm", key, "screendump 2.ppm", "info status", key, "info status")
     result = boot(machine="qemu-tcg", method="grub-bios", guests=(), cmdline="pause=1",
