@@ -90,6 +90,11 @@ static void stopped(struct vcpu *vcpu, enum debugger_stop why, uint64_t detail)
     watch_soon(&watch);
 }
 
+static void stepped(struct vcpu *vcpu)
+{
+    stopped(vcpu, DEBUGGER_STEPPED, 0);
+}
+
 /* ---- Threads --------------------------------------------------------------------------------- */
 
 /* The vCPUs that do not wait for a start-up IPI. */
@@ -247,7 +252,7 @@ static void leave_vm(void)
 static void step_call(struct vcpu *vcpu, void *context)
 {
     (void)context;
-    debugger_step(vcpu);
+    debugger_step(vcpu, stepped);
 }
 
 /* If a vCPU has met a watchpoint that GDB has not been told of, that is its next stop. */

@@ -14,10 +14,11 @@ bool ledger_open(struct ledger *ledger, unsigned account, uint64_t pages, bool g
                  uint64_t free_pages)
 {
     struct account *a = &ledger->accounts[account];
-    BUG_ON(!account || account >= LEDGER_ACCOUNTS || a->promised || a->used);
+    BUG_ON(!account || account >= LEDGER_ACCOUNTS || a->promised);
     if (free_pages < ledger->outstanding || pages > free_pages - ledger->outstanding)
         return false;
-    *a = (struct account){.promised = pages, .grows = grows};
+    a->promised = a->used + pages;
+    a->grows = grows;
     ledger->outstanding += pages;
     return true;
 }

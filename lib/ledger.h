@@ -27,8 +27,9 @@ struct ledger {
     uint64_t outstanding; /* pages promised to all accounts and not taken yet */
 };
 
-/* Opens a closed account and promises `pages` to it. Returns false if there are too few pages:
- * `free_pages` is the number of free pages, and those that are promised already do not count. */
+/* Opens a closed account and promises `pages` to it, beside those that it still uses from before.
+ * Returns false if there are too few pages: `free_pages` is the number of free pages, and those
+ * that are promised already do not count. */
 bool ledger_open(struct ledger *ledger, unsigned account, uint64_t pages, bool grows,
                  uint64_t free_pages);
 

@@ -7,6 +7,7 @@
 #include "arch/x86/tsc.h"
 #include "gdb/gdb.h"
 #include "launch/create.h"
+#include "main/pool.h"
 #include "main/reset.h"
 #include "main/totals.h"
 #include "monitor/monitor.h"
@@ -29,22 +30,11 @@
 #include "lib/bits.h"
 #include "lib/log.h"
 #include "lib/page.h"
-#include "lib/spinlock.h"
 #include "lib/string.h"
 
 #include <stddef.h>
 
 extern const char image_start[], image_end[];
-
-/* A guest among the boot modules. */
-struct entry {
-    unsigned number;        /* in the KTAP report, from 1 */
-    unsigned module, extra; /* index of its module, and number of modules after it that it owns */
-    unsigned finished;      /* value of pool.finished at the last attempt to create the VM */
-    bool last_chance;       /* at that time, no other VM existed that could return memory */
-    char name[VM_NAME_SIZE];
-    struct transcript *out;
-};
 
 /* A guest from its creation to its end. */
 struct guest {
@@ -56,17 +46,8 @@ struct guest {
     enum exit_code code; /* if not EXIT_OK, the reason why the VM could not be created */
 };
 
-/* Shared by the pCPUs that run guests: which guest comes next, and the results so far. */
-static struct {
-    struct spinlock lock;
-    const struct boot_info *info;
-    const struct options *options;
-    unsigned next_module, next_number;
-    unsigned alive, limit;              /* VMs that exist or are put off, and their maximum */
-    unsigned finished;                  /* VMs that have been destroyed */
-    struct entry put_off[BOOT_MODULES]; /* guests that wait for memory, oldest first */
-    unsigned put_off_count;
-} pool;
+static const struct boot_info *info;
+static const struct options *options;
 
 static struct guest *guest_of_vm(struct vm *vm)
 {
@@ -95,69 +76,22 @@ static void guest_free(struct guest *guest)
 /* Called when the guest's KTAP line has been added and its resources have been freed. Closes the
  * transcript. If this was the last guest, wakes the idle pCPUs, so that they leave their main
  * loop. */
-static void guest_finish(struct transcript *out)
+static void guest_finish(const struct entry *entry)
 {
-    transcript_close(out);
-    spin_lock(&pool.lock);
-    pool.alive--;
-    pool.finished++;
-    bool all = !pool.alive && pool.next_module == pool.info->module_count;
-    spin_unlock(&pool.lock);
-    if (all)
+    transcript_close(entry->out);
+    if (pool_finish(entry))
         sched_wake_all();
 }
 
 static void guest_not_started(const struct entry *entry, enum exit_code code)
 {
-    transcript_line(entry->out, "not ok %u %s # not started", entry->number, entry->name);
-    totals_failed(entry->number, code);
-    guest_finish(entry->out);
-}
-
-/* Takes the guest that has waited for memory longest, if a VM has ended since the last attempt to
- * create it, or if no VM is left that could return memory. While it waits, no later guest is taken,
- * so that it is not starved. The caller holds the lock. */
-static bool pool_take_put_off(struct entry *entry)
-{
-    if (pool.put_off[0].finished == pool.finished && pool.alive > pool.put_off_count)
-        return false;
-    *entry = pool.put_off[0];
-    pool.put_off_count--;
-    memmove(&pool.put_off[0], &pool.put_off[1], pool.put_off_count * sizeof(*entry));
-    return true;
-}
-
-/* Takes the next guest among the modules, if another VM may exist. The caller holds the lock. */
-static bool pool_take_next(struct entry *entry)
-{
-    const struct boot_info *info = pool.info;
-    if (pool.alive >= pool.limit || pool.next_module == info->module_count)
-        return false;
-    *entry = (struct entry){.number = ++pool.next_number, .module = pool.next_module++};
-    for (; pool.next_module < info->module_count &&
-           module_belongs_to_guest(&info->modules[pool.next_module]);
-         pool.next_module++)
-        entry->extra++;
-    pool.alive++;
-    return true;
-}
-
-/* Takes the next guest to create. Returns false if there is none, or if it has to wait. */
-static bool pool_take_entry(struct entry *entry)
-{
-    spin_lock(&pool.lock);
-    bool found = pool.put_off_count ? pool_take_put_off(entry) : pool_take_next(entry);
-    entry->finished = pool.finished;
-    entry->last_chance = pool.alive == pool.put_off_count + 1;
-    spin_unlock(&pool.lock);
-    return found;
-}
-
-static void pool_put_off(const struct entry *entry)
-{
-    spin_lock(&pool.lock);
-    pool.put_off[pool.put_off_count++] = *entry;
-    spin_unlock(&pool.lock);
+    if (entry->run > 1) {
+        transcript_line(entry->out, "# %s: not started again", entry->name);
+    } else {
+        transcript_line(entry->out, "not ok %u %s # not started", entry->number, entry->name);
+        totals_failed(entry->number, entry->name, code);
+    }
+    guest_finish(entry);
 }
 
 static struct guest *guest_of_work(struct work *work)
@@ -173,9 +107,9 @@ static void guest_begin(struct guest *guest, bool again)
     const struct entry *entry = &guest->entry;
     guest->making = (struct vm_making){.vm = &guest->vm,
                                        .number = entry->number,
-                                       .module = &pool.info->modules[entry->module],
+                                       .module = &info->modules[entry->module],
                                        .extra = entry->extra,
-                                       .options = pool.options,
+                                       .options = options,
                                        .last_chance = entry->last_chance,
                                        .again = again};
     guest->work.piece = guest_make;
@@ -202,7 +136,7 @@ static bool guest_unmake(struct work *work)
     if (code)
         guest_not_started(&entry, code);
     else
-        guest_finish(entry.out);
+        guest_finish(&entry);
     return false;
 }
 
@@ -277,12 +211,12 @@ static void guest_made(struct guest *guest)
     vm_work_for(vm);
     if (guest->resets.count) {
         reset_restore(&guest->resets, vm);
-    } else if (options_match(pool.options->tests, vm->name)) {
-        transcript_line(out, "# %s: %lu MiB%s", vm->name, vm->words.memory >> 20,
-                        vm->words.testctl ? ", testctl" : "");
+    } else if (guest->entry.run > 1 || options_match(options->tests, vm->name)) {
+        transcript_line(out, "# %s: %lu MiB%s%s", vm->name, vm->words.memory >> 20,
+                        vm->words.testctl ? ", testctl" : "",
+                        guest->entry.run > 1 ? ", started again by the monitor" : "");
     } else {
-        transcript_line(out, "ok %u %s # SKIP by tests=%s", vm->number, vm->name,
-                        pool.options->tests);
+        transcript_line(out, "ok %u %s # SKIP by tests=%s", vm->number, vm->name, options->tests);
         totals_skipped();
         vm_work_for(NULL);
         guest_take_apart(guest);
@@ -314,11 +248,10 @@ static bool start_guest(struct entry *entry)
 {
     const struct image_place image = {virt_to_phys(image_start).v, virt_to_phys(image_end).v};
     vm_work_for(NULL);
-    (void)module_name(&pool.info->modules[entry->module], entry->name);
     if (!entry->out)
         entry->out = transcript_open(entry->number);
     transcript_speak_for(entry->out, entry->name);
-    enum exit_code code = modules_check(pool.info, entry->module, entry->extra, image);
+    enum exit_code code = modules_check(info, entry->module, entry->extra, image);
     hpa_t page = code ? PAGE_NONE : guest_alloc();
     if (!code && page_is_none(page))
         log_error("no host memory to describe the VM; %s", page_shortage());
@@ -356,13 +289,13 @@ static void vcpu_leave_vm(struct vcpu *vcpu)
     }
     td_report_measurements(vm);
     trace_report(vm);
-    if (pool.options->counters || !vm_passed(vm))
+    if (options->counters || !vm_passed(vm))
         counters_report(vm);
-    if (pool.options->counters || !vm_passed(vm) || vm->ending == VM_ENDED_BUDGET)
+    if (options->counters || !vm_passed(vm) || vm->ending == VM_ENDED_BUDGET)
         activity_report(vm);
-    if (pool.options->counters)
+    if (options->counters)
         totals_report_memory(vm, GUEST_PAGES);
-    totals_add_result(vm, guest_of_vm(vm)->resets.count);
+    totals_add_result(vm, guest_of_vm(vm)->entry.run, guest_of_vm(vm)->resets.count);
     vm_work_for(NULL);
     registry_remove(vm, guest_unused);
 }
@@ -392,14 +325,6 @@ static void run_turn(struct vcpu *vcpu)
         put_aside(vcpu);
 }
 
-static bool pool_all_done(void)
-{
-    spin_lock(&pool.lock);
-    bool done = !pool.alive && pool.next_module == pool.info->module_count;
-    spin_unlock(&pool.lock);
-    return done;
-}
-
 /* Prints queued text of the VMs, but stops after one piece if a vCPU waits for a pCPU, and then
  * wakes an idle pCPU to print the rest. */
 static void print_waiting_text(void)
@@ -425,7 +350,7 @@ static void pcpu_run_guests(void)
         }
         /* New guests are started before a vCPU gets its turn, because a turn has no end while
          * nothing waits for the pCPU. */
-        while (!works && pool_take_entry(&entry))
+        while (!works && pool_take(&entry))
             works = start_guest(&entry);
         struct vcpu *vcpu = sched_take();
         if (!vcpu && !works)
@@ -434,7 +359,7 @@ static void pcpu_run_guests(void)
             run_turn(vcpu);
         else if (works)
             sched_busy();
-        else if (pool_all_done() && !monitor_is_open())
+        else if (pool_is_empty() && !monitor_is_open())
             return;
         else if (!transcript_print() && !trace_send_piece())
             watch_idle();
@@ -457,24 +382,48 @@ static void run_on_all(void)
         WARN_ON(!cpu_wait_work(i, RETURN_MS));
 }
 
-enum exit_code run_guests(const struct boot_info *info, const struct options *options)
+/* ---- Starting again -------------------------------------------------------------------------- */
+
+static uint32_t looking; /* `look` is in some pCPU's list; atomic */
+
+/* Does nothing: a pCPU that has work ends the turn of its vCPU, and then looks at the pool. */
+static bool look_at_pool(struct work *unused)
 {
-    unsigned guests = 0;
-    for (unsigned i = 0; i < info->module_count; i++)
-        guests += !module_belongs_to_guest(&info->modules[i]);
+    (void)unused;
+    __atomic_store_n(&looking, 0, __ATOMIC_SEQ_CST);
+    return false;
+}
+
+static struct work look = {.piece = look_at_pool};
+
+static void guest_start_again(const char *which, struct start_answer *answer)
+{
+    pool_start_again(which, answer);
+    if (answer->how != START_BEGINS || __atomic_exchange_n(&looking, 1, __ATOMIC_SEQ_CST))
+        return;
+    work_add(&look);
+    pcpu_kick(this_cpu());
+}
+
+/* ---- The run --------------------------------------------------------------------------------- */
+
+enum exit_code run_guests(const struct boot_info *boot_info, const struct options *in_force)
+{
+    info = boot_info;
+    options = in_force;
+    unsigned limit = options->parallel ? (unsigned)options->parallel : pcpus_count();
+    unsigned guests = pool_begin(info, limit);
+    if (!guests && options->report)
+        return totals_report(false, options->counters);
     if (!guests) {
         log_error("no guest to run: the loader passed no module; give at least one guest program");
         return EXIT_NO_GUESTS;
     }
-    pool.info = info;
-    pool.options = options;
-    while (module_belongs_to_guest(&info->modules[pool.next_module]))
-        pool.next_module++;
-    pool.limit = options->parallel ? (unsigned)options->parallel : pcpus_count();
     log_info("KTAP version 1");
     log_info("1..%u", guests);
     transcript_listen();
+    monitor_may_start(guest_start_again);
     monitor_start(options->monitor);
     run_on_all();
-    return totals_report(pool.limit > 1, options->counters);
+    return totals_report(limit > 1, options->counters);
 }

@@ -11,15 +11,17 @@
 struct vm;
 
 /* Counts a guest whose VM could not be created, and one that was left out. */
-void totals_failed(unsigned number, enum exit_code code);
+void totals_failed(unsigned number, const char *name, enum exit_code code);
 void totals_skipped(void);
 
 /* Counts what a VM that is about to be destroyed has cost. */
 void totals_add_costs(struct vm *vm);
 
 /* Writes the KTAP line of a VM that ran, preceded by the reasons for the verdict, and counts the
- * VM's results and costs. `resets` is the number of times that its guest has reset it. */
-void totals_add_result(struct vm *vm, unsigned resets);
+ * VM's results and costs. `resets` is the number of times that its guest has reset it. Of a further
+ * `run` than the first, which the report's plan does not have, the line is a comment, and the costs
+ * alone are counted. */
+void totals_add_result(struct vm *vm, unsigned run, unsigned resets);
 
 /* Prints the last lines of the report, when all VMs have been destroyed. With `shared`, several VMs
  * existed at a time; `counters` asks for the hypervisor's own. Returns the result of the run. */

@@ -34,5 +34,8 @@ bool command_virtio(struct monitor_call *call);
 
 bool command_counters(struct monitor_call *call); /* monitor/rates.c */
 
+bool command_start(struct monitor_call *call); /* monitor/start.c */
+bool command_step(struct monitor_call *call);  /* monitor/step.c */
+
 bool command_set(struct monitor_call *call); /* monitor/set.c */
 bool command_why(struct monitor_call *call); /* monitor/why.c */

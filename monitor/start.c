@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #include "monitor/start.h"
 
+#include "monitor/command.h"
+#include "monitor/commands.h"
 #include "vm/pause.h"
 #include "vm/registry.h"
 #include "vm/vm.h"
@@ -30,4 +32,47 @@ void monitor_lets_go(void)
         resume_vm(vm, PAUSE_MONITOR);
         registry_release(vm);
     }
+}
+
+/* ---- start ----------------------------------------------------------------------------------- */
+
+static void (*start_again)(const char *which, struct start_answer *answer);
+
+void monitor_may_start(void (*again)(const char *which, struct start_answer *answer))
+{
+    start_again = again;
+}
+
+bool command_start(struct monitor_call *call)
+{
+    struct start_answer answer;
+    if (!monitor_words_end(call, 2))
+        return false;
+    start_again(call->count > 1 ? call->words[1] : "", &answer);
+    switch (answer.how) {
+    case START_NO_GUEST:
+        monitor_say(call,
+                    "start: \"%s\" is no guest; the number or the name of one that has ended is "
+                    "expected",
+                    call->count > 1 ? call->words[1] : "");
+        break;
+    case START_NOT_BEGUN:
+        monitor_say(call, "start: VM %u has not begun yet; it starts when another one has ended",
+                    answer.number);
+        break;
+    case START_EXISTS:
+        monitor_say(call, "start: VM %u exists; end it first", answer.number);
+        break;
+    case START_TOO_MANY:
+        monitor_say(call,
+                    "start: %u VM%s, as many as may exist at a time; end one, or boot with "
+                    "parallel=",
+                    answer.limit, answer.limit == 1 ? " exists" : "s exist");
+        break;
+    case START_BEGINS:
+        monitor_say(call, "VM %u %s starts again, in run %u", answer.number, answer.name,
+                    answer.run);
+        break;
+    }
+    return false;
 }

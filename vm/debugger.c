@@ -119,8 +119,9 @@ bool debugger_exception(struct vcpu *vcpu)
 
 /* ---- Steps ----------------------------------------------------------------------------------- */
 
-void debugger_step(struct vcpu *vcpu)
+void debugger_step(struct vcpu *vcpu, void (*stepped)(struct vcpu *vcpu))
 {
+    vcpu->debugger.stepped = stepped;
     vcpu->debugger.step_began = vcpu->debugger.step_armed = false;
     attention_request(&vcpu->vmx.attention, ATTENTION_STEP);
 }
@@ -128,7 +129,7 @@ void debugger_step(struct vcpu *vcpu)
 static void step_over(struct vcpu *vcpu)
 {
     attention_clear(&vcpu->vmx.attention, ATTENTION_STEP);
-    debugger_of(vcpu)->stopped(vcpu, DEBUGGER_STEPPED, 0);
+    vcpu->debugger.stepped(vcpu);
 }
 
 /* An exit before the instruction was executed leaves the guest as it was, as in vm/pass.c. */

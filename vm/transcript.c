@@ -146,11 +146,32 @@ static bool transcript_is_over(const struct transcript *t)
     return __atomic_load_n(&t->closed, __ATOMIC_ACQUIRE) && !text_size(&t->unprinted);
 }
 
+static bool is_open(const struct transcript *t)
+{
+    return t == notices || __atomic_load_n(&t->open, __ATOMIC_ACQUIRE);
+}
+
+/* Returns the number of the first transcript that is not over. */
+static unsigned transcript_first(void)
+{
+    unsigned number = 1;
+    while (number < TRANSCRIPTS - 1 && transcript_is_over(&transcripts[number]))
+        number++;
+    return number;
+}
+
+/* Can another transcript become current? It can instead of one that is over, and one that has been
+ * opened again can instead of one that has never been opened. */
+static bool transcript_yields(const struct transcript *t)
+{
+    return (transcript_is_over(t) || !is_open(t)) && t != &transcripts[transcript_first()];
+}
+
 bool transcript_waits(void)
 {
     const struct transcript *t = transcript_current();
     return text_size(&notices->unprinted) || __atomic_load_n(&wanted, __ATOMIC_SEQ_CST) ||
-           text_size(&t->unprinted) || (transcript_is_over(t) && t < &transcripts[TRANSCRIPTS - 1]);
+           text_size(&t->unprinted) || transcript_yields(t);
 }
 
 /* Prints a piece of a transcript. If the console shows an unfinished line of another one, the piece
@@ -177,15 +198,6 @@ static void transcript_print_piece(struct transcript *t)
 static int transcript_title(char line[LOG_LINE_MAX], unsigned number)
 {
     return snprintf(line, LOG_LINE_MAX, "# console: VM %u %s\n", number, transcripts[number].name);
-}
-
-/* Returns the number of the first transcript that is not over. */
-static unsigned transcript_first(void)
-{
-    unsigned number = 1;
-    while (number < TRANSCRIPTS - 1 && transcript_is_over(&transcripts[number]))
-        number++;
-    return number;
 }
 
 /* The notice and the choice become visible together, so no other transcript is printed between
@@ -220,9 +232,9 @@ static void transcript_advance(void)
     spin_unlock(&notices->lock);
     if (next)
         __atomic_store_n(&turn, next - 1, __ATOMIC_SEQ_CST);
-    if (!__atomic_load_n(&wanted, __ATOMIC_SEQ_CST) && transcript_is_over(transcript_current())) {
+    if (!__atomic_load_n(&wanted, __ATOMIC_SEQ_CST) && transcript_yields(transcript_current())) {
         next = transcript_first();
-        if (next < turn) /* it was left before its end */
+        if (next < turn) /* it was left before its end, or opened again */
             transcript_show(next);
         else
             __atomic_store_n(&turn, next, __ATOMIC_SEQ_CST);
@@ -354,12 +366,26 @@ void transcript_listen(void)
 
 /* ---- Lines ----------------------------------------------------------------------------------- */
 
+/* What was cut in a former run has been said then. Text of it that is still to be printed counts
+ * for the bounds of this one. */
 struct transcript *transcript_open(unsigned number)
 {
-    BUG_ON(!number || number >= TRANSCRIPTS || transcripts[number].open);
-    transcripts[number].open = true;
-    transcripts[number].unprinted.pages = true;
-    return &transcripts[number];
+    struct transcript *t = &transcripts[number];
+    bool again = is_open(t);
+    BUG_ON(!number || number >= TRANSCRIPTS || (again && !t->closed));
+    spin_lock(&t->lock);
+    memset(t->cut, 0, sizeof(t->cut));
+    if (!text_size(&t->unprinted))
+        memset(t->used, 0, sizeof(t->used));
+    t->homeless = 0;
+    t->unprinted.pages = true;
+    t->unprinted.complete = false;
+    __atomic_store_n(&t->closed, false, __ATOMIC_SEQ_CST);
+    __atomic_store_n(&t->open, true, __ATOMIC_SEQ_CST);
+    spin_unlock(&t->lock);
+    if (again) /* it becomes the current one, if all others have been printed */
+        (void)transcript_print();
+    return t;
 }
 
 struct transcript *transcript_console(void)

@@ -9,7 +9,7 @@ import subprocess
 import pytest
 from conftest import BOOTINFO, BUILD, ROOT
 
-from harness import bochs, payload, serial, session
+from harness import bochs, payload, qemu, serial, session
 from harness.boot import MACHINES, Boot, Guest, parse_guests
 from harness.errors import HarnessError, Status
 from harness.grub import make_cd
@@ -321,3 +321,26 @@ def test_guest_list(tmp_path: pathlib.Path) -> None:
     ]  # fmt: skip
     with pytest.raises(HarnessError, match="two guests are called a"):
         Boot(name="x", guests=(Guest(elf), Guest(elf)))
+
+
+def test_arguments_of_qemu(monkeypatch, tmp_path: pathlib.Path) -> None:
+    """The display takes the place of the usual one, and further arguments come last; no other
+    machine takes either."""
+    monkeypatch.setattr("harness.boot.BUILD", tmp_path)
+    image = tmp_path / "image"
+    image.write_bytes(b"")
+
+    def arguments(**more) -> list[str]:
+        boot = Boot(name="x", machine="qemu-tcg", method="kernel", image32=image, **more)
+        boot.folder.mkdir(parents=True, exist_ok=True)
+        return qemu.arguments(boot, "tcg", "max", "file:serial.txt")
+
+    words = arguments(display="ramfb", qemu_words=("-device", "pci-serial"))
+    assert words[-2:] == ["-device", "pci-serial"]
+    assert "ramfb" in words
+    assert "VGA" not in words
+    assert "VGA" in arguments()
+    assert "-device" not in arguments(display="", monitor=("info version",))
+    for more in ({"display": ""}, {"qemu_words": ("-S",)}):
+        with pytest.raises(HarnessError, match="only QEMU takes further arguments"):
+            Boot(name="x", **more)

@@ -88,7 +88,7 @@ def test_the_document() -> None:
         for question, shown in questions(DOCUMENT):
             if question == "pause ada":
                 wait_until(who, "vms", r"ada .* \d{3,} exits")
-            if question == "ept ada 0x100000":
+            if question in ("ept ada 0x100000", "start ada"):
                 wait_until(who, "vms", r"^ 1 ada[^\n]*$(?!\n 2)")  # scenarios has ended
             assert_answers(question, shown, ask(who, question))
         who.type(b"resu\t a\t\x17\x15v\x7fvms\r")  # completion and editing
@@ -109,6 +109,9 @@ def test_the_document() -> None:
         assert "# ada: somebody at the console has ended it" in report, report
         assert "not ok 1 ada # ended=monitor" in report, report
         assert "ok 2 scenarios # ended=exit" in report, report
+        assert re.search(r"^# scenarios: 32 MiB, testctl, started again by the monitor\r$.*"
+                         r"^# scenarios: run 2: ended=exit exits=\d+\r$.*"
+                         r"^6 passed, 1 failed, 0 skipped\r$", report, re.M | re.S), report  # fmt: skip
         who.wait_for(b"%d %s" % (CODES.FAILED[0], CODES.FAILED[1].encode()))
 
 
@@ -141,6 +144,12 @@ WRONG = {
     "ept td 0": "ept: VM 3 td is a TD, which keeps its memory to itself; create it with tdx=debug",
     "vmcs td": "vmcs: VM 3 td is a TD, which keeps its registers to itself; create it with "
     "tdx=debug",
+    "step smp.3": "1.3 smp has no turns now: it waits for a start-up IPI, or has ended",
+    "step mmio 1": 'step: "1" is one word too many; type: step VM.VCPU',
+    "step td": "step: VM 3 td is a TD, which keeps its registers to itself; create it with "
+    "tdx=debug",
+    "start": 'start: "" is no guest; the number or the name of one that has ended is expected',
+    "start mmio": "start: VM 2 exists; end it first",
     "why mmio 0x1000 q": 'why: "q" is no access: r, w or x is expected',
     "why mmio 1 r r": 'why: "r" is one word too many; type: why VM GPA [r|w|x]',
     "why 0x1000": "why: which VM? Type: why VM GPA [r|w|x]" + THERE,
@@ -150,7 +159,7 @@ WRONG = {
     "inject td nmi": "inject: VM 3 td is a TD, which keeps its interrupts to itself; create it "
     "with tdx=debug",
 }
-STORM = ("vcpus", "memory", "vmcs smp.0 exit", "cache mmio", "ept mmio 0x1000", "slots mmio",
+STORM = ("step smp.0", "pause smp.0", "t smp.0", "t smp.0", "resume smp.0", "vcpus", "memory", "vmcs smp.0 exit", "cache mmio", "ept mmio 0x1000", "slots mmio",
          "gva smp.1 0x100000", "bus mmio", "lapic smp.2", "counters smp", "counters td",
          "dirty mmio", "why mmio 0xfe000000 w",
          "why smp 0xfee00000", "why last smp.0", "why last mmio", "why slow mmio", "why td 0x1000",
@@ -168,8 +177,10 @@ def test_wrong_words_and_a_storm() -> None:
         states = ask(who, "vcpus td")
         assert not any("RIP" in line for line in states), states
         assert ask(who, "resume") == ["all VMs go on (3)"]
-        for line in STORM:
-            ask(who, line)
+        said = {line: ask(who, line) for line in STORM}
+        assert said["step smp.0"] == ["step: 1.0 smp is not paused; type: pause 1.0"]
+        assert re.match(r"1.0 smp at RIP \S+\n.*\n +(R\S+ +\S+ -> |RIP is the same)",
+                        "\n".join(said["t smp.0"])), said["t smp.0"]  # fmt: skip
         assert ask(who, "vms") != ["there is no VM now"], "the storm was over too early"
         who.type(b"quit\r")
         report = who.wait_for(b"EXIT").decode()

@@ -11,7 +11,7 @@ import time
 
 from . import emulator, host
 from .boot import BOCHS_LOW, BUILD, Boot, Guest
-from .grub import make_cd
+from .grub import make_cd, make_stick
 from .payload import ROM_SIZE, make_disk, with_checksum
 
 DEFAULT_CPU = "corei7_icelake_u"
@@ -88,7 +88,8 @@ def _settings(boot: Boot, bochs: emulator.Emulator) -> list[str]:
         _memory(boot, bochs),
         f"cpu: model={boot.cpu or DEFAULT_CPU}, count={boot.smp}, ips={_ips(boot)}, "
         # Linux reads a few MSRs that Bochs lacks, before it could take a #GP.
-        f"reset_on_triple_fault=0, ignore_bad_msrs={int(bool(boot.initrd))}, msrs=msrs.def",
+        f"reset_on_triple_fault={int(boot.exits > 1)}, "
+        f"ignore_bad_msrs={int(bool(boot.initrd))}, msrs=msrs.def",
         _firmware(boot, bochs),
         f"vgaromimage: file={bochs.firmware(host.BOCHS_VGA)}",
         _clock(boot),
@@ -127,7 +128,8 @@ def _clock(boot: Boot) -> str:
 def _serial(boot: Boot) -> str:
     if boot.serial_port:
         return f"com1: enabled=1, mode=socket-client, dev=127.0.0.1:{boot.serial_port}"
-    return "com1: enabled=1, mode=file, dev=serial.txt"
+    other = "com1: enabled=0\n" if boot.console == "com2" else ""
+    return f"{other}{boot.console}: enabled=1, mode=file, dev=serial.txt"
 
 
 def _second_serial(boot: Boot) -> list[str]:
@@ -148,6 +150,9 @@ def _firmware(boot: Boot, bochs: emulator.Emulator) -> str:
 
 
 def _medium(boot: Boot) -> list[str]:
+    if boot.medium:
+        stick = make_stick(boot)
+        return [f"ata0-master: type=disk, path={stick.name}, mode=flat, cylinders=0", "boot: disk"]
     if boot.method != "optrom":
         cd = make_cd(boot)
         return [f"ata0-master: type=cdrom, path={cd.name}, status=inserted", "boot: cdrom"]

@@ -8,6 +8,7 @@
 
 #include "tests/unit/gdb/gdb_world.h"
 
+#include "arch/x86/serial_port.h"
 #include "gdb/gdb.c"
 
 static struct vm vm;
@@ -124,9 +125,9 @@ bool target_is_narrow(struct vcpu *vcpu)
     return false;
 }
 
-void debugger_step(struct vcpu *vcpu)
+void debugger_step(struct vcpu *vcpu, void (*over)(struct vcpu *vcpu))
 {
-    (void)vcpu;
+    vcpu->debugger.stepped = over;
     steps++;
 }
 

@@ -99,6 +99,11 @@ static void stopped(struct vcpu *v, enum debugger_stop why, uint64_t detail)
     seen.detail = detail;
 }
 
+static void stepped_over(struct vcpu *v)
+{
+    stopped(v, DEBUGGER_STEPPED, 0);
+}
+
 static int setup(void **state)
 {
     (void)state;
@@ -278,7 +283,7 @@ static void one_instruction(void **state)
         setup(NULL);
         vmcs[VMCS_GUEST_RIP] = 0x1000;
         vmcs[VMCS_GUEST_INTERRUPTIBILITY] = shadow; /* after an STI */
-        debugger_step(&vcpu);
+        debugger_step(&vcpu, stepped_over);
         assert_true(steps());
         enter();
         assert_int_equal(vmcs[VMCS_GUEST_INTERRUPTIBILITY], BLOCKING_BY_MOV_SS);
@@ -304,11 +309,11 @@ static void an_emulated_instruction(void **state)
 {
     (void)state;
     vmcs[VMCS_GUEST_RIP] = 0x1000;
-    debugger_step(&vcpu);
+    debugger_step(&vcpu, stepped_over);
     enter();
     leave(REASON_CPUID, 0x1002);
     assert_int_equal(seen.stops, 1);
-    debugger_step(&vcpu);
+    debugger_step(&vcpu, stepped_over);
     enter();
     leave(REASON_VMCALL, 0x1002);
     assert_true(steps());
@@ -323,7 +328,7 @@ static void an_emulated_instruction(void **state)
 static void an_event_is_delivered(void **state)
 {
     (void)state;
-    debugger_step(&vcpu);
+    debugger_step(&vcpu, stepped_over);
     vmcs[VMCS_PREEMPTION_TIMER_VALUE] = 77;
     assert_true(debugger_step_prepare(&vcpu));
     vmcs[VMCS_ENTRY_INTERRUPTION_INFO] = INFO_HARDWARE | 13;
@@ -342,7 +347,7 @@ static void in_the_handler_of_an_nmi(void **state)
         setup(NULL);
         at_iret = iret;
         vmcs[VMCS_GUEST_INTERRUPTIBILITY] = BLOCKING_BY_NMI;
-        debugger_step(&vcpu);
+        debugger_step(&vcpu, stepped_over);
         enter();
         assert_int_equal(vmcs[VMCS_GUEST_INTERRUPTIBILITY], BLOCKING_BY_MOV_SS);
         vmcs[VMCS_GUEST_INTERRUPTIBILITY] = 0;
@@ -356,7 +361,7 @@ static void a_guest_that_steps(void **state)
 {
     (void)state;
     vmcs[VMCS_GUEST_RFLAGS] = RFLAGS_TF;
-    debugger_step(&vcpu);
+    debugger_step(&vcpu, stepped_over);
     enter();
     assert_int_equal(vmcs[VMCS_GUEST_PENDING_DEBUG], TRAP_SINGLE_STEP);
     leave(REASON_PREEMPTION_TIMER, 0);
