@@ -19,4 +19,4 @@ netboot: ## build/netboot/ for PXE and HTTP boot, with the same menu
 
 .PHONY: deps-image
 deps-image:
-	@tools/deps.sh base grub efi
+	@tools/deps.sh base grub efi image

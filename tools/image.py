@@ -25,7 +25,7 @@ ISO = BUILD / f"eptvisor{SUFFIX}.iso"
 NETBOOT = BUILD / f"netboot{SUFFIX}"
 TREE = BUILD / "image" / ISO.stem
 GRUB = "boot/grub"
-PLATFORMS = ("i386-pc", "x86_64-efi")
+PLATFORMS = ("i386-pc", "x86_64-efi", "i386-efi")
 # A fixed date, so that equal contents make equal files.
 ENVIRONMENT = os.environ | {"SOURCE_DATE_EPOCH": "1000000000"}
 

@@ -100,7 +100,7 @@ def test_a_bad_wish_is_refused(image: pathlib.Path, tmp_path: pathlib.Path) -> N
         ("WAIT", "long", "WAIT=long is not a number of seconds"),
     ):
         done = subprocess.run(["tools/image.py", "image"], cwd=ROOT, text=True, check=False,
-                              env=os.environ | {"NAME": NAME, name: value},
+                              env=os.environ | {"NAME": "test-wish", name: value},
                               capture_output=True)  # fmt: skip
         assert done.returncode == Status.NOT_STARTED
         assert done.stderr.startswith(f"image: {message}"), done.stderr
