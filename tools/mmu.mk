@@ -5,7 +5,7 @@
 # ---- Threads ----------------------------------------------------------------------------------
 TSAN_FLAGS := $(filter-out -fsanitize=% -fno-sanitize-recover=all,$(HOSTFLAGS))
 TSAN_SRC   := $(wildcard mmu/*.c ept/*.c) \
-              lib/rwlock.c lib/epoch.c lib/patience.c $(wildcard lib/trace*.c) lib/host_tlb.c \
+              lib/bit_words.c lib/rwlock.c lib/epoch.c lib/patience.c $(wildcard lib/trace*.c) lib/host_tlb.c \
               tests/unit/support.c tests/unit/mmu/test_mmu_threads.c
 TSAN_SRC   := $(filter $(PURE) tests/%,$(TSAN_SRC))
 
