@@ -89,7 +89,7 @@ static void guest_not_started(const struct entry *entry, enum exit_code code)
         transcript_line(entry->out, "# %s: not started again", entry->name);
     } else {
         transcript_line(entry->out, "not ok %u %s # not started", entry->number, entry->name);
-        totals_failed(entry->number, code);
+        totals_failed(entry->number, entry->name, code);
     }
     guest_finish(entry);
 }

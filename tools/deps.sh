@@ -22,6 +22,7 @@ grub   xorriso              /usr/bin/xorriso
 grub   mtools               /usr/bin/mformat
 efi    grub-efi-amd64-bin   /usr/lib/grub/x86_64-efi/multiboot2.mod
 efi    ovmf                 /usr/share/ovmf/OVMF.fd
+image  grub-efi-ia32-bin    /usr/lib/grub/i386-efi/multiboot2.mod
 qemu   qemu-system-x86      /usr/bin/qemu-system-x86_64
 pytest python3-pytest       /usr/lib/python3/dist-packages/pytest
 pytest python3-pytest-xdist /usr/lib/python3/dist-packages/xdist

@@ -9,7 +9,9 @@ IMAGE_FILES := $(if $(KERNEL),,$(B)/kvm/kernel) $(if $(INITRD),,$(INITRD_FILES))
 .PHONY: image netboot
 image netboot: export CHECKS = $(GUESTS)
 image netboot: export STRESS = $(IMAGE_STRESS)
-image netboot: all $(IMAGE_FILES) | deps-image
+image netboot: export TEST = $(TESTED_GUESTS)
+image netboot: export BENCH = $(shell $(PYTHON) tools/box.py guests)
+image netboot: all guests $(IMAGE_FILES) | deps-image
 image: ## build/eptvisor.iso for a USB stick or a disc, for BIOS and UEFI; DEFAULT=, WAIT=
 	$(Q)$(PYTHON) tools/image.py image
 netboot: ## build/netboot/ for PXE and HTTP boot, with the same menu
@@ -17,4 +19,4 @@ netboot: ## build/netboot/ for PXE and HTTP boot, with the same menu
 
 .PHONY: deps-image
 deps-image:
-	@tools/deps.sh base grub efi
+	@tools/deps.sh base grub efi image

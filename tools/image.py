@@ -1,13 +1,13 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: MIT
-"""Makes what a real machine boots: `image.py image` writes build/eptvisor.iso, a file for
-a stick or a disc, which BIOS and UEFI boot; `image.py netboot` writes build/netboot/, a folder for
-a server of TFTP or HTTP. The menu of both is that of tools/harness/menu.py. With NAME=x they are
-eptvisor-x.iso and netboot-x/.
+"""Makes what a real machine boots: `image.py image` writes build/eptvisor.iso, a file for a stick
+or a disc, which BIOS and UEFI boot; `image.py netboot` writes build/netboot/, a folder for a server
+of TFTP or HTTP, with that file in it. The menu of both is that of tools/harness/menu.py. With
+NAME=x they are eptvisor-x.iso and netboot-x/.
 
-The environment names what the menu offers, as `make image` does: CHECKS and STRESS are guests as in
-GUESTS of `make run`, DEFAULT is the entry that is chosen when nobody chooses, and WAIT the seconds
-until then. KERNEL and INITRD are those of `make linux`.
+The environment names what the menu offers, as `make image` does: CHECKS, STRESS, TEST and BENCH
+are guests as in GUESTS of `make run`, DEFAULT is the entry that is chosen when nobody chooses, and
+WAIT the seconds until then. KERNEL and INITRD are those of `make linux`.
 """
 
 import os
@@ -25,21 +25,20 @@ ISO = BUILD / f"eptvisor{SUFFIX}.iso"
 NETBOOT = BUILD / f"netboot{SUFFIX}"
 TREE = BUILD / "image" / ISO.stem
 GRUB = "boot/grub"
-PLATFORMS = ("i386-pc", "x86_64-efi")
+PLATFORMS = ("i386-pc", "x86_64-efi", "i386-efi")
 # A fixed date, so that equal contents make equal files.
 ENVIRONMENT = os.environ | {"SOURCE_DATE_EPOCH": "1000000000"}
 
 
-def linux() -> tuple[menu.Guest, ...]:
-    files = {key.lower(): pathlib.Path(value).resolve()
-             for key in ("KERNEL", "INITRD") if (value := os.environ.get(key))}  # fmt: skip
-    return debian.guests(vcpus=2, words=("live",), **files)
-
-
 def fill(folder: pathlib.Path) -> None:
     """Writes the menu and its files."""
-    checks, stress = (parse_guests(os.environ.get(name, "")) for name in ("CHECKS", "STRESS"))
-    offered = menu.entries(checks, linux(), stress)
+    lists = ("CHECKS", "STRESS", "TEST", "BENCH")
+    guests = {name.lower(): parse_guests(os.environ.get(name, "")) for name in lists}
+    files = {key.lower(): pathlib.Path(value).resolve()
+             for key in ("KERNEL", "INITRD") if (value := os.environ.get(key))}  # fmt: skip
+    guests["linux"] = debian.checked(vcpus=2, **files)
+    guests["shell"] = debian.guests(vcpus=2, words=("live",), name="shell", **files)
+    offered = menu.entries(guests)
     wait = os.environ.get("WAIT") or str(menu.TIMEOUT)
     if not wait.isdigit():
         raise HarnessError(f"WAIT={wait} is not a number of seconds")
@@ -71,8 +70,11 @@ def image() -> None:
 def netboot() -> None:
     shutil.rmtree(NETBOOT, ignore_errors=True)
     fill(NETBOOT / GRUB)
+    # GRUB that UEFI has loaded by HTTP does not find its server, but UEFI takes a whole disc.
+    image()
+    os.link(ISO, NETBOOT / "eptvisor.iso")
     folders = [f"--net-directory={NETBOOT.name}", f"--subdir={GRUB}"]
-    run(["grub-mknetdir", "--fonts=", "--locales=", "--themes=", "--modules=http", *folders],
+    run(["grub-mknetdir", "--fonts=", "--locales=", "--themes=", *folders],
         f"image/{NETBOOT.name}.log")  # fmt: skip
     print(f"netboot: {NETBOOT}/ is complete; docs/BARE_METAL.md says what to tell the servers")
 

@@ -105,10 +105,15 @@ prove: ## prove statements about SPTEs, roots and the secure side with CBMC
 # ---- Costs, in instructions from guest to guest, which the emulator counts ----------------------
 .PHONY: bench bench-mmu bench-mmio bench-cpu bench-io bench-linux bench-tdx bench-private bench-smp
 KVM_HALF := $(if $(QUICK),,$(addprefix $(B)/kvm/,init seed.so kernel))
+ifeq ($(MACHINE),serial) # docs/MACHINES.md
+bench: | deps-base
+	$(Q)$(PYTHON) tools/box.py bench
+else
 bench: all guests $(B)/optrom.bin $(KVM_HALF) | deps-run
 bench: ## costs, compared with KVM; QUICK=1: eptvisor alone
 	$(Q)$(if $(QUICK),,tools/deps.sh bench)
 	$(Q)$(PYTHON) tools/compare.py $(if $(QUICK),--quick)
+endif
 
 # Debian's stock cloud kernel, or KERNEL=another package; it is unpacked here, not installed.
 $(B)/kvm/kernel: tools/kvm/fetch.sh

@@ -240,7 +240,8 @@ $(HOST_OBJS) $(UNIT_MAIN:%.c=$(B)/host/%.o): | deps-unit
 .PHONY: target tested run-guests smp-guests test check
 TESTED := $(filter-out %_bench td_% scale smp% hostile% neighbour disk net echo resets virtio_pci,\
             $(GUEST_PROGRAMS))
-target tested: export GUESTS := $(foreach g,$(TESTED),$(call guest_item,$(g))) $(GUEST_VARIANTS)
+TESTED_GUESTS := $(foreach g,$(TESTED),$(call guest_item,$(g))) $(GUEST_VARIANTS)
+target tested: export GUESTS := $(TESTED_GUESTS)
 target: all guests $(B)/optrom.bin $(B)/bootinfo.elf | deps-target ## the tests that boot the image
 	$(Q)$(PYTHON) -m pytest -q -n 2 --max-worker-restart 0 --dist loadfile tests/target
 
@@ -257,7 +258,11 @@ tested run-guests smp-guests: # lists for the tests
 
 test: export FUZZ_SECONDS := 10
 test: | deps-base ## everything that CI runs, on every CPU model, firmware and switch
+ifeq ($(MACHINE),serial) # docs/MACHINES.md
+	$(Q)$(PYTHON) tools/box.py test
+else
 	$(Q)$(PYTHON) tools/check.py unit lint tsan model prove fuzz mutants-sample target
+endif
 
 # `make test` plays the random tests in full.
 check: export SHORTER := 5

@@ -21,7 +21,7 @@ void machine_set_pause(bool pause);
 
 /* A line with the results of the run, which stands below the verdict on the screen. Without one,
  * the last error stands there. */
-#define MACHINE_RESULTS_MAX 80
+#define MACHINE_RESULTS_MAX 160
 void machine_set_results(const char *results);
 
 /* Prints `EXIT code name`, shows the verdict on the screen, drains the serial port, and powers off,

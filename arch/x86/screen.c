@@ -68,7 +68,7 @@ static size_t screen_room(char next)
 
 /* Cost of drawing a character, in comparisons of eight characters (terminal.h): of preparing its
  * lines, which grows with their width, and of the stores, which grow with the area. */
-#define PIXELS_COST(scale) (40u * (scale) + 15u * (scale) * (scale))
+#define PIXELS_COST(scale) (70u * (scale) + 15u * (scale) * (scale))
 #define CELLS_COST         2u
 
 static void screen_begin(unsigned columns, unsigned rows, unsigned cost,

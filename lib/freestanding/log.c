@@ -16,7 +16,8 @@ static struct {
 static unsigned console_count;
 static unsigned warnings;
 static char last_error[LOG_LINE_MAX];
-static bool unfinished; /* the last character was not a newline */
+static bool after_error; /* the last line was an error */
+static bool unfinished;  /* the last character was not a newline */
 static bool (*diverted)(enum log_level level, const char *line);
 
 /* Keeps the lines of several CPUs whole. A CPU that holds the lock for longer than PATIENCE turns
@@ -116,7 +117,8 @@ void log_line(enum log_level level, const char *format, ...)
     vsnprintf(raw + start, sizeof(raw) - (size_t)start, format, arguments);
     va_end(arguments);
     visible_text(line, sizeof(line) - 1, raw);
-    if (level == LOG_ERROR)
+    bool goes_on = __atomic_exchange_n(&after_error, level == LOG_ERROR, __ATOMIC_RELAXED);
+    if (level == LOG_ERROR && !goes_on)
         snprintf(last_error, sizeof(last_error), "%s", line + start);
     if (level == LOG_WARN)
         __atomic_add_fetch(&warnings, 1, __ATOMIC_RELAXED);

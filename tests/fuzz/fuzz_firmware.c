@@ -3,16 +3,19 @@
  * The firmware's tables under libFuzzer: an input is the memory of a machine, with whatever its
  * firmware left there. Its first byte chooses what is repaired: checksums and signatures, which no
  * fuzzer would find, at places that the input names. Then everything that reads such tables runs:
- * ACPI's root tables, the MADT, SPCR, DBG2, the FADT, SMBIOS and EFI's system table, each of which
- * may get no byte more than it has asked for, and whose results are within their limits.
+ * ACPI's root tables, the MADT, SPCR, DBG2, the FADT, the DMAR, the SRAT, SMBIOS and EFI's system
+ * table, each of which may get no byte more than it has asked for, and whose results are within
+ * their limits.
  */
 #include "arch/x86/acpi.h"
+#include "arch/x86/dmar.h"
 #include "arch/x86/efi.h"
 #include "arch/x86/madt.h"
 #include "arch/x86/paging.h"
 #include "arch/x86/pc_parts.h"
 #include "arch/x86/smbios.h"
 #include "arch/x86/spcr.h"
+#include "arch/x86/srat.h"
 #include "lib/bits.h"
 #include "lib/log.h"
 
@@ -117,6 +120,8 @@ static void put(uint8_t *at, uint64_t value, size_t size)
 #define AT_SPCR  0x700u
 #define AT_DBG2  0x800u
 #define AT_FADT  0xa00u
+#define AT_DMAR  0xd00u
+#define AT_SRAT  0xe80u
 
 static const uint8_t guids[3][16] = {
     {0x71, 0xe8, 0x68, 0x88, 0xf1, 0xe4, 0xd3, 0x11, 0xbc, 0x22, 0x00, 0x80, 0xc7, 0x3c, 0x88,
@@ -139,7 +144,8 @@ static void repair(uint8_t repairs)
     static const struct {
         unsigned at;
         const char *signature;
-    } tables[] = {{AT_MADT, "APIC"}, {AT_SPCR, "SPCR"}, {AT_DBG2, "DBG2"}, {AT_FADT, "FACP"}};
+    } tables[] = {{AT_MADT, "APIC"}, {AT_SPCR, "SPCR"}, {AT_DBG2, "DBG2"},
+                  {AT_FADT, "FACP"}, {AT_DMAR, "DMAR"}, {AT_SRAT, "SRAT"}};
     if (repairs & 1)
         for (unsigned i = 0; i < ARRAY_SIZE(tables); i++)
             put(memory + AT_XSDT + 36 + 8 * i,
@@ -200,6 +206,8 @@ static void check_name(const char *name)
 static void read_everything(const struct boot_info *info)
 {
     static struct madt madt;
+    static struct dmar dmar;
+    static struct srat srat;
     struct serial_place place;
     acpi_init(info);
     int error = madt_parse(acpi_table("APIC"), 0, &madt);
@@ -210,6 +218,12 @@ static void read_everything(const struct boot_info *info)
     table = acpi_table("DBG2");
     if (table)
         check_place(dbg2_parse(table, &place), &place);
+    dmar_read(acpi_table("DMAR"), &dmar);
+    dmar_log(&dmar);
+    check(dmar.silent <= dmar.count && dmar.silent <= DMAR_UNITS);
+    srat_parse(acpi_table("SRAT"), &srat);
+    srat_log(&srat);
+    check(srat.nodes <= SRAT_NODES && srat.without_memory <= srat.nodes);
     pc_parts_init();
     smbios_init(info);
     const struct smbios_names *names = smbios_names();

@@ -133,8 +133,8 @@ _results: dict[Boot, Result] = {}
 @pytest.fixture
 def boot(request: pytest.FixtureRequest) -> BootFixture:
     """boot(cpu=..., cmdline=..., guests=...) takes the fields of harness.boot.Boot. The default is
-    the option ROM in Bochs with all guests, and time enough for them. Equal boots are made once for each test file, unless
-    `again` is set."""
+    the option ROM in Bochs with all guests, and time enough for them. Equal boots are made once for
+    each process that runs tests, unless `again` is set."""
     count = 0
 
     def boot_once(again: bool = False, **fields: Any) -> Result:

@@ -3,13 +3,12 @@
 pseudo-terminal; two read an emulator's."""
 
 import contextlib
-import importlib
 import os
 import pathlib
 import pty
-import re
 import select
 import socket
+import subprocess
 import termios
 import threading
 import time
@@ -17,10 +16,10 @@ import tty
 from collections.abc import Callable, Iterator
 
 import pytest
-from conftest import BUILD, ROOT, hello
+from conftest import HELLO, hello
 
-from harness import box, port, serial, session, sums, terminal
-from harness.boot import Boot, parse_guests
+from harness import box, menu, port, session, sums, terminal
+from harness.boot import Boot, Guest
 from harness.errors import HarnessError, Status
 
 BANNER = "eptvisor: a hypervisor for trying ideas about memory virtualization"
@@ -36,7 +35,7 @@ ok 1 first # ended=exit exits=100
 ok 2 second # ended=exit exits=3
 3 passed, 0 failed, 0 skipped
 """
-FIRMWARE = "\x1b[2J\x1b[01;01HPress F2\r\n\x1b[1mGNU GRUB  version 2.06\r\n"
+FIRMWARE = "\x1b[2J\x1b[01;01HPress F2\r\n\r\n\r\n\x1b[1mGNU GRUB  version 2.06\r\n"
 
 
 def summed(text: str) -> str:
@@ -50,6 +49,7 @@ def summed(text: str) -> str:
 PLAIN = f"{BANNER}\n{BOOT}\n{RESULTS}"
 GOOD = summed(PLAIN) + "EXIT 0 ok\n"
 PLAIN += "EXIT 0 ok\n"
+BUSY = 600  # seconds by the clock that an emulator may take where others are at work
 
 
 class Line:
@@ -106,7 +106,7 @@ def heard(line: Line, monkeypatch: pytest.MonkeyPatch, request):
         raw = [part.encode() if isinstance(part, str) else part for part in parts]
         player = threading.Thread(target=line.play, args=raw, daemon=True)
         player.start()
-        fields = {"timeout": 10, "machine": "serial", "port": line.path} | fields
+        fields = {"timeout": 60, "machine": "serial", "port": line.path} | fields
         lines = shown if shown is not None else []
         try:
             return box.run(Boot(name=f"box-{os.getpid()}", **fields), lines.append)
@@ -146,7 +146,7 @@ def test_what_an_earlier_boot_left_is_not_a_result(heard) -> None:
 
 
 def test_a_log_that_the_boot_before_has_left_is_no_boot(heard) -> None:
-    kept = "".join(f"before| {line}\n" for line in PLAIN.splitlines()[:-1])
+    kept = "".join(f"before| {line}\n" for line in [*PLAIN.splitlines()[:-1], "WARN: x"])
     run = heard(f"{BANNER}\n{BOOT}\n{kept}{RESULTS}EXIT 0 ok\n")
     assert (run.status, run.reason) == (Status.OK, "")
     assert len([case for case in run.output.cases if case.name == "second"]) == 1
@@ -397,7 +397,8 @@ def test_bochs_by_a_serial_line(line: Line) -> None:
         boot = Boot(name="box-bochs", guests=(hello(),), cmdline="report",
                     ips=5_000_000, serial_port=server.getsockname()[1])  # fmt: skip
         with session.started(session.prepare(boot), boot):
-            run = box.run(Boot(name="box-bochs-read", machine="serial", port=line.path))
+            run = box.run(Boot(name="box-bochs-read", machine="serial", port=line.path,
+                               timeout=BUSY))  # fmt: skip
     assert (run.status, run.reason, run.complaints) == (Status.OK, "", [])
     got = run.log.read_bytes()
     assert sums.check_console(sums.lines(got)).complete
@@ -405,105 +406,21 @@ def test_bochs_by_a_serial_line(line: Line) -> None:
     assert spoilt.line and spoilt.text.startswith("report: CU: ")
 
 
-# ---- make test, make bench --------------------------------------------------------------------
-
-
-@pytest.fixture
-def tool(monkeypatch: pytest.MonkeyPatch):
-    """tool(WORD, [(status, text)...]) runs tools/box.py on a machine that says these texts, one in
-    each boot. The boots are added to tool.boots."""
-    monkeypatch.syspath_prepend(ROOT / "tools")
-    module = importlib.import_module("box")
-    monkeypatch.setattr(module.sys, "argv", ["box.py"])
-    boots: list[Boot] = []
-
-    def run(word: str, said: list[tuple[int, str]], **words: str) -> int:
-        left = list(said)
-
-        def boot(boot: Boot, show=lambda line: None, ask: bool = True) -> session.Run:
-            status, text = left.pop(0)
-            boots.append(boot)
-            run.asked.append(ask)
-            boot.folder.mkdir(parents=True, exist_ok=True)
-            (boot.folder / "serial.txt").write_text(text)
-            return session.Run(boot, serial.parse(text), status, "", 1.0, [], 0)
-
-        monkeypatch.setattr(module.box, "run", boot)
-        options = [f"--{key}={value}" for key, value in words.items()]
-        module.sys.argv[1:] = [word, "--machine=serial", "--port=x", "--name=box-tool", *options]
-        return module.main()
-
-    run.boots, run.asked, run.module = boots, [], module
-    return run
-
-
-def test_the_matrix_of_a_machine(tool, capsys) -> None:
-    """Without POWER= it restarts by itself after each boot but the last."""
-    count = len(tool.module.SWITCHES)
-    assert tool("test", [(0, PLAIN)] * count) == 0
-    assert [boot.entry for boot in tool.boots] == [box.TEST] * count
-    assert tool.asked == [True] + [False] * (count - 1)
-    words = [boot.cmdline for boot in tool.boots]
-    assert words[0] == "on_exit=reboot" and words[-1] == "cpus=1"
-    assert words[1:-1] == [f"{words} on_exit=reboot" for words in tool.module.SWITCHES[1:-1]]
-    said = capsys.readouterr().out.splitlines()
-    assert said[:2] == [f"1..{count}", "ok 1 no switches # 3 passed, 0 failed, 0 skipped, 1 s"]
-    assert said[-1] == f"{count} passed, 0 failed, 0 skipped"
-
-
-def test_the_matrix_ends_with_a_machine_that_hangs(tool, capsys) -> None:
-    assert tool("test", [(0, PLAIN), (1, PLAIN), (Status.TIMED_OUT, BANNER)]) == 1
-    said = capsys.readouterr()
-    count = len(tool.module.SWITCHES)
-    assert said.out.splitlines()[-1] == f"1 passed, 2 failed, {count - 3} skipped"
-    assert f"so {count - 3} boots are left out; POWER= could start it again" in said.err
-
-
-def test_power_goes_on_after_a_hang(tool) -> None:
-    count = len(tool.module.SWITCHES)
-    assert tool("test", [(Status.TIMED_OUT, BANNER)] * count, power="true") == 1
-    assert [boot.cmdline for boot in tool.boots] == list(tool.module.SWITCHES)
-
-
-BENCHED = f"""\
-{BANNER}
-{BOOT}
-TSC: 3000000 kHz by the HPET
-report: begin: 1
-report: CPU: A CPU
-report: end: 2 lines, sum 0
-KTAP version 1
-1..2
-    BENCH cpuid 1200 ticks
-ok 1 exits # ended=exit
-    BENCH cpuid 1300 ticks
-    BENCH other 7 faults
-ok 2 exits_vcpus_2 # ended=exit
-EXIT 0 ok
-"""
-
-
-def test_rows_in_ticks(tool, capsys) -> None:
-    assert tool("bench", [(0, BENCHED)]) == 0
-    assert tool.boots[0].entry == box.BENCH
-    said = capsys.readouterr().out
-    assert "# CPU: A CPU\n" in said and "# TSC: 3000000 kHz by the HPET\n" in said
-    (instructions,) = re.findall(r"^exits +cpuid +(\d+) ", (ROOT / "tests/bench/budget.txt")
-                                 .read_text(), re.M)  # fmt: skip
-    assert re.search(rf"^exits +cpuid +{instructions} +1200 ticks$", said, re.M), said
-    assert re.search(r"^exits,vcpus=2 +cpuid +\d+ +1300 ticks$", said, re.M), said
-    assert re.search(r"^exits,vcpus=2 +other +\? +7 faults$", said, re.M), said
-    assert (BUILD / "bench/box-tool.txt").read_text() in said
-
-
-def test_another_entry_has_no_rows(tool) -> None:
-    with pytest.raises(HarnessError, match="no guest has measured anything: the menu's entry b"):
-        tool("bench", [(0, PLAIN)])
-    assert tool("bench", [(10, "EXIT 10 no-vmx\n")], name="box-tool") == 10
-
-
-def test_the_guests_of_bench_are_sets_of_the_budget(tool, capsys) -> None:
-    assert tool("guests", []) == 0
-    names = [guest.name for guest in parse_guests(capsys.readouterr().out)]
-    assert names[:3] == ["exits", "exits_vcpus_2", "mmio"] and len(set(names)) == len(names)
-    assert set(tool.module.SETS.values()) <= set(tool.module.bench.read_budget())
+def test_qemu_by_the_menu_of_the_image(tmp_path: pathlib.Path) -> None:
+    """The words and the entry are typed at GRUB's menu, which is on the serial port. QEMU refuses
+    for lack of VMX."""
+    words = ("testctl", "shared=39", "execute_only=38")
+    offered = menu.entries((), (), (), ()) + menu.entries_of_harness((Guest(HELLO, words),), ())
+    menu.write_files(tmp_path / "boot/grub", offered, menu.config(offered, timeout=60))
+    subprocess.run(["grub-mkrescue", "-d", "/usr/lib/grub/i386-pc", "--fonts=", "--locales=",
+                    "--themes=", "-o", "box.iso", tmp_path], cwd=tmp_path, check=True,
+                   capture_output=True)  # fmt: skip
+    qemu = ("qemu-system-x86_64 -nodefaults -display none -accel tcg -cpu max -m 256 "
+            f"-cdrom {tmp_path}/box.iso -serial stdio")  # fmt: skip
+    run = box.run(Boot(name="box-qemu", machine="serial", port=f"cmd:{qemu}", entry=box.TEST,
+                       cmdline="huge=0 vpid=0 on_exit=reboot", timeout=BUSY))  # fmt: skip
+    assert (run.status, run.reason, run.complaints) == (10, "", [])
+    (said,) = [line for line in run.output.lines if line.startswith("boot: ")]
+    assert said.endswith(' command line "report on_exit=reboot huge=0 vpid=0"'), said
+    grub = (tmp_path / "boot/grub/grub.cfg").read_text()
+    assert "'hello' 'testctl' 'shared=35' 'execute_only=34'" in grub, "for CPUs of 36 bits"

@@ -15,6 +15,9 @@ from harness.errors import HarnessError, Status
 from harness.grub import make_cd
 
 GOOD = """\
+before| WARN: what a boot says that was reset
+before| not ok 1 first
+before| EXIT 2 panic
 ok 1 first # exits=12 value=0x10
     1..2
     ok 1 inner

@@ -2,12 +2,15 @@
 """The screen shows the text of the serial console, in text mode and in graphics modes."""
 
 import pathlib
+import re
 import struct
 import textwrap
 
 import font
 import pytest
-from conftest import CODES, ROOT, Result
+from conftest import CODES, ROOT, Result, hello
+
+from harness import payload
 
 GRUB_FONT = pathlib.Path("/usr/share/grub/unicode.pf2")
 COLUMNS, ROWS = 80, 25
@@ -98,7 +101,10 @@ def assert_in_text_mode(result: Result, rows: int = ROWS) -> list[str]:
 
 
 def last_error(result: Result) -> str:
-    return next(line for line in reversed(said(result)) if line.startswith("error: "))[7:]
+    """The first line of the last error."""
+    log = said(result)
+    errors = [i for i, line in enumerate(log) if line.startswith("error: ")]
+    return next(log[i] for i in reversed(errors) if i - 1 not in errors)[7:]
 
 
 def wrapped_words(text: str, columns: int) -> list[str]:
@@ -205,19 +211,52 @@ def test_refusal_in_graphics_by_bios(boot, tmp_path: pathlib.Path, display: str)
     assert (shown.width, shown.height) == size
 
 
+def test_above_4_gib(boot) -> None:
+    """No emulator has a framebuffer there, but the debugger of Bochs sees the stores: the last
+    pixels are written, nothing behind them is, and neither they nor the first ones are read."""
+    base, size = 0x4000000000, 4096 * 768
+    screen = struct.pack("<QIIIBBH6B", base, 4096, 1024, 768, 32, 1, 0, 16, 8, 8, 8, 0, 8)
+    last, behind = base + size - 8, base + size
+    watch = [f"watch w {at:#x}" for at in (last, behind)]
+    watch += [f"watch r {at:#x}" for at in (base, last)]
+    result = boot(guests=(hello(),), tags=(payload.tag(8, screen),),
+                  debugger=(*watch, "c", "c", "c"))  # fmt: skip
+    assert result.status == 0, result
+    stops = (result.run.boot.folder / "emulator.txt").read_text(errors="replace")
+    caught = re.findall(r"Caught (\w+) watch point at (0x\w+)", stops)
+    assert {(kind, int(at, 16)) for kind, at in caught} == {("write", last)}
+    assert len(caught) == 2  # when it is cleared, and in the verdict
+
+
+def in_pages(lines: list[str], columns: int, rows: int) -> list[list[str]]:
+    """A page holds whole lines, and all but the last one end with the prompt."""
+    pages: list[list[str]] = [[]]
+    for line in lines:
+        piece = wrapped([line], columns)
+        if len(pages[-1]) + len(piece) > rows - 1:
+            pages[-1].append(f"-- more -- (page {len(pages)}; press a key)")
+            pages.append([])
+        pages[-1] += piece
+    return [page + [""] * (rows - len(page)) for page in pages]
+
+
 def test_page_by_page(boot, tmp_path: pathlib.Path) -> None:
-    """A screen of 40 x 12 characters, which has no room for the log, nor for a verdict."""
-    pages = ("screendump 1.ppm", "sendkey spc", "screendump 2.ppm")
+    """A screen of 40 x 12 characters, which has no room for the log, nor for a verdict. The key
+    after the last page powers the machine off."""
+    keys, key = 5, "sendkey spc"
+    commands = [word for i in range(keys) for word in (f"screendump {i}.ppm", "info status", key)]
     result = boot(machine="qemu-tcg", method="grub-bios", guests=(), cmdline="pause=1",
-                  graphics="320x200x32", image=screen_image(tmp_path), monitor=pages)  # fmt: skip
+                  graphics="320x200x32", image=screen_image(tmp_path),
+                  monitor=(*commands, "info status"))  # fmt: skip
     assert_refused(result)
-    shown = [Picture(result.run.boot.folder / f"{n}.ppm") for n in (1, 2)]
-    text = [[page.text(0, y, 1) for y in range(0, 192, 16)] for page in shown]
-    log = wrapped(said(result), 40)
-    assert "-- more -- (page 1; press a key)" in text[0]
-    more = text[0].index("-- more -- (page 1; press a key)")
-    assert text[0][:more] == log[:more]
-    assert text[1][: len(log) - more] == log[more:]
+    expected = in_pages(said(result), 40, 12)
+    assert 1 < len(expected) <= keys
+    for i, page in enumerate(expected):
+        shown = Picture(result.run.boot.folder / f"{i}.ppm")
+        assert [shown.text(0, y, 1) for y in range(0, 192, 16)] == page
+    states = re.findall(r"VM status: (.*)", (result.run.boot.folder / "emulator.txt").read_text())
+    on = len(expected)
+    assert states == ["running"] * on + ["paused (shutdown)"] * (keys + 1 - on)
 
 
 def pf2() -> bytes:

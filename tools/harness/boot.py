@@ -78,8 +78,8 @@ class Boot:
     # Option ROM: the APIC IDs that ACPI lists, which may differ from the CPUs. None: the
     # firmware's.
     listed_cpus: tuple[int, ...] | None = None
-    # Option ROM: more tags of the multiboot2 information, before all others; payload.tag() makes
-    # them.
+    # Option ROM: more tags of the multiboot2 information, before all others but that of the screen;
+    # payload.tag() makes them.
     tags: tuple[bytes, ...] = ()
     # Bochs: the largest number of VM exits that the emulator's debugger stops at and counts.
     count_exits: int = 0

@@ -134,8 +134,7 @@ class Console:
         """The first line, of which a few characters are lost."""
         whole = sums.BANNER.decode()
         text = line.decode(errors="replace")
-        return any(lacks(text[: len(whole) - lost], whole) is not None
-                   for lost in range(1, LOST + 1))  # fmt: skip
+        return any(lacks(text[: len(whole) - lost], whole) == lost for lost in range(1, LOST + 1))
 
     def _steps(self, data: bytes, now: float) -> None:
         """Looks for the text that the next step waits for."""

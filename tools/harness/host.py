@@ -31,6 +31,7 @@ PACKAGES = {
     "mformat": "mtools",
     "/usr/lib/grub/i386-pc": "grub-pc-bin",
     "/usr/lib/grub/x86_64-efi": "grub-efi-amd64-bin",
+    "/usr/lib/grub/i386-efi": "grub-efi-ia32-bin",
 }
 
 DEV_KVM = pathlib.Path("/dev/kvm")

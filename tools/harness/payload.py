@@ -77,7 +77,7 @@ def make_disk(boot: Boot, rom: bytes) -> bytes:
 
     info = page_up(image.end)
     tags = tag(TAG_CMDLINE, _string(boot.cmdline)) + tag(TAG_LOADER, _string(LOADER_NAME))
-    tags = b"".join(boot.tags) + tags + _text_screen()
+    tags = _text_screen() + b"".join(boot.tags) + tags
     place = info + 8 + len(tags) + sum(len(module_tag(guest.string, 0, 0)) for guest, _ in modules)
     place = page_up(place + ROOM_FOR_ROM)
     ranges = [(image.start, bytes(image.flat()))]

@@ -22,7 +22,7 @@ POLL = 0.02
 # `on_exit=halt` never ends; that is no failure.
 LINGER = 1.0
 MONITOR_TIMEOUT = 10.0
-KEY_TIME = 1.0
+KEY_TIME = 0.5
 # The time-out of a boot is in CPU time, so that nothing fails because the computer is busy. An
 # emulator that sleeps, or gets hardly any CPU time, is ended after this many times as long by the
 # clock.

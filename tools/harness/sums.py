@@ -28,8 +28,8 @@ def lines(data: bytes) -> list[bytes]:
 
 
 def banner_at(line: bytes) -> int:
-    """Where in a line a boot begins, or -1. What a firmware or a boot loader paints may stand before
-    it."""
+    """Where in a line a boot begins, or -1. What a firmware or a boot loader paints may stand
+    before it."""
     at = line.find(BANNER)
     return -1 if QUOTED in line[: max(at, 0)] else at
 

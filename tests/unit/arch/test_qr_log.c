@@ -59,7 +59,7 @@ static void show(unsigned lines, unsigned on_pixels, bool for_ever)
     size_t length = 0;
     for (unsigned i = 0; i < lines; i++)
         length += (size_t)snprintf(text + length, sizeof(text) - length, "line %04u\n", i);
-    split = length / 3;
+    split = length - length / 5;
     text[length] = 0;
     pixels = on_pixels;
     pages = waits = 0;
