@@ -1,13 +1,10 @@
 /* SPDX-License-Identifier: MIT */
-#include "gdb/gdb.h"
+#include "gdb/session.h"
 
 #include "arch/x86/serial.h"
 #include "arch/x86/tsc.h"
-#include "boot/boot_info.h"
 #include "gdb/command.h"
 #include "gdb/target.h"
-#include "launch/modules.h"
-#include "lib/log.h"
 #include "lib/string.h"
 #include "vm/pause.h"
 #include "vm/registry.h"
@@ -38,7 +35,6 @@ struct stop {
 };
 
 static struct {
-    bool on;
     unsigned number;  /* of the VM */
     uint32_t offered; /* it has started and is not held yet; atomic */
 
@@ -90,6 +86,13 @@ static void stopped(struct vcpu *vcpu, enum debugger_stop why, uint64_t detail)
     watch_soon(&watch);
 }
 
+static void written(struct vcpu *vcpu)
+{
+    uint64_t linear;
+    if (gdb_watch_changed(&g.gdb, vcpu, &linear))
+        stopped(vcpu, DEBUGGER_WRITTEN, linear);
+}
+
 static void stepped(struct vcpu *vcpu)
 {
     stopped(vcpu, DEBUGGER_STEPPED, 0);
@@ -137,7 +140,7 @@ static bool take_stop(void)
             g.last = *stop;
             g.gdb.thread = i;
             stop->why = DEBUGGER_NO_STOP;
-        } else if (stop->why != DEBUGGER_HARDWARE) {
+        } else if (stop->why != DEBUGGER_HARDWARE && stop->why != DEBUGGER_WRITTEN) {
             stop->why = DEBUGGER_NO_STOP;
         }
     }
@@ -177,7 +180,9 @@ static void take_vm(void)
     g.vm = held;
     memset(g.stops, 0, sizeof(g.stops));
     memset(g.gdb.breakpoints, 0, sizeof(g.gdb.breakpoints));
+    memset(g.gdb.watches, 0, sizeof(g.gdb.watches));
     g.gdb.debugger.software = false;
+    g.gdb.debugger.watches = 0;
     g.gdb.thread = 0;
     g.gdb.description = &gdb_x86_64;
     g.gdb.avx = extra_xcr0_supported() & XCR0_AVX;
@@ -190,16 +195,8 @@ static void take_vm(void)
                         held->number, held->name);
 }
 
-void gdb_offer(struct vm *vm)
+void session_offer(struct vm *vm)
 {
-    if (!g.on || vm->number != g.number)
-        return;
-    if (vm->td && vm->words.tdx != TDX_DEBUG) {
-        log_error("gdb: VM %u, %s, is a TD whose state is its own; only one with tdx=debug can be "
-                  "debugged",
-                  vm->number, vm->name);
-        return;
-    }
     vm->debugger = &g.gdb.debugger;
     pause_vm(vm, PAUSE_GDB);
     __atomic_store_n(&g.offered, 1, __ATOMIC_SEQ_CST);
@@ -295,7 +292,9 @@ static void detach(void)
     resume_all();
 }
 
-/* Called when a packet has been executed. */
+static void begin_packet(void);
+
+/* Called when a packet has been executed, or a part of it. */
 static void packet_done(void)
 {
     g.state = STOPPED;
@@ -317,6 +316,9 @@ static void packet_done(void)
     case GDB_DETACHES:
         send_reply();
         detach();
+        return;
+    case GDB_GOES_ON:
+        begin_packet();
         return;
     case GDB_ANSWERED:
         break;
@@ -478,25 +480,12 @@ static uint64_t gdb_look(uint64_t now)
 
 /* ---- The start ------------------------------------------------------------------------------- */
 
-enum exit_code gdb_start(const char *which, const struct boot_info *info)
+void session_start(unsigned number)
 {
-    if (!*which)
-        return EXIT_OK;
-    g.number = module_find_guest(info, which);
-    if (!g.number) {
-        log_error("command line: gdb=%s: no guest has this number or name", which);
-        return EXIT_BAD_COMMAND_LINE;
-    }
-    if (!serial2_init()) {
-        log_error("command line: gdb=%s: this machine has no second serial port (COM2, at 0x2f8), "
-                  "on which GDB would be; leave the word out",
-                  which);
-        return EXIT_BAD_COMMAND_LINE;
-    }
+    g.number = number;
     g.gdb.description = &gdb_x86_64;
     g.gdb.debugger.owns = owns;
     g.gdb.debugger.stopped = stopped;
-    g.on = true;
+    g.gdb.debugger.written = written;
     watch_add(&watch);
-    return EXIT_OK;
 }

@@ -216,8 +216,7 @@ static void guest_made(struct guest *guest)
                         vm->words.testctl ? ", testctl" : "",
                         guest->entry.run > 1 ? ", started again by the monitor" : "");
     } else {
-        transcript_line(out, "ok %u %s # SKIP by tests=%s", vm->number, vm->name,
-                        options->tests);
+        transcript_line(out, "ok %u %s # SKIP by tests=%s", vm->number, vm->name, options->tests);
         totals_skipped();
         vm_work_for(NULL);
         guest_take_apart(guest);

@@ -20,8 +20,7 @@ static struct {
 /* The index of the next module from this one on that is a guest's program. */
 static unsigned next_program(unsigned module)
 {
-    while (module < pool.info->module_count &&
-           module_belongs_to_guest(&pool.info->modules[module]))
+    while (module < pool.info->module_count && module_belongs_to_guest(&pool.info->modules[module]))
         module++;
     return module;
 }
@@ -130,9 +129,8 @@ static void start_again_locked(struct start_answer *answer)
 
 void pool_start_again(const char *which, struct start_answer *answer)
 {
-    *answer = (struct start_answer){.how = START_NO_GUEST,
-                                    .number = module_find_guest(pool.info, which),
-                                    .limit = pool.limit};
+    *answer = (struct start_answer){
+        .how = START_NO_GUEST, .number = module_find_guest(pool.info, which), .limit = pool.limit};
     if (!answer->number)
         return;
     spin_lock(&pool.lock);

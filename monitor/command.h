@@ -25,11 +25,11 @@ struct vm;
 struct vcpu;
 struct monitor_call;
 
-#define MONITOR_WORDS 16u  /* words of a line; further ones are refused */
-#define MONITOR_LINES 24u  /* lines that a piece may say */
-#define MONITOR_WIDTH 200u /* bytes of a line that is said, with its newline; the rest is cut */
-#define MONITOR_REGISTERS 23u /* of a vCPU, that `step` compares */
-#define MONITOR_TEXT  (MONITOR_LINES * MONITOR_WIDTH)
+#define MONITOR_WORDS     16u  /* words of a line; further ones are refused */
+#define MONITOR_LINES     24u  /* lines that a piece may say */
+#define MONITOR_WIDTH     200u /* bytes of a line that is said, with its newline; the rest is cut */
+#define MONITOR_REGISTERS 23u  /* of a vCPU, that `step` compares */
+#define MONITOR_TEXT      (MONITOR_LINES * MONITOR_WIDTH)
 
 struct monitor_command {
     const char *name;

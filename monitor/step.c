@@ -11,8 +11,8 @@
 
 /* ---- What an instruction can change ---------------------------------------------------------- */
 
-static const char *const names[] = {"RAX", "RCX", "RDX", "RBX", "RSP", "RBP", "RSI",    "RDI",
-                                    "R8",  "R9",  "R10", "R11", "R12", "R13", "R14",    "R15",
+static const char *const names[] = {"RAX", "RCX", "RDX", "RBX", "RSP", "RBP",  "RSI",   "RDI",
+                                    "R8",  "R9",  "R10", "R11", "R12", "R13",  "R14",   "R15",
                                     "RIP", "CS",  "CR0", "CR3", "CR4", "EFER", "RFLAGS"};
 static const uint8_t others[] = {
     REG_RIP, REG_SEG_SELECTOR + SEG_CS, REG_CR0, REG_CR3, REG_CR4, REG_EFER, REG_RFLAGS,

@@ -98,6 +98,8 @@ static COLD void ept_violation_slow(struct vcpu *vcpu, int result, const struct 
     uint32_t error_code = exit_violation_error_code(vmx_exit_qualification(exit));
     mmio_act_on(vcpu, mmio_not_mapped(&vcpu->mmio, vmx_exit_gpa(exit), error_code,
                                       was_delivering(vcpu), result, info));
+    if (unlikely(vcpu->vm->debugger) && result == FAULT_WRITE_PROTECTED)
+        debugger_written(vcpu);
 }
 
 static NOINLINE void ept_violation(struct vcpu *vcpu)
