@@ -37,6 +37,7 @@ struct stop {
 static struct {
     unsigned number;  /* of the VM */
     uint32_t offered; /* it has started and is not held yet; atomic */
+    bool expected;    /* it has not started for the first time: GDB waits for it */
 
     enum state state;
     struct vm *vm; /* held, unless NO_VM */
@@ -173,11 +174,12 @@ static void vm_is_stopped(void)
 
 static void take_vm(void)
 {
-    bool again = g.attached;
+    bool again = g.began;
     struct vm *held = registry_hold(g.number);
     if (!held)
         return;
     g.vm = held;
+    g.expected = false;
     memset(g.stops, 0, sizeof(g.stops));
     memset(g.gdb.breakpoints, 0, sizeof(g.gdb.breakpoints));
     memset(g.gdb.watches, 0, sizeof(g.gdb.watches));
@@ -376,8 +378,10 @@ static void take_packet(void)
     }
     if (g.state == STOPPED) {
         begin_packet();
-    } else if (g.state == NO_VM || g.state == LEAVING) {
+    } else if ((g.state == NO_VM && !g.expected) || g.state == LEAVING) {
         answer_without_vm();
+    } else if (g.state == NO_VM) {
+        g.waiting = true;
     } else { /* GDB connects to a VM that runs: it is stopped first, and waits for no other stop */
         g.told = false;
         g.waiting = true;
@@ -480,12 +484,16 @@ static uint64_t gdb_look(uint64_t now)
 
 /* ---- The start ------------------------------------------------------------------------------- */
 
+void session_refuse(void)
+{
+    g.expected = false;
+}
+
 void session_start(unsigned number)
 {
     g.number = number;
+    g.expected = true;
     g.gdb.description = &gdb_x86_64;
-    g.gdb.debugger.owns = owns;
-    g.gdb.debugger.stopped = stopped;
-    g.gdb.debugger.written = written;
+    g.gdb.debugger = (struct debugger){.owns = owns, .stopped = stopped, .written = written};
     watch_add(&watch);
 }

@@ -7,5 +7,7 @@ struct vm;
 /* Called once: from now on GDB is answered, for the VM with this number. */
 void session_start(unsigned number);
 
-/* The VM is about to start: it is paused, and GDB's. */
+/* The VM is about to start: it is paused, and GDB's; or it is not GDB's, who is told that there is
+ * none. */
 void session_offer(struct vm *vm);
+void session_refuse(void);

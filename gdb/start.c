@@ -33,10 +33,12 @@ void gdb_offer(struct vm *vm)
 {
     if (!number || vm->number != number)
         return;
-    if (vm->td && vm->words.tdx != TDX_DEBUG)
-        log_error("gdb: VM %u, %s, is a TD whose state is its own; only one with tdx=debug can be "
-                  "debugged",
-                  vm->number, vm->name);
-    else
+    if (!vm->td || vm->words.tdx == TDX_DEBUG) {
         session_offer(vm);
+        return;
+    }
+    log_error("gdb: VM %u, %s, is a TD whose state is its own; only one with tdx=debug can be "
+              "debugged",
+              vm->number, vm->name);
+    session_refuse();
 }

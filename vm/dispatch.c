@@ -400,8 +400,7 @@ static NOINLINE bool vcpu_exited_to_extra_work(struct vcpu *vcpu, uint32_t reaso
 
 uint64_t vcpu_traced_rip(const struct vcpu *vcpu)
 {
-    const struct td *td = vcpu->vm->td;
-    return td && !(td->attributes & TD_ATTR_DEBUG) ? 0 : vmread(VMCS_GUEST_RIP);
+    return vm_traced(vcpu->vm, vmread(VMCS_GUEST_RIP));
 }
 
 /* Records the exit, with its qualification and its address if the reason defines them. */

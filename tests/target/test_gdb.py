@@ -19,7 +19,7 @@ from harness.debugger import Relay
 SMP = BUILD / "guest" / "smp.elf"
 DOCUMENT = ROOT / "docs" / "GDB.md"
 STEPS = 1000
-EXECUTED = 80_000  # instructions of the machine, of which the guest's are more than these
+EXECUTED = 70_000  # instructions of the machine, of which the guest's are more than these
 PC = re.compile(rb"10:(\w+);")
 ANSWER = re.compile(rb"\$([^#]*)#[0-9a-f]{2}")
 
@@ -64,6 +64,13 @@ class Stranger:
         return self.wait_for(ANSWER)[1]
 
 
+def pc_of(stop: bytes) -> int:
+    """The instruction pointer in the message of a stop."""
+    found = PC.search(stop)
+    assert found, stop
+    return int.from_bytes(bytes.fromhex(found[1].decode()), "little")
+
+
 def strangers(port: int) -> dict[str, bytes]:
     """Noise and broken packets do no harm, and a VM that runs is interrupted."""
     with Stranger(port) as stub:
@@ -80,18 +87,16 @@ def strangers(port: int) -> dict[str, bytes]:
 
 
 def makes_steps(port: int) -> list[int]:
-    """Stops in the guest's first C function, makes steps, and says where they lead."""
+    """Stops in the guest's main function, makes steps, and says where they lead."""
     symbols = trace.symbols(SMP.with_name("smp.elf.64"))
-    start = next(address for address, name in symbols if name == "rt_main")
+    start = next(address for address, name in symbols if name == "guest_main")
     with Stranger(port) as stub:
         stub.connect()
         for packet in (b"Z1,%x,1" % start, b"vCont;c", b"z1,%x,1" % start):
             stub.ask(packet)
         found = [start]
         for _ in range(STEPS):
-            pc = PC.search(stub.ask(b"vCont;s:1"))
-            assert pc
-            found.append(int.from_bytes(bytes.fromhex(pc[1].decode()), "little"))
+            found.append(pc_of(stub.ask(b"vCont;s:1")))
     return found
 
 
@@ -153,7 +158,7 @@ def test_watchpoints_without_debug_registers(debugged) -> None:
 def test_steps(debugged) -> None:
     """Each step leads where the guest goes in Bochs without GDB."""
     steps = debugged[1]["steps"]
-    commands = (f"lb {steps[0]:#x}", "c", "trace on", f"s {EXECUTED}", "q")
+    commands = (f"lb {steps[0]:#x}", "c", "d 1", "trace on", f"s {EXECUTED}", "q")
     alone = Boot(name="gdb-alone", debugger=commands,
                  guests=(Guest(SMP, ("testctl", "vcpus=2")),))  # fmt: skip
     session.run(alone)
@@ -213,6 +218,53 @@ def test_the_document(debugged) -> None:
         for line in found[name].removeprefix("error: ").strip().splitlines():
             if plain(line).strip() not in document:
                 raise AssertionError(f"docs/GDB.md does not show {line!r}")
+
+
+TD = BUILD / "guest" / "td_report.elf"
+
+
+def run_td(words: tuple[str, ...], talk) -> Result:
+    """Boots a TD that is GDB's while somebody talks to the stub."""
+    with Relay() as relay:
+        boot = Boot(name="gdb-td", cmdline="gdb=td", gdb_port=relay.machine_port, timeout=300,
+                    guests=(Guest(TD, (*words, "quote=test", "budget=60000"), "", "td"),))
+        # fmt: skip
+        runs: list[session.Run] = []
+        machine = threading.Thread(target=lambda: runs.append(session.run(boot)))
+        machine.start()
+        talk(relay.gdb_port)
+        machine.join()
+    return Result(runs[0])
+
+
+def test_a_td_that_may_be_inspected() -> None:
+    """A breakpoint in private memory, where it is hidden, and a step."""
+    start = next(address for address, name in trace.symbols(TD) if name == "guest_main")
+    heard: list[bytes] = []
+
+    def talk(port: int) -> None:
+        with Stranger(port) as stub:
+            stub.connect()
+            heard.append(stub.ask(b"m%x,1" % start))
+            for packet in (b"Z0,%x,1", b"vCont;c", b"m%x,1", b"Z2,%x,3", b"z0,%x,1",
+                           b"vCont;s:1", b"D"):  # fmt: skip
+                heard.append(stub.ask(packet % start if b"%" in packet else packet))
+
+    result = run_td(("tdx=debug",), talk)
+    assert result.passed("td"), result
+    byte, inserted, stop, hidden, refused, removed, step, detached = heard
+    assert inserted == removed == detached == b"OK"
+    assert len(byte) == 2 and hidden == byte != b"cc"
+    assert refused == b"E.only the debug registers watch a TD"
+    assert b"swbreak:;" in stop and pc_of(stop) == start
+    assert start < pc_of(step) < start + 16
+
+
+def test_a_td_that_may_not() -> None:
+    result = run_td(("tdx",), lambda port: None)
+    assert result.passed("td"), result
+    assert result.has("error: gdb: VM 1, td, is a TD whose state is its own; only one with "
+                      "tdx=debug can be debugged")  # fmt: skip
 
 
 @pytest.mark.parametrize(

@@ -201,8 +201,10 @@ static int setup_session(void **state)
     second.index = 1;
     second.paused = 0;
     session_start(3);
+    receives("qSupported"); /* waits for the VM */
+    assert_string_equal(sent, "+");
     session_offer(&vm);
-    receives("qSupported");
+    look();
     assert_says("PacketSize=1000");
     receives("?");
     assert_says("$T05thread:1;#");
