@@ -134,7 +134,7 @@ MAKEFLAGS += --keep-going
 endif
 
 PARTS := guest/programs/programs.mk guest/shim/shim.mk \
-         $(patsubst %,tools/%.mk,run lint mmu fuzz)
+         $(patsubst %,tools/%.mk,run image lint mmu fuzz)
 
 .PHONY: help
 help: | deps-base ## this list

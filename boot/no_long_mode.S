@@ -75,6 +75,10 @@ next_row:
     jmp next_cell
 
 on_serial:
+    movw $COM1_STATUS, %dx
+    inb %dx, %al
+    cmpb $0xff, %al /* nothing answers, so nothing is written */
+    je leave
     write_port COM1_LINE, DIVISOR | LINE_8N1
     write_port COM1, 1 /* 115200 */
     write_port COM1 + 1, 0

@@ -2,6 +2,7 @@
 /* Decodes IA32_VMX_EPT_VPID_CAP; see the header. Touches nothing but its arguments and the log. */
 #include "ept/caps.h"
 
+#include "lib/bit_words.h"
 #include "lib/errno.h"
 #include "lib/log.h"
 
@@ -68,4 +69,29 @@ int ept_caps_parse(struct ept_caps *caps, uint64_t msr, unsigned maxphyaddr)
         caps->bad_permissions |= 1u << EPT_EXECUTE;
     ept_caps_set_reserved(caps);
     return 0;
+}
+
+unsigned ept_caps_words(uint64_t msr, char *buffer, unsigned size)
+{
+    static const struct bit_word words[] = {
+        {EPT_CAP_EXEC_ONLY, "execute-only"},
+        {EPT_CAP_WALK_4, "4 levels"},
+        {EPT_CAP_WALK_5, "5 levels"},
+        {EPT_CAP_UC, "uncached tables"},
+        {EPT_CAP_WB, "write-back tables"},
+        {EPT_CAP_2M, "2 MiB pages"},
+        {EPT_CAP_1G, "1 GiB pages"},
+        {EPT_CAP_INVEPT, "INVEPT"},
+        {EPT_CAP_AD, "accessed and dirty bits"},
+        {EPT_CAP_VIOLATION_INFO, "advanced information of violations"},
+        {EPT_CAP_SHADOW_STACK, "supervisor shadow-stack control"},
+        {EPT_CAP_INVEPT_SINGLE, "INVEPT of one EPTP"},
+        {EPT_CAP_INVEPT_ALL, "INVEPT of all"},
+        {EPT_CAP_INVVPID, "INVVPID"},
+        {EPT_CAP_INVVPID_ADDRESS, "INVVPID of an address"},
+        {EPT_CAP_INVVPID_SINGLE, "INVVPID of one VPID"},
+        {EPT_CAP_INVVPID_ALL, "INVVPID of all"},
+        {EPT_CAP_INVVPID_GLOBALS, "INVVPID but for global pages"},
+    };
+    return bit_words(msr, words, ARRAY_SIZE(words), buffer, size);
 }

@@ -20,6 +20,7 @@
 #define EPT_CAP_INVEPT          BIT(20)
 #define EPT_CAP_AD              BIT(21)
 #define EPT_CAP_VIOLATION_INFO  BIT(22) /* bits 11:9 of a violation's qualification are defined */
+#define EPT_CAP_SHADOW_STACK    BIT(23)
 #define EPT_CAP_INVEPT_SINGLE   BIT(25)
 #define EPT_CAP_INVEPT_ALL      BIT(26)
 #define EPT_CAP_INVVPID         BIT(32)
@@ -49,3 +50,7 @@ struct ept_caps {
 /* Decodes `msr`. Returns -ENODEV after a message that names the missing feature if the CPU lacks
  * one that the MMU needs, and -EINVAL after a message if no CPU can have this MAXPHYADDR. */
 int ept_caps_parse(struct ept_caps *caps, uint64_t msr, unsigned maxphyaddr) MUST_CHECK;
+
+/* Writes the names of the capabilities in `msr`, separated by ", ". Returns the length of the
+ * complete text, which may have been cut. */
+unsigned ept_caps_words(uint64_t msr, char *buffer, unsigned size);

@@ -32,4 +32,7 @@ enum exit_code {
     EXIT_CODES(X)
 #undef X
 };
+
+/* The name of a code, or "?" if there is no such code. */
+const char *exit_name(unsigned code);
 #endif

@@ -51,9 +51,17 @@ void log_text(const char *text, size_t length);
 size_t log_room(char next) MUST_CHECK;
 
 /* Adds a console and prints on it what the ring already holds. `room` is its part of log_room();
- * NULL: it never takes long. Consoles beyond LOG_CONSOLES are ignored. */
+ * NULL: it never takes long. A console that is added again gets the ring's text again. Consoles
+ * beyond LOG_CONSOLES are ignored. */
 #define LOG_CONSOLES 4
 void log_add_console(void (*write)(const char *text, size_t length), size_t (*room)(char next));
+
+/* Calls `write` with what the ring holds, in one or two pieces. Its first line may lack its
+ * beginning. */
+void log_replay(void (*write)(const char *text, size_t length));
+
+/* The last LOG_ERROR line without its prefix, or "". For a machine that is about to stop. */
+const char *log_last_error(void);
 
 /* The number of LOG_WARN lines so far. */
 unsigned log_warnings(void);

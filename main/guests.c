@@ -89,7 +89,7 @@ static void guest_not_started(const struct entry *entry, enum exit_code code)
         transcript_line(entry->out, "# %s: not started again", entry->name);
     } else {
         transcript_line(entry->out, "not ok %u %s # not started", entry->number, entry->name);
-        totals_failed(entry->number, code);
+        totals_failed(entry->number, entry->name, code);
     }
     guest_finish(entry);
 }
@@ -413,6 +413,8 @@ enum exit_code run_guests(const struct boot_info *boot_info, const struct option
     options = in_force;
     unsigned limit = options->parallel ? (unsigned)options->parallel : pcpus_count();
     unsigned guests = pool_begin(info, limit);
+    if (!guests && options->report)
+        return totals_report(false, options->counters);
     if (!guests) {
         log_error("no guest to run: the loader passed no module; give at least one guest program");
         return EXIT_NO_GUESTS;

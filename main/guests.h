@@ -12,5 +12,6 @@
 
 /* Runs every guest among the modules and prints the results as KTAP with a summary. Returns the
  * exit code of the first guest that failed, EXIT_WARNED if none failed but a WARN was printed,
- * EXIT_NO_GUESTS if there is no guest, and EXIT_OK otherwise. */
+ * EXIT_NO_GUESTS if there is no guest, unless the report was asked for, and EXIT_OK
+ * otherwise. */
 enum exit_code run_guests(const struct boot_info *info, const struct options *options);

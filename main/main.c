@@ -2,23 +2,34 @@
 /* The life of the machine: boot_main(), which boot/start.S calls with what the loader left in EAX
  * and EBX, sets up the hypervisor, runs the guests, and prints the last line. */
 #include "arch/x86/acpi.h"
+#include "arch/x86/bus_masters.h"
 #include "arch/x86/cpu.h"
+#include "arch/x86/cpu_facts.h"
+#include "arch/x86/dmar.h"
 #include "arch/x86/export_device.h"
+#include "arch/x86/guarded.h"
 #include "arch/x86/interrupts.h"
+#include "arch/x86/kept_log.h"
 #include "arch/x86/this_cpu.h"
 #include "arch/x86/memory.h"
 #include "arch/x86/mitigate.h"
+#include "arch/x86/pc_parts.h"
 #include "arch/x86/power.h"
+#include "arch/x86/qr_log.h"
+#include "arch/x86/smbios.h"
 #include "arch/x86/smp.h"
+#include "arch/x86/srat.h"
 #include "arch/x86/tsc.h"
 #include "arch/x86/wall_clock.h"
 #include "arch/x86/screen.h"
 #include "arch/x86/serial.h"
+#include "arch/x86/serial_find.h"
 #include "boot/boot_info.h"
 #include "ept/caps.h"
 #include "gdb/gdb.h"
 #include "main/gdb_monitor.h"
 #include "main/guests.h"
+#include "main/report.h"
 #include "monitor/set.h"
 #include "vm/exits.h"
 #include "vm/input.h"
@@ -27,6 +38,7 @@
 #include "vm/provoke.h"
 #include "vm/trace.h"
 #include "lib/log.h"
+#include "lib/log_sum.h"
 #include "lib/patience.h"
 #include "lib/trace.h"
 #include "mmu/mmu.h"
@@ -69,6 +81,25 @@ static void setup_memory_mapping(void)
                    vmx_has(&vmx.controls, CONTROL_SECONDARY, SECONDARY_VPID);
 }
 
+/* GDB and the export channel are at COM2, and each of them needs a port of its own. */
+static void refuse_shared_port(void)
+{
+    bool com2 = options.export == EXPORT_COM2;
+    if (com2 && options.gdb[0]) {
+        log_error(
+            "command line: export=com2 and gdb=%s need the same serial port; use export=e9, or "
+            "leave one of them out",
+            options.gdb);
+        machine_exit(EXIT_BAD_COMMAND_LINE);
+    }
+    if ((com2 || options.gdb[0]) && serial_is_at(SERIAL_COM2)) {
+        log_error("command line: %s%s needs COM2, at 0x2f8, where the console is; choose another "
+                  "console with serial=0x3f8 or serial=off, or leave the word out",
+                  com2 ? "export=com2" : "gdb=", com2 ? "" : options.gdb);
+        machine_exit(EXIT_BAD_COMMAND_LINE);
+    }
+}
+
 /* Opens the export channel that the command line asks for. */
 static void start_export(void)
 {
@@ -79,13 +110,6 @@ static void start_export(void)
     if (options.export == EXPORT_OFF)
         return;
     bool e9 = options.export == EXPORT_E9;
-    if (!e9 && options.gdb[0]) {
-        log_error(
-            "command line: export=com2 and gdb=%s need the same serial port; use export=e9, or "
-            "leave one of them out",
-            options.gdb);
-        machine_exit(EXIT_BAD_COMMAND_LINE);
-    }
     const struct export_device *device = e9 ? export_device_e9() : export_device_com2();
     if (!device) {
         log_error("command line: export=%s, but %s", e9 ? "e9" : "com2",
@@ -99,36 +123,83 @@ static void start_export(void)
     map_choose(options.map);
 }
 
-static void machine_start(uint32_t magic, uint32_t address)
+/* Says what kind of machine this is, and what its firmware has left switched on. Returns whether it
+ * asks for x2APIC mode to stay off. */
+static bool describe_machine(void)
+{
+    const struct cpu_facts *cpu = cpu_facts();
+    struct srat srat;
+    struct dmar dmar;
+    struct bus_masters masters;
+    cpu_facts_log(cpu);
+    srat_parse(acpi_table("SRAT"), &srat);
+    srat_log(&srat);
+    dmar_read(acpi_table("DMAR"), &dmar);
+    dmar_log(&dmar);
+    bus_masters_find(cpu->below == HYPERVISOR_NONE, &masters);
+    bus_masters_log(&masters);
+    return dmar.no_x2apic;
+}
+
+/* Describes the machine, before anything is used that it may lack. */
+static void report(void)
+{
+    struct vmx_msrs msrs;
+    uint64_t feature_control;
+    if (!options.report)
+        return;
+    bool has_vmx = vmx_read_msrs(&msrs);
+    bool has_control = rdmsr_safe(MSR_FEATURE_CONTROL, &feature_control);
+    report_print(&(struct report){.info = &info,
+                                  .names = smbios_names(),
+                                  .cpu = cpu_facts(),
+                                  .cpuid = cpuid,
+                                  .msrs = has_vmx ? &msrs : NULL,
+                                  .feature_control = has_control ? &feature_control : NULL,
+                                  .tsc_khz = tsc_khz(),
+                                  .free_pages = memory_free_pages()});
+}
+
+/* Finds what the later messages need: the loader's information, consoles, memory, tables. */
+static void start_basics(uint32_t magic, uint32_t address)
 {
     interrupts_mask();
-    serial_init();
-    log_add_console(serial_write, NULL);
     descriptors_init(&cpus[0]);
     log_info("eptvisor: a hypervisor for trying ideas about memory virtualization");
     int error = boot_info_parse(&info, magic, address);
+    serial_begin(info.command_line);
     screen_init(&info); /* before the error is handled, so that the message is on the screen */
     if (error)
         machine_exit(EXIT_BAD_BOOT_INFO);
+    kept_log_start(&info);
     if (memory_init(&info))
         machine_exit(EXIT_NO_MEMORY);
     screen_init(&info);
     acpi_init(&info);
+    pc_parts_init();
+    smbios_init(&info);
     if (trace_create_ring(this_cpu()))
         machine_exit(EXIT_NO_MEMORY);
+}
+
+static void obey_command_line(void)
+{
     if (options_parse(info.command_line, &options) || trace_choose(options.trace) ||
         trace_choose_part(options.trace_vm, options.trace_gpa))
         machine_exit(EXIT_BAD_COMMAND_LINE);
+    if (serial_settle(options.serial, &info))
+        machine_exit(EXIT_BAD_COMMAND_LINE);
+    refuse_shared_port();
+    if (options.report)
+        log_sum_begin();
     input_set_escape((uint8_t)options.escape);
     machine_set_on_exit((enum on_exit)options.on_exit);
-    tsc_calibrate(&info);
-    start_export();
-    wall_clock_start();
-    patience_set(tsc_khz() * 1000);
-    log_info("boot: %s by %s, %u modules, %lu MiB of RAM free, command line \"%s\"", info.protocol,
-             info.loader[0] ? info.loader : "?", info.module_count, memory_free_pages() >> 8,
-             info.command_line);
-    smp_start(&info, (unsigned)options.cpus, options.x2apic);
+    qr_log_choose(options.qr);
+    machine_set_pause(options.pause);
+}
+
+static void start_vmx(void)
+{
     extra_state_enable();
     vmx.entry_checks = options.entry_checks;
     enum exit_code code = vmx_init();
@@ -145,13 +216,31 @@ static void machine_start(uint32_t magic, uint32_t address)
         machine_exit(EXIT_BAD_COMMAND_LINE);
     }
     vmx.poison = options.poison;
+}
+
+static void machine_start(uint32_t magic, uint32_t address)
+{
+    start_basics(magic, address);
+    obey_command_line();
+    tsc_calibrate(&info);
+    start_export();
+    wall_clock_start();
+    patience_set(tsc_khz() * 1000);
+    log_info("boot: %s by %s, %u modules, %lu MiB of RAM free, command line \"%s\"", info.protocol,
+             info.loader[0] ? info.loader : "?", info.module_count, memory_free_pages() >> 8,
+             info.command_line);
+    bool no_x2apic = describe_machine();
+    report();
+    provoke_early((enum provoke)options.provoke);
+    smp_start(&info, (unsigned)options.cpus, options.x2apic && !no_x2apic);
+    start_vmx();
     setup_memory_mapping();
     cpuid_init();
     pcpus_start();
     memory_mark();
     provoke((enum provoke)options.provoke);
     gdb_set_monitor(&gdb_monitor);
-    code = gdb_start(options.gdb, &info);
+    enum exit_code code = gdb_start(options.gdb, &info);
     if (code)
         machine_exit(code);
 }

@@ -2,6 +2,7 @@
 #include "main/totals.h"
 
 #include "arch/x86/memory.h"
+#include "arch/x86/power.h"
 #include "lib/log.h"
 #include "lib/page.h"
 #include "lib/spinlock.h"
@@ -23,22 +24,25 @@ static struct {
     uint64_t kicks;               /* NMIs that caused a VM exit */
     unsigned first_failed;        /* number of the first guest that failed, or 0 */
     enum exit_code first_failure; /* exit code of this guest */
+    char names[80];               /* of the guests that failed, as many as fit */
 } totals;
 
 /* The caller holds the lock. */
-static void note_failure(unsigned number, enum exit_code code)
+static void note_failure(unsigned number, const char *name, enum exit_code code)
 {
+    size_t used = strlen(totals.names);
+    snprintf(totals.names + used, sizeof(totals.names) - used, "%s%s", used ? ", " : "", name);
     if (!totals.first_failed || number < totals.first_failed) {
         totals.first_failed = number;
         totals.first_failure = code;
     }
 }
 
-void totals_failed(unsigned number, enum exit_code code)
+void totals_failed(unsigned number, const char *name, enum exit_code code)
 {
     spin_lock(&totals.lock);
     totals.failed++;
-    note_failure(number, code);
+    note_failure(number, name, code);
     spin_unlock(&totals.lock);
 }
 
@@ -66,7 +70,7 @@ static void count_results(const struct vm *vm, bool passed)
     totals.failed += console->failed + (!passed && !console->failed);
     totals.skipped += console->skipped;
     if (!passed)
-        note_failure(vm->number, EXIT_FAILED);
+        note_failure(vm->number, vm->name, EXIT_FAILED);
     spin_unlock(&totals.lock);
 }
 
@@ -119,6 +123,19 @@ static void report_work(void)
              counts.pieces, counts.longest);
 }
 
+/* Prints the results of all guests, and has them shown with the verdict, with the names of those
+ * that failed. */
+static void report_results(void)
+{
+    char text[MACHINE_RESULTS_MAX];
+    int length = snprintf(text, sizeof(text), "%u passed, %u failed, %u skipped", totals.passed,
+                          totals.failed, totals.skipped);
+    log_info("%s", text);
+    if (totals.first_failed)
+        snprintf(text + length, sizeof(text) - (size_t)length, "; not ok: %s", totals.names);
+    machine_set_results(text);
+}
+
 enum exit_code totals_report(bool shared, bool counters)
 {
     if (pcpus_count() > 1 || shared) /* otherwise no vCPU migrates or is kicked */
@@ -128,7 +145,7 @@ enum exit_code totals_report(bool shared, bool counters)
     trace_export_end();
     if (!memory_kept())
         log_info("# all memory was returned: %lu pages are free", memory_free_pages());
-    log_info("%u passed, %u failed, %u skipped", totals.passed, totals.failed, totals.skipped);
+    report_results();
     if (totals.first_failed)
         return totals.first_failure;
     return log_warnings() ? EXIT_WARNED : EXIT_OK;

@@ -11,7 +11,7 @@
 struct vm;
 
 /* Counts a guest whose VM could not be created, and one that was left out. */
-void totals_failed(unsigned number, enum exit_code code);
+void totals_failed(unsigned number, const char *name, enum exit_code code);
 void totals_skipped(void);
 
 /* Counts what a VM that is about to be destroyed has cost. */

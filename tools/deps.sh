@@ -26,6 +26,7 @@ qemu   qemu-system-x86      /usr/bin/qemu-system-x86_64
 pytest python3-pytest       /usr/lib/python3/dist-packages/pytest
 pytest python3-pytest-xdist /usr/lib/python3/dist-packages/xdist
 pytest acpica-tools         /usr/bin/iasl
+pytest zbar-tools           /usr/bin/zbarimg
 ui     chromium             /usr/bin/chromium
 ui     chromium-driver      /usr/bin/chromedriver
 ui     python3-selenium     /usr/lib/python3/dist-packages/selenium

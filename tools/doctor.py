@@ -14,6 +14,7 @@ USES = [
     ("bochs", "grub-efi", "UEFI with VT-x"),
     ("qemu-kvm", "grub-bios", "make run MACHINE=qemu-kvm: a real CPU, nested"),
     ("nested", "kernel", "make run MACHINE=nested: QEMU/KVM, itself in Bochs; a minute or two"),
+    ("serial", "grub-bios", "make run MACHINE=serial PORT=...: a PC, read by its serial console"),
     ("qemu-tcg", "kernel", "no VT-x: shows how eptvisor refuses such a CPU"),
     ("qemu-tcg", "grub-efi", "no VT-x: shows how eptvisor refuses such a CPU"),
 ]

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: MIT
 # Fuzzing, of the decoder against Zydis, of the GHCI's hypercalls against a model, of the loaders,
 # of virtio by a hostile driver, of PCI, a PC's other devices and an old PC's chips, of the secure
-# side by a malicious VMM, of GDB's packets, and of the monitor by its person;
+# side by a malicious VMM, of GDB's packets, of the firmware's tables, and of the monitor by its
+# person;
 # and the list of emulated instructions. Included by the Makefile.
 
 # ---- Fuzzing: tests/fuzz/corpus holds small inputs that reach every row of the decoder's table --
@@ -32,14 +33,14 @@ LOADER_SRC := $(addprefix launch/,loader.c plan.c elf.c multiboot.c multiboot2.c
               bios.c aml.c td_plan.c td_lazy.c) vm/layout.c tests/fuzz/fuzz_loader.c
 
 .PHONY: fuzz fuzz-decode fuzz-ghci fuzz-loader fuzz-virtio fuzz-console fuzz-net fuzz-devices \
-    fuzz-legacy fuzz-pci fuzz-secure fuzz-gdb fuzz-monitor brute docs lint-instructions \
-    deps-fuzz
+    fuzz-legacy fuzz-pci fuzz-secure fuzz-gdb fuzz-monitor fuzz-firmware brute docs \
+    lint-instructions deps-fuzz
 deps-fuzz:
 	@tools/deps.sh lint unit fuzz
 
 fuzz: fuzz-decode fuzz-ghci fuzz-loader fuzz-virtio fuzz-console fuzz-net fuzz-devices \
-    fuzz-legacy fuzz-pci fuzz-secure fuzz-gdb fuzz-monitor
-fuzz: ## fuzz what guests and people say, a malicious VMM asks of the secure side, GDB sends
+    fuzz-legacy fuzz-pci fuzz-secure fuzz-gdb fuzz-monitor fuzz-firmware
+fuzz: ## fuzz what guests, people, GDB and firmware say, and a malicious VMM asks of the secure side
 
 fuzz-decode: $(B)/fuzz/decode
 	$(Q)$(call run_fuzz,decode,-max_len=16,tests/fuzz/corpus)
@@ -124,6 +125,18 @@ fuzz-gdb: $(B)/fuzz/gdb
 	$(Q)$(call run_fuzz,gdb,-max_len=1024,tests/fuzz/gdb)
 
 $(B)/fuzz/gdb: $(GDB_FUZZ_SRC) $(HEADERS) tests/unit/gdb/gdb_world.h | deps-fuzz
+	@mkdir -p $(@D)
+	$(Q)$(CLANG) $(FUZZ_FLAGS) -fsanitize=fuzzer,address,undefined \
+	    -fno-sanitize-recover=undefined $(filter %.c,$^) -o $@
+
+FIRMWARE_SRC := $(addprefix arch/x86/,acpi.c dmar.c efi.c madt.c pc_parts.c smbios.c \
+                  spcr.c srat.c) \
+                tests/fuzz/fuzz_firmware.c
+
+fuzz-firmware: $(B)/fuzz/firmware
+	$(Q)$(call run_fuzz,firmware,-max_len=4097 -len_control=0,tests/fuzz/firmware)
+
+$(B)/fuzz/firmware: $(FIRMWARE_SRC) $(HEADERS) | deps-fuzz
 	@mkdir -p $(@D)
 	$(Q)$(CLANG) $(FUZZ_FLAGS) -fsanitize=fuzzer,address,undefined \
 	    -fno-sanitize-recover=undefined $(filter %.c,$^) -o $@

@@ -46,20 +46,24 @@ $(B)/tsan/disk: $(TSAN_DISK) vm/virtio_unit.c vm/dma.c $(HEADERS) tests/unit/sup
 	$(Q)$(HOSTCC) $(TSAN_FLAGS) -Wno-tsan -fsanitize=thread $(TSAN_DISK) -lcmocka -lpthread -o $@
 
 # ---- The model: ten million steps ---------------------------------------------------------------
-# Two processes take a million steps in each of five configurations, compiled for speed; `make unit`
-# has a shorter run with the sanitizers. The seed changes each day; `make model SEED=` repeats a
-# run.
+# Two of the processes take a million steps of the MMU in each of five configurations, the others
+# five million with a mirror, and ten million calls of the secure side. They are compiled for speed;
+# `make unit` has shorter runs with the sanitizers. The seed changes each day; `make model SEED=`
+# repeats a run.
 MODEL_FLAGS := $(filter-out -O1 -fsanitize=% -fno-sanitize-recover=all,$(HOSTFLAGS)) -O2
 MODEL_SRC   := $(TSAN_SRC:%/test_mmu_threads.c=%/test_mmu_adversary.c)
 SEED        := $(shell date +%Y%m%d)
 
+model: export SECURE_STEPS    := 10000000
+model: export MIRROR_STEPS    := 5000000
+model: export ADVERSARY_STEPS := 1000000
+model: export SECURE_SEED     := $(SEED)
+model: export MIRROR_SEED     := $(SEED)
 model: $(addprefix $(B)/model/,adversary mirror secure) ## 10^7 steps against the worst TLB; SEED=
-	$(Q)SECURE_STEPS=10000000 SECURE_SEED=$(SEED) $(B)/model/secure
-	$(Q)MIRROR_STEPS=5000000 MIRROR_SEED=$(SEED) $(B)/model/mirror
-	$(Q)for half in 0 1; do \
-	    ADVERSARY_STEPS=1000000 ADVERSARY_SEED=$(SEED)$$half $< > $<.$$half 2>&1 & \
-	    pids="$$pids $$!"; done; \
-	status=0; for p in $$pids; do wait $$p || status=1; done; cat $<.0 $<.1; \
+	$(Q)cd $(B)/model; \
+	for run in adversary.0 adversary.1 mirror.0 secure.0; do \
+	    ADVERSARY_SEED=$(SEED)$${run#*.} ./$${run%.*} >$$run 2>&1 & pids="$$pids $$!"; done; \
+	status=0; for p in $$pids; do wait $$p || status=1; done; cat *.[01]; \
 	[ $$status = 0 ] || echo "to repeat it: make model SEED=$(SEED)"; exit $$status
 
 $(B)/model/adversary: $(MODEL_SRC)
@@ -101,10 +105,15 @@ prove: ## prove statements about SPTEs, roots and the secure side with CBMC
 # ---- Costs, in instructions from guest to guest, which the emulator counts ----------------------
 .PHONY: bench bench-mmu bench-mmio bench-cpu bench-io bench-linux bench-tdx bench-private bench-smp
 KVM_HALF := $(if $(QUICK),,$(addprefix $(B)/kvm/,init seed.so kernel))
+ifeq ($(MACHINE),serial) # docs/MACHINES.md
+bench: | deps-base
+	$(Q)$(PYTHON) tools/box.py bench
+else
 bench: all guests $(B)/optrom.bin $(KVM_HALF) | deps-run
 bench: ## costs, compared with KVM; QUICK=1: eptvisor alone
 	$(Q)$(if $(QUICK),,tools/deps.sh bench)
 	$(Q)$(PYTHON) tools/compare.py $(if $(QUICK),--quick)
+endif
 
 # Debian's stock cloud kernel, or KERNEL=another package; it is unpacked here, not installed.
 $(B)/kvm/kernel: tools/kvm/fetch.sh

@@ -13,9 +13,9 @@
  *   sectors 1-4    a copy of this ROM
  *   sectors 5-8    header: HEADER_MAGIC, physical entry, physical address of the multiboot2
  *                  information (total size so far, 0, tags; followed by 4 KiB of free space),
- *                  value for IA32_FEATURE_CONTROL (0: it is not written), number of chunks, 0, 0,
- *                  0, then the chunks: physical address, first sector, number of sectors, number of
- *                  bytes to clear after them
+ *                  value for IA32_FEATURE_CONTROL (0: it is not written), number of chunks, 1 if
+ *                  the local APIC is to be in x2APIC mode, 0, 0, then the chunks: physical
+ *                  address, first sector, number of sectors, number of bytes to clear after them
  *
  * The ROM is linked to run at 0x8000 and copies itself there, so it runs from any segment.
  */
@@ -45,6 +45,8 @@
     .set ATA_ERROR, 0x01
     .set SECTOR, 512
     .set MSR_FEATURE_CONTROL, 0x3a
+    .set MSR_APIC_BASE, 0x1b
+    .set APIC_BASE_X2APIC, 1 << 10
     .set SMAP_SIGNATURE, 0x534d4150
 
     .text
@@ -116,6 +118,7 @@ protected_mode:
     je fail
     call load_all
     call set_feature_control
+    call set_apic_mode
 
     mov edi, [HEADER + 8]
     add edi, [edi]
@@ -220,6 +223,17 @@ set_feature_control:
     xor edx, edx
     wrmsr
 feature_control_done:
+    ret
+
+/* Firmware that switches x2APIC mode on leaves it on. */
+set_apic_mode:
+    cmp dword ptr [HEADER + 20], 0
+    je apic_mode_done
+    mov ecx, MSR_APIC_BASE
+    rdmsr
+    or eax, APIC_BASE_X2APIC
+    wrmsr
+apic_mode_done:
     ret
 
 /* The next three routines append one tag each at EDI, and leave EDI at the next multiple of 8. */

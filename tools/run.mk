@@ -42,18 +42,30 @@ GUESTS ?= $(call guest_item,scenarios) \
           gva_exits=$(B)/guest/scenarios.elf:testctl,gva_cache=exits,budget=60000:gva \
           $(foreach g,$(filter-out $(LEFT_OUT),$(filter forbidden_%,$(GUEST_PROGRAMS))) bench, \
               $(call guest_item,$(g)))
-export BOCHS MACHINE METHOD CPU CMDLINE SMP MEM GUESTS GUEST_ARGS TIMEOUT NAME
+export BOCHS MACHINE METHOD MEDIUM CPU CMDLINE SMP MEM GUESTS GUEST_ARGS TIMEOUT NAME \
+    PORT BAUD POWER ENTRY
 
 # MACHINE=nested needs, in addition to QEMU, a Linux with KVM, the same one as `make bench`.
 NESTED   := $(if $(filter nested,$(MACHINE)),$(addprefix $(B)/kvm/,nested kernel))
 HAS_VTX  := $(and $(wildcard /dev/kvm),$(shell grep -qw vmx /proc/cpuinfo && echo yes))
-RUN_DEPS := base bochs grub $(if $(findstring efi,$(METHOD)),efi) \
+RUN_DEPS := base $(if $(filter-out serial,$(or $(MACHINE),auto)),bochs grub) \
+            $(if $(findstring efi,$(METHOD)),efi) \
             $(if $(HAS_VTX)$(findstring qemu,$(MACHINE))$(NESTED),qemu)
 
 .PHONY: run run-quick doctor deps deps-base deps-run deps-unit deps-target
-run: all guests $(B)/optrom.bin $(NESTED)
+# A machine on a serial port has what somebody has written onto its stick.
+run: $(if $(filter serial,$(MACHINE)),,all guests $(B)/optrom.bin $(NESTED))
 run: | deps-run ## boot with GRUB, run the guests, print the results
 	$(Q)$(PYTHON) tools/run.py
+
+# LOG= is the console of a machine that somebody else has started with the word `report`.
+.PHONY: report
+report: export NAME := $(or $(NAME),report)
+report: export TITLE := $(TITLE)
+report: export LOG := $(LOG)
+report: $(if $(LOG),,all guests $(B)/optrom.bin $(NESTED)) | $(if $(LOG),deps-base,deps-run)
+report: ## describe a machine in build/report/NAME.txt: MACHINE=, or LOG= of any console
+	$(Q)$(PYTHON) tools/report.py
 
 # Debian's cloud kernel is the one that `make bench` runs KVM in. Busybox is not installed.
 INITRD_FILES := $(addprefix $(B)/linux/,busybox tsc mark)
@@ -228,18 +240,29 @@ $(HOST_OBJS) $(UNIT_MAIN:%.c=$(B)/host/%.o): | deps-unit
 .PHONY: target tested run-guests smp-guests test check
 TESTED := $(filter-out %_bench td_% scale smp% hostile% neighbour disk net echo resets virtio_pci,\
             $(GUEST_PROGRAMS))
-target tested: export GUESTS := $(foreach g,$(TESTED),$(call guest_item,$(g))) $(GUEST_VARIANTS)
+TESTED_GUESTS := $(foreach g,$(TESTED),$(call guest_item,$(g))) $(GUEST_VARIANTS)
+target tested: export GUESTS := $(TESTED_GUESTS)
 target: all guests $(B)/optrom.bin $(B)/bootinfo.elf | deps-target ## the tests that boot the image
 	$(Q)$(PYTHON) -m pytest -q -n 2 --max-worker-restart 0 --dist loadfile tests/target
 
-smp-guests: export GUESTS := $(foreach g,$(filter-out %_bench,$(filter smp%,$(GUEST_PROGRAMS))), \
-                               $(call guest_item,$(g)))
+# Draws a QR code, for test_qr.py.
+$(B)/tools/qr: tools/qr.c $(B)/libhost.a
+	@mkdir -p $(@D)
+	$(Q)$(HOSTCC) $(HOSTFLAGS) $^ -lcmocka -lpthread -o $@
+
+SMP_GUESTS := $(foreach g,$(filter-out %_bench,$(filter smp%,$(GUEST_PROGRAMS))), \
+                  $(call guest_item,$(g)))
+smp-guests: export GUESTS := $(SMP_GUESTS)
 tested run-guests smp-guests: # lists for the tests
 	@echo "$$GUESTS"
 
 test: export FUZZ_SECONDS := 10
 test: | deps-base ## everything that CI runs, on every CPU model, firmware and switch
+ifeq ($(MACHINE),serial) # docs/MACHINES.md
+	$(Q)$(PYTHON) tools/box.py test
+else
 	$(Q)$(PYTHON) tools/check.py unit lint tsan model prove fuzz mutants-sample target
+endif
 
 # `make test` plays the random tests in full.
 check: export SHORTER := 5
@@ -248,12 +271,12 @@ check: | deps-base ## unit tests, linters and one boot
 
 # smp_slots has 3 tests of 33,334 rounds, smp_flush 8 of 12,500.
 STORM := testctl,vcpus=2,budget=3600000
+STORM_GUESTS := $(B)/guest/smp_slots.elf:$(STORM):33334 $(B)/guest/smp_flush.elf:$(STORM):12500
 storm: export SMP := 2
 storm: export CMDLINE := parallel=1
 storm: export METHOD := optrom
 storm: export TIMEOUT := 3000
-storm: export GUESTS := $(B)/guest/smp_slots.elf:$(STORM):33334 \
-                        $(B)/guest/smp_flush.elf:$(STORM):12500
+storm: export GUESTS := $(STORM_GUESTS)
 storm: run ## changes of memory under accesses of another CPU, 10^5 in each of two programs
 
 # Not exported: `make run` also uses some of these variables, with other defaults.

@@ -20,9 +20,9 @@ static const char *const escape_values[] = {"off", "a", "b", "c", "d", "e", "f",
                                             "j",   "k", "l", "m", "n", "o", "p", "q", "r", "s",
                                             "t",   "u", "v", "w", "x", "y", "z", NULL};
 static const char *const provoke_values[] = {
-    "nothing", "null",      "stack",     "code",       "data", "bug",       "warn",
-    "nmi",     "leak",      "guarded",   "private",    "td",   "lie_frame", "lie_map",
-    "lie_add", "lie_block", "lie_track", "lie_remove", NULL};
+    "nothing", "null",    "stack",     "code",      "data",       "bug", "warn",
+    "nmi",     "leak",    "guarded",   "private",   "triple",     "td",  "lie_frame",
+    "lie_map", "lie_add", "lie_block", "lie_track", "lie_remove", NULL};
 
 static const char *const export_values[] = {"off", "e9", "com2", NULL};
 
@@ -42,9 +42,12 @@ static const struct word words[] = {
      .max = BIT(62),
      FIELD(slot_generation_start)},
     {.name = "on_exit", .kind = WORD_CHOICE, .choices = on_exit_values, FIELD(on_exit)},
+    {.name = "qr", .kind = WORD_NUMBER, .max = 1, FIELD(qr)},
+    {.name = "pause", .kind = WORD_NUMBER, .max = 1, FIELD(pause)},
     {.name = "cpus", .kind = WORD_NUMBER, .min = 1, .max = CPUS_MAX, FIELD(cpus)},
     {.name = "escape", .kind = WORD_CHOICE, .choices = escape_values, FIELD(escape)},
     {.name = "monitor", .kind = WORD_FLAG, FIELD(monitor)},
+    {.name = "report", .kind = WORD_FLAG, FIELD(report)},
     {.name = "parallel", .kind = WORD_NUMBER, .min = 1, .max = BOOT_MODULES, FIELD(parallel)},
     {.name = "apicv", .kind = WORD_NUMBER, .max = 1, FIELD(apicv)},
     {.name = "x2apic", .kind = WORD_NUMBER, .max = 1, FIELD(x2apic)},
@@ -53,6 +56,7 @@ static const struct word words[] = {
     {.name = "break_value", .kind = WORD_NUMBER, .max = UINT64_MAX, FIELD(break_value)},
     {.name = "poison", .kind = WORD_NUMBER, .max = 1, FIELD(poison)},
     {.name = "entry_checks", .kind = WORD_NUMBER, .max = 1, FIELD(entry_checks)},
+    {.name = "serial", .kind = WORD_TEXT, FIELD(serial)},
     {.name = "export", .kind = WORD_CHOICE, .choices = export_values, FIELD(export)},
     {.name = "map", .kind = WORD_NUMBER, .max = 1, FIELD(map)},
     {.name = "counters", .kind = WORD_NUMBER, .max = 1, FIELD(counters)},
@@ -96,6 +100,7 @@ int options_parse(const char *command_line, struct options *options)
                                 .x2apic = 1,
                                 .break_field = BREAK_NO_FIELD,
                                 .entry_checks = 1,
+                                .serial = "auto",
                                 .trace = "off",
                                 .trace_vm = "*",
                                 .trace_gpa = "0-0xffffffffffffffff",

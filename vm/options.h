@@ -41,6 +41,8 @@ struct options {
     uint64_t mitigations; /* enum mitigations of arch/x86/flaws.h */
     uint64_t slot_generation_start;
     uint64_t on_exit;  /* enum on_exit */
+    uint64_t qr;       /* show the end of the log as QR codes */
+    uint64_t pause;    /* show the log page by page at the end */
     uint64_t cpus;     /* the maximum number of CPUs to use */
     uint64_t parallel; /* VMs that run at a time; 0: one for each CPU */
     uint64_t escape;   /* the console's escape key, a control character; 0: none */
@@ -48,6 +50,7 @@ struct options {
     uint64_t x2apic;   /* send IPIs by the x2APIC, if the CPU has one */
 
     uint64_t monitor; /* begin with the monitor */
+    uint64_t report;  /* describe the machine; without guests this is all there is to do */
 
     /* For tests of the messages when something breaks. */
     uint64_t provoke;                  /* enum provoke of vm/provoke.h */
@@ -55,11 +58,12 @@ struct options {
     uint64_t entry_checks;             /* check the VMCS before the first entry */
     uint64_t poison;                   /* put garbage into undefined exit fields */
 
-    uint64_t export;           /* enum export_to */
-    uint64_t map;              /* draw VMs' memory into the export channel; needs one */
-    uint64_t stat;             /* print them each so many milliseconds; 0: never */
-    uint64_t counters;         /* print each VM's counters in its report */
-    char trace[WORD_TEXT_MAX]; /* for trace_choose() */
+    char serial[WORD_TEXT_MAX]; /* for serial_settle() */
+    uint64_t export;            /* enum export_to */
+    uint64_t map;               /* draw VMs' memory into the export channel; needs one */
+    uint64_t stat;              /* print them each so many milliseconds; 0: never */
+    uint64_t counters;          /* print each VM's counters in its report */
+    char trace[WORD_TEXT_MAX];  /* for trace_choose() */
     char trace_vm[WORD_TEXT_MAX], trace_gpa[WORD_TEXT_MAX]; /* for trace_choose_part() */
     char tests[WORD_TEXT_MAX]; /* a pattern for the names of guests to run */
     char gdb[WORD_TEXT_MAX];   /* the number or name of the VM that a debugger controls; "": none */

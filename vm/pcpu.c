@@ -159,6 +159,8 @@ void pcpu_kick_vcpu(const struct vcpu *vcpu)
 
 static void pcpu_start(void)
 {
+    if (!vmx_cpu_is_alike() || !mitigate_is_alike())
+        return;
     extra_state_enable();
     mitigate_start();
     if (!trace_create_ring(this_cpu()) && vmx_init_cpu())

@@ -3,6 +3,7 @@
 
 #include "arch/x86/cpu.h"
 #include "arch/x86/guarded.h"
+#include "arch/x86/kept_log.h"
 #include "lib/assert.h"
 #include "lib/errno.h"
 #include "lib/log.h"
@@ -43,6 +44,18 @@ static void refused_by_the_cpu(void)
     log_info("# %u of 8 instructions were refused by the CPU, and the hypervisor went on", refused);
 }
 
+/* An exception that no handler takes, nor that of the double fault: the CPU shuts down, which
+ * resets a PC. The next boot finds the log of this one, and goes on. */
+void provoke_early(enum provoke what)
+{
+    static const struct {
+        uint16_t limit;
+        uint64_t base;
+    } __attribute__((packed)) no_idt;
+    if (what == PROVOKE_TRIPLE && !kept_log_found())
+        __asm__ volatile("lidt %0; ud2" : : "m"(no_idt));
+}
+
 void provoke(enum provoke what)
 {
     static char data[] = {(char)0xc3};
@@ -50,6 +63,7 @@ void provoke(enum provoke what)
 
     switch (what) {
     case PROVOKE_NOTHING:
+    case PROVOKE_TRIPLE:
         return;
     case PROVOKE_NULL:
         __asm__ volatile("movl 0x18(%0), %%eax" : : "r"(0ull) : "rax");

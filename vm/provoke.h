@@ -3,9 +3,9 @@
  * Breaks something on purpose, as words of the command line request, for tests of the messages
  * about it.
  *
- * `provoke=` makes the hypervisor itself fail after its boot. `break_field=` and `break_value=`
- * write one field of each VM's VMCS before its first entry; with `entry_checks=0`, the CPU has to
- * find the bad value.
+ * `provoke=` makes the hypervisor itself fail, after its boot or, by some values, before.
+ * `break_field=` and `break_value=` write one field of each VM's VMCS before its first entry; with
+ * `entry_checks=0`, the CPU has to find the bad value.
  */
 #pragma once
 
@@ -24,9 +24,13 @@ enum provoke {
     PROVOKE_LEAK,    /* five pages are leaked */
     PROVOKE_GUARDED, /* instructions with operands that the CPU refuses; no failure */
     PROVOKE_PRIVATE, /* the hypervisor touches a private page of a TD */
+    PROVOKE_TRIPLE,  /* a triple fault, unless an earlier boot's log is found */
     PROVOKE_TD,      /* a TD without a guest, and then one with each lie of mmu/lies.h */
 };
 
+/* Called before other CPUs start, for what needs no VMX, and after the boot, for everything else.
+ */
+void provoke_early(enum provoke what);
 void provoke(enum provoke what);
 
 /* Writes `break_value` into the field `break_field` of the current VMCS, if the command line has

@@ -5,6 +5,7 @@
  */
 #include "vmx/controls.h"
 
+#include "lib/bit_words.h"
 #include "lib/errno.h"
 #include "lib/log.h"
 #include "lib/string.h"
@@ -193,32 +194,15 @@ void vmx_controls_log(const struct vmx_msrs *msrs)
     }
 }
 
-static const char *control_name(enum control_set set, uint64_t mask)
-{
-    for (unsigned i = 0; i < vmx_control_count; i++)
-        if (vmx_control_table[i].set == set && vmx_control_table[i].mask == mask)
-            return vmx_control_table[i].name;
-    return NULL;
-}
-
 unsigned vmx_control_names(enum control_set set, uint64_t value, char *buffer, unsigned size)
 {
-    unsigned length = 0;
-    if (size)
-        buffer[0] = 0;
-    for (unsigned bit = 0; bit < 64; bit++) {
-        char number[8];
-        if (!(value & ~reserved_ones[set] & BIT(bit)))
-            continue;
-        const char *name = control_name(set, BIT(bit));
-        if (!name) {
-            snprintf(number, sizeof(number), "bit %u", bit);
-            name = number;
-        }
-        unsigned at = length < size ? length : size;
-        length += (unsigned)snprintf(buffer + at, size - at, "%s%s", length ? ", " : "", name);
-    }
-    return length;
+    struct bit_word words[64];
+    unsigned count = 0;
+    for (unsigned i = 0; i < vmx_control_count; i++)
+        if (vmx_control_table[i].set == set)
+            words[count++] =
+                (struct bit_word){vmx_control_table[i].mask, vmx_control_table[i].name};
+    return bit_words(value & ~reserved_ones[set], words, count, buffer, size);
 }
 
 uint64_t vmx_cr0_must_be_1(const struct vmx_msrs *msrs, bool unrestricted)

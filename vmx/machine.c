@@ -2,16 +2,19 @@
 /* VMX on this CPU: checks that it exists and is usable, reads its capabilities, and executes
  * VMXON. */
 #include "arch/x86/cpu.h"
-#include "arch/x86/this_cpu.h"
+#include "arch/x86/cpu_facts.h"
 #include "arch/x86/guarded.h"
+#include "arch/x86/paging.h"
+#include "arch/x86/smbios.h"
+#include "arch/x86/this_cpu.h"
 #include "lib/assert.h"
 #include "lib/log.h"
 #include "lib/page.h"
 #include "lib/string.h"
 #include "vmx/alike.h"
+#include "vmx/refuse.h"
 #include "vmx/vmx.h"
 
-#define CPUID_VMX BIT(5)
 struct vmx_machine vmx;
 static struct vmx_identity boot_cpu; /* the other CPUs must agree with it */
 
@@ -41,6 +44,15 @@ static void identity_read_msrs(struct vmx_msrs *msrs)
         rdmsr_safe(MSR_VMX_VMFUNC, &msrs->vmfunc);
 }
 
+bool vmx_read_msrs(struct vmx_msrs *msrs)
+{
+    *msrs = (struct vmx_msrs){0};
+    bool exists = cpu_facts()->vmx;
+    if (exists)
+        identity_read_msrs(msrs);
+    return exists;
+}
+
 static void identity_read(struct vmx_identity *identity)
 {
     memset(identity, 0, sizeof(*identity));
@@ -55,24 +67,27 @@ static void identity_read(struct vmx_identity *identity)
     }
 }
 
-/* Enables VMX in IA32_FEATURE_CONTROL, unless the firmware has locked that MSR. */
-static enum exit_code enable_in_feature_control(void)
+/* TXT's status, or 0 if this CPU has no SMX. */
+static uint64_t txt_status(const struct cpu_facts *cpu)
 {
-    uint64_t control;
+    const volatile uint64_t *status =
+        cpu->smx ? physical_map(HPA(TXT_STATUS), sizeof(*status), MAP_UNCACHED) : NULL;
+    return status ? *status : 0;
+}
+
+/* Enables VMX in IA32_FEATURE_CONTROL, unless the firmware has locked that MSR. */
+static enum exit_code enable_in_feature_control(const struct cpu_facts *cpu)
+{
+    uint64_t control, before;
     if (!rdmsr_safe(MSR_FEATURE_CONTROL, &control))
         return EXIT_OK; /* some hypervisors below this one offer VMX without the MSR */
-    if (!(control & FEATURE_CONTROL_LOCKED)) {
-        log_info("IA32_FEATURE_CONTROL = %#lx on CPU %u: unlocked; enabling VMX and locking it",
-                 control, this_cpu());
-        wrmsr(MSR_FEATURE_CONTROL, control | FEATURE_CONTROL_LOCKED | FEATURE_CONTROL_VMX_OUTSIDE);
-    } else if (!(control & FEATURE_CONTROL_VMX_OUTSIDE)) {
-        log_error("the firmware has locked VMX off: IA32_FEATURE_CONTROL = %#lx on CPU %u, bit 0 "
-                  "(lock) is 1 and bit 2 (VMX outside SMX) is 0; enable virtualization in the "
-                  "firmware's setup",
-                  control, this_cpu());
-        return EXIT_VMX_LOCKED_OFF;
-    }
-    return EXIT_OK;
+    before = control;
+    bool measured = txt_is_measured(txt_status(cpu));
+    enum exit_code code =
+        vmx_feature_control(cpu, smbios_names()->vendor, this_cpu(), measured, &control);
+    if (!code && control != before)
+        wrmsr(MSR_FEATURE_CONTROL, control);
+    return code;
 }
 
 static bool vmxon(hpa_t region)
@@ -107,6 +122,7 @@ static enum exit_code enter_vmx_operation(void)
 /* The exit code for a missing control. */
 static enum exit_code refuse_missing(const struct control *missing)
 {
+    vmx_explain_missing(cpu_facts());
     vmx_controls_log(&vmx.msrs);
     if (missing->set == CONTROL_SECONDARY && missing->mask == SECONDARY_EPT)
         return EXIT_NO_EPT;
@@ -115,32 +131,13 @@ static enum exit_code refuse_missing(const struct control *missing)
     return EXIT_MISSING_CONTROL;
 }
 
-static void read_brand(char text[49])
-{
-    memset(text, 0, 49);
-    for (unsigned i = 0; i < 3 && cpuid(0x80000000, 0).eax >= 0x80000004; i++) {
-        struct cpuid part = cpuid(0x80000002 + i, 0);
-        memcpy(text + 16 * i, &part, sizeof(part));
-    }
-}
-
 enum exit_code vmx_init(void)
 {
-    char brand[49];
-    read_brand(brand);
-    const char *shown = brand;
-    while (*shown == ' ')
-        shown++;
-    vmx.maxphyaddr = cpuid(0x80000000, 0).eax >= 0x80000008 ? cpuid(0x80000008, 0).eax & 0xff : 36;
-    log_info("cpu: %s, MAXPHYADDR %u", shown, vmx.maxphyaddr);
-
-    if (!(cpuid(1, 0).ecx & CPUID_VMX)) {
-        log_error(
-            "this CPU has no VMX (CPUID.1:ECX bit 5 is 0); use an Intel CPU with VT-x, nested "
-            "virtualization in KVM, or Bochs: `make run MACHINE=bochs`");
+    const struct cpu_facts *cpu = cpu_facts();
+    vmx.maxphyaddr = cpu->physical_bits;
+    if (!vmx_exists(cpu))
         return EXIT_NO_VMX;
-    }
-    enum exit_code code = enable_in_feature_control();
+    enum exit_code code = enable_in_feature_control(cpu);
     if (code)
         return code;
     identity_read(&boot_cpu);
@@ -151,15 +148,23 @@ enum exit_code vmx_init(void)
     return enter_vmx_operation();
 }
 
-bool vmx_init_cpu(void)
+bool vmx_cpu_is_alike(void)
 {
     struct vmx_identity here;
+    struct cpu_facts cpu;
     char text[128];
 
     identity_read(&here);
-    if (!vmx_alike(&boot_cpu, &here, text, sizeof(text))) {
-        log_error("CPU %u runs no guests: %s; guests need CPUs that are alike", this_cpu(), text);
-        return false;
-    }
-    return enable_in_feature_control() == EXIT_OK && enter_vmx_operation() == EXIT_OK;
+    if (vmx_alike(&boot_cpu, &here, text, sizeof(text)))
+        return true;
+    cpu_facts_read(&cpu);
+    const char *kind = core_kind_name(cpu.core_kind);
+    log_error("CPU %u (APIC ID %u%s%s) runs no guests: %s; guests need CPUs that are alike",
+              this_cpu(), cpus[this_cpu()].apic_id, kind ? ", " : "", kind ? kind : "", text);
+    return false;
+}
+
+bool vmx_init_cpu(void)
+{
+    return enable_in_feature_control(cpu_facts()) == EXIT_OK && enter_vmx_operation() == EXIT_OK;
 }

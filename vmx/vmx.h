@@ -27,13 +27,21 @@ struct vmx_machine {
 };
 extern struct vmx_machine vmx;
 
+/* Reads this CPU's capability MSRs. Returns false if it has no VMX. */
+bool vmx_read_msrs(struct vmx_msrs *msrs) MUST_CHECK;
+
 /* Checks that this CPU has VMX and that the firmware has not disabled it, enables it if the
  * firmware has not decided, negotiates the controls and executes VMXON. Any result but EXIT_OK
  * follows a message that says what is missing and what to do. */
 enum exit_code vmx_init(void) MUST_CHECK;
 
-/* Enables VMX on another CPU, which must be like the CPU of vmx_init(). Returns false after a
- * message that says why the CPU cannot run guests. */
+/* Is this CPU like the CPU of vmx_init()? Returns false after a message that names the first
+ * difference. Called before anything else that depends on the CPU's features, because what these
+ * are is known once for all CPUs, and before mitigate_start(), which may hide TSX from CPUID. */
+bool vmx_cpu_is_alike(void) MUST_CHECK;
+
+/* Enables VMX on another CPU, which is like the CPU of vmx_init(). Returns false after a message
+ * that says why the CPU cannot run guests. */
 bool vmx_init_cpu(void) MUST_CHECK;
 
 struct cpu;

@@ -2,6 +2,7 @@
 /* Finds and checks ACPI tables; see the header. Pure. */
 #include "arch/x86/acpi.h"
 
+#include "arch/x86/efi.h"
 #include "arch/x86/paging.h"
 #include "lib/log.h"
 #include "lib/string.h"
@@ -15,23 +16,6 @@
 #define EBDA_SIZE    0x400u
 #define BIOS_AREA    HPA(0xe0000)
 #define BIOS_SIZE    0x20000u
-
-/* The EFI system table of 64-bit firmware (UEFI 2.10, 4.2 and 4.3). */
-struct efi_system_table {
-    uint64_t signature;
-    uint32_t revision, size, crc32, reserved;
-    uint64_t other[10];
-    uint64_t count, tables;
-} __attribute__((packed));
-_Static_assert(offsetof(struct efi_system_table, count) == 104, "UEFI 2.10, 4.3");
-#define EFI_SIGNATURE  0x5453595320494249ull /* "IBI SYST" */
-#define EFI_SIZE_MAX   0x1000u
-#define EFI_TABLES_MAX 128
-
-struct efi_table_entry {
-    uint8_t guid[16];
-    uint64_t table;
-} __attribute__((packed));
 
 /* EFI_ACPI_20_TABLE_GUID, in memory order. */
 static const uint8_t efi_acpi_guid[16] = {0x71, 0xe8, 0x68, 0x88, 0xf1, 0xe4, 0xd3, 0x11,
@@ -81,54 +65,13 @@ static bool take_rsdp(const void *candidate, size_t room, const char *where)
     return true;
 }
 
-/* The CRC-32 of IEEE 802.3, reflected. `skip` is the offset of the stored CRC, which counts as
- * 0. */
-static uint32_t crc32(const void *data, size_t size, size_t skip)
-{
-    const uint8_t *bytes = data;
-    uint32_t crc = ~0u;
-    for (size_t i = 0; i < size; i++) {
-        crc ^= i - skip < sizeof(crc) ? 0 : bytes[i];
-        for (unsigned bit = 0; bit < 8; bit++)
-            crc = crc >> 1 ^ (crc & 1 ? 0xedb88320u : 0);
-    }
-    return ~crc;
-}
-
-static const struct efi_system_table *checked_efi(hpa_t address)
-{
-    const struct efi_system_table *efi = physical_map(address, sizeof(*efi), MAP_CACHED);
-    if (!efi || efi->signature != EFI_SIGNATURE || efi->size < sizeof(*efi) ||
-        efi->size > EFI_SIZE_MAX) {
-        log_error("ACPI: there is no EFI system table at %#lx, where the loader says it is",
-                  address.v);
-        return NULL;
-    }
-    efi = physical_map(address, efi->size, MAP_CACHED);
-    uint32_t crc = efi ? crc32(efi, efi->size, offsetof(struct efi_system_table, crc32)) : 0;
-    if (!efi || crc != efi->crc32 || efi->count > EFI_TABLES_MAX) {
-        log_error("ACPI: the EFI system table at %#lx is not used: its CRC is %#x where it says "
-                  "%#x, and it lists %lu tables",
-                  address.v, crc, efi ? efi->crc32 : 0, efi ? efi->count : 0);
-        return NULL;
-    }
-    return efi;
-}
-
 static bool find_by_efi(hpa_t system_table)
 {
-    const struct efi_system_table *efi = checked_efi(system_table);
-    if (!efi || !efi->count)
+    hpa_t address;
+    if (!efi_find_table(system_table, efi_acpi_guid, "ACPI", &address))
         return false;
-    const struct efi_table_entry *entries =
-        physical_map(HPA(efi->tables), efi->count * sizeof(*entries), MAP_CACHED);
-    for (uint64_t i = 0; entries && i < efi->count; i++) {
-        if (memcmp(entries[i].guid, efi_acpi_guid, sizeof(efi_acpi_guid)))
-            continue;
-        const void *candidate = physical_map(HPA(entries[i].table), sizeof(rsdp), MAP_CACHED);
-        return candidate && take_rsdp(candidate, sizeof(rsdp), "the EFI system table");
-    }
-    return false;
+    const void *candidate = physical_map(address, sizeof(rsdp), MAP_CACHED);
+    return candidate && take_rsdp(candidate, sizeof(rsdp), "the EFI system table");
 }
 
 static bool find_in_area(hpa_t area, size_t size, const char *where)
@@ -222,4 +165,19 @@ const struct acpi_header *acpi_table(const char *signature)
     }
     complained = true;
     return found;
+}
+
+void acpi_list(void (*found)(hpa_t address, const struct acpi_header *header))
+{
+    size_t step;
+    const struct acpi_header *root = root_table(&step), *header;
+    if (root)
+        found(HPA(step == sizeof(uint64_t) ? rsdp.xsdt : rsdp.rsdt), root);
+    for (size_t at = sizeof(*root); root && at + step <= root->length; at += step) {
+        uint64_t entry = 0;
+        memcpy(&entry, (const char *)root + at, step);
+        header = entry ? header_at(HPA(entry), true) : NULL;
+        if (header)
+            found(HPA(entry), header);
+    }
 }

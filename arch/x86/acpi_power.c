@@ -52,7 +52,9 @@ void acpi_power_off(void)
     const struct acpi_header *dsdt = acpi_table_at(HPA(dsdt_address), "DSDT");
     if (!dsdt || !find_s5(dsdt, type))
         return;
-    outw((uint16_t)pm1a, PM1_SLP_TYP(type[0]) | PM1_SLP_EN);
-    if (pm1b)
+    /* Hardware-reduced ACPI has no such ports. */
+    if (pm1a && pm1a <= UINT16_MAX)
+        outw((uint16_t)pm1a, PM1_SLP_TYP(type[0]) | PM1_SLP_EN);
+    if (pm1b && pm1b <= UINT16_MAX)
         outw((uint16_t)pm1b, PM1_SLP_TYP(type[1]) | PM1_SLP_EN);
 }

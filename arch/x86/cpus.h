@@ -18,6 +18,7 @@ struct cpu {
     uint64_t offset; /* CPU_RECORD times the number; first, because this_cpu() reads it */
     uint64_t number;
     uint32_t apic_id;
+    uint32_t core_kind;           /* arch/x86/cpu_facts.h; 0: the CPU is not hybrid */
     struct guarded_stack *stacks; /* STACK_COUNT elements */
     uint64_t gdt[GDT_ENTRIES];
     struct tss tss;

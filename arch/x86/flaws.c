@@ -255,6 +255,23 @@ void flaws_decide(const struct flaw_input *in, enum mitigations wanted, struct f
     out->l1tf_cache_bits = out->flaws & HAS(L1TF) ? cache_bits(in) : 0;
 }
 
+bool flaws_alike(const struct flaw_input *boot, const struct flaw_input *other,
+                 enum mitigations wanted, char *text, size_t size)
+{
+    struct flaw_verdict chosen, here;
+    flaws_decide(boot, wanted, &chosen);
+    flaws_decide(other, wanted, &here);
+    bool split = here.flaws & ~chosen.flaws & HAS(ITLB_MULTIHIT);
+    if (here.actions == chosen.actions && here.l1tf_cache_bits == chosen.l1tf_cache_bits && !split)
+        return true;
+    snprintf(text, size,
+             "its IA32_ARCH_CAPABILITIES are %#lx, the boot CPU's %#lx, so it needs other "
+             "mitigations than the boot CPU%s",
+             other->arch_capabilities, boot->arch_capabilities,
+             split ? " (itlb_multihit: bit 6 is 0)" : "");
+    return false;
+}
+
 /* ---- Text ------------------------------------------------------------------------------------ */
 
 const char *flaw_name(enum flaw flaw)

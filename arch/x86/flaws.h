@@ -80,6 +80,11 @@ enum mitigations {
 
 void flaws_decide(const struct flaw_input *in, enum mitigations wanted, struct flaw_verdict *out);
 
+/* Do two CPUs need the same actions, and does `other` need nx_huge only if the boot CPU does? Both
+ * are chosen once, on the boot CPU. If not, `text` says why. */
+bool flaws_alike(const struct flaw_input *boot, const struct flaw_input *other,
+                 enum mitigations wanted, char *text, size_t size) MUST_CHECK;
+
 const char *flaw_name(enum flaw flaw);
 
 /* Writes the status of one vulnerability: "Not affected", "Mitigation: …" or "Vulnerable: …". */

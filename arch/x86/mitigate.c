@@ -3,9 +3,11 @@
 #include "arch/x86/mitigate.h"
 
 #include "arch/x86/cpu.h"
+#include "arch/x86/cpu_facts.h"
 #include "arch/x86/descriptors.h"
 #include "arch/x86/guarded.h"
 #include "lib/log.h"
+#include "lib/string.h"
 
 #define MSR_SPEC_CTRL         0x48u
 #define SPEC_CTRL_IBRS        BIT(0)
@@ -23,6 +25,8 @@
 
 uint32_t mitigate_chosen;
 static unsigned l1tf_cache_bits;
+static enum mitigations boot_mode;
+static struct flaw_input boot_cpu;
 
 /* Twice the size of the largest L1D. The memory read is the hypervisor's own code, which holds no
  * secrets. */
@@ -31,19 +35,20 @@ extern const uint8_t text_start[];
 
 static void read_cpu(struct flaw_input *in)
 {
-    struct cpuid zero = cpuid(0, 0), one = cpuid(1, 0);
+    struct cpu_facts facts;
+    struct cpuid zero = cpuid(0, 0);
     struct cpuid seven = zero.eax >= 7 ? cpuid(7, 0) : (struct cpuid){0};
-    uint32_t family = one.eax >> 8 & 0xf, model = one.eax >> 4 & 0xf;
+    cpu_facts_parse(&facts, cpuid);
     *in = (struct flaw_input){
-        .intel = zero.ebx == 0x756e6547, /* "Genu" */
-        .family = family == 15 ? family + (one.eax >> 20 & 0xff) : family,
-        .model = family == 6 || family == 15 ? model | (one.eax >> 12 & 0xf0) : model,
-        .stepping = one.eax & 0xf,
-        .physical_bits = cpuid(0x80000008, 0).eax & 0xff,
+        .intel = !strcmp(facts.vendor, "GenuineIntel"),
+        .family = facts.family,
+        .model = facts.model,
+        .stepping = facts.stepping,
+        .physical_bits = facts.physical_bits,
         .cpuid7_ebx = seven.ebx,
         .cpuid7_edx = seven.edx,
         .cpuid7_2_edx = seven.eax >= 2 ? cpuid(7, 2).edx : 0,
-        .cpuid1_ecx = one.ecx,
+        .cpuid1_ecx = cpuid(1, 0).ecx,
     };
     if (in->cpuid7_edx & CPUID7_EDX_ARCH_CAP)
         (void)rdmsr_safe(MSR_ARCH_CAPABILITIES, &in->arch_capabilities);
@@ -56,6 +61,8 @@ void mitigate_decide(enum mitigations wanted, bool nx_huge)
     char text[160];
     read_cpu(&in);
     in.nx_huge = nx_huge;
+    boot_cpu = in;
+    boot_mode = wanted;
     flaws_decide(&in, wanted, &verdict);
     mitigate_chosen = verdict.actions;
     l1tf_cache_bits = verdict.l1tf_cache_bits;
@@ -70,6 +77,17 @@ void mitigate_decide(enum mitigations wanted, bool nx_huge)
         flaw_status(&in, &verdict, (enum flaw)i, text, sizeof(text));
         log_info("  %s: %s", flaw_name((enum flaw)i), text);
     }
+}
+
+bool mitigate_is_alike(void)
+{
+    struct flaw_input here;
+    char text[160];
+    read_cpu(&here);
+    bool alike = flaws_alike(&boot_cpu, &here, boot_mode, text, sizeof(text));
+    if (!alike)
+        log_error("CPU %u runs no guests: %s", this_cpu(), text);
+    return alike;
 }
 
 unsigned mitigate_l1tf_cache_bits(void)

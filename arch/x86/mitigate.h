@@ -13,6 +13,10 @@
  * boot CPU. */
 void mitigate_decide(enum mitigations wanted, bool nx_huge);
 
+/* Does this CPU need what mitigate_decide() chose on the boot CPU? The cores of a hybrid CPU may
+ * differ. Returns false after a message. Called on each other CPU before it runs guests. */
+bool mitigate_is_alike(void) MUST_CHECK;
+
 /* The width of the L1D's tags, for rule S9; 0: the CPU does not have L1TF. */
 unsigned mitigate_l1tf_cache_bits(void);
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Draws characters into a linear framebuffer; see the header. Pure. */
+/* Draws into a linear framebuffer; see the header. Pure. */
 #include "arch/x86/pixels.h"
 
 #include "arch/x86/font.h"
@@ -19,11 +19,6 @@ typedef volatile uint64_t __attribute__((aligned(1), may_alias)) wide_t;
 static unsigned bytes_of_pixel(const struct boot_framebuffer *screen)
 {
     return (screen->bits_per_pixel + 7) / 8;
-}
-
-static uint32_t field_mask(struct boot_colour field)
-{
-    return (uint32_t)((BIT(field.size) - 1) << field.position);
 }
 
 static bool field_fits(const struct boot_framebuffer *screen, struct boot_colour field)
@@ -69,25 +64,16 @@ uint64_t pixels_size(const struct boot_info *info)
     return (uint64_t)screen->pitch * screen->height;
 }
 
-static void clear_line(uint8_t *at, size_t size)
-{
-    for (; size >= sizeof(wide_t); size -= sizeof(wide_t), at += sizeof(wide_t))
-        *(wide_t *)at = 0;
-    for (; size; size--)
-        *(volatile uint8_t *)at++ = 0;
-}
+/* Text on a screen that has more room than this for it is enlarged. */
+#define COLUMNS_MIN 100u
+#define ROWS_MIN    25u
+#define SCALE_MAX   8u /* 7680 x 4320 */
 
-/* Computes the bytes of each group of four pixels, one group for each choice of the white ones. */
-static void make_groups(struct pixels *pixels)
+static unsigned choose_scale(uint32_t width, uint32_t height)
 {
-    for (unsigned set = 0; set < ARRAY_SIZE(pixels->groups); set++) {
-        uint8_t *to = (uint8_t *)pixels->groups[set];
-        for (unsigned x = 0; x < PIXELS_GROUP; x++) {
-            uint32_t colour = set & 8 >> x ? pixels->white : 0;
-            for (unsigned byte = 0; byte < pixels->bytes; byte++)
-                *to++ = (uint8_t)(colour >> 8 * byte);
-        }
-    }
+    unsigned across = width / (COLUMNS_MIN * FONT_WIDTH), down = height / (ROWS_MIN * FONT_HEIGHT);
+    unsigned scale = across < down ? across : down;
+    return !scale ? 1 : scale < SCALE_MAX ? scale : SCALE_MAX;
 }
 
 void pixels_init(struct pixels *pixels, const struct boot_framebuffer *screen, void *base)
@@ -98,34 +84,97 @@ void pixels_init(struct pixels *pixels, const struct boot_framebuffer *screen, v
         .width = screen->width,
         .height = screen->height,
         .bytes = bytes_of_pixel(screen),
-        .white = field_mask(screen->red) | field_mask(screen->green) | field_mask(screen->blue),
+        .red = screen->red,
+        .green = screen->green,
+        .blue = screen->blue,
+        .scale = choose_scale(screen->width, screen->height),
     };
-    make_groups(pixels);
-    for (size_t y = 0; y < pixels->height; y++)
-        clear_line(pixels->base + y * pixels->pitch, (size_t)pixels->width * pixels->bytes);
+    pixels_fill(pixels, 0, 0, pixels->width, pixels->height, 0);
 }
 
-/* Draws one line of a glyph: two groups of four pixels. At each supported depth, eight pixels fill
- * a whole number of wide stores. */
-static void draw_line(const struct pixels *pixels, uint8_t *at, uint8_t bits)
+static uint32_t scaled_colour(struct boot_colour field, uint32_t value)
 {
-    typedef uint64_t __attribute__((aligned(1), may_alias)) loose_t;
-    uint64_t line[FONT_WIDTH * sizeof(pixels->white) / sizeof(uint64_t)];
-    const uint64_t *left = pixels->groups[bits >> 4], *right = pixels->groups[bits & 15];
-    loose_t *middle = (loose_t *)((uint8_t *)line + PIXELS_GROUP * (size_t)pixels->bytes);
-    line[0] = left[0];
-    line[1] = left[1];
-    middle[0] = right[0];
-    middle[1] = right[1];
-    for (unsigned i = 0; i < pixels->bytes; i++)
-        ((wide_t *)at)[i] = line[i];
+    return (uint32_t)((value & 255) * (BIT(field.size) - 1) / 255 << field.position);
 }
 
-void pixels_draw(const struct pixels *pixels, unsigned column, unsigned row, char c)
+uint32_t pixels_colour(const struct pixels *pixels, uint32_t rgb)
 {
+    return scaled_colour(pixels->red, rgb >> 16) | scaled_colour(pixels->green, rgb >> 8) |
+           scaled_colour(pixels->blue, rgb);
+}
+
+static uint8_t *pixel_address(const struct pixels *pixels, uint32_t x, uint32_t y)
+{
+    return pixels->base + (size_t)y * pixels->pitch + (size_t)x * pixels->bytes;
+}
+
+/* Appends `count` pixels to a line that is prepared in ordinary memory, and returns its end. Each
+ * store writes four bytes, of which the next pixel overwrites those that are not this one's. */
+static uint8_t *add_pixels(uint8_t *to, unsigned bytes, uint32_t colour, unsigned count)
+{
+    for (; count; count--, to += bytes)
+        memcpy(to, &colour, sizeof(colour));
+    return to;
+}
+
+#define EIGHT 8u /* pixels, which fill a whole number of wide stores at each depth */
+#define SPARE sizeof(uint32_t)
+
+static void fill_line(const struct pixels *pixels, uint8_t *at, const uint64_t *eight,
+                      uint32_t width)
+{
+    for (; width >= EIGHT; width -= EIGHT)
+        for (unsigned i = 0; i < pixels->bytes; i++, at += sizeof(wide_t))
+            *(wide_t *)at = eight[i];
+    for (unsigned i = 0; i < width * pixels->bytes; i++)
+        *(volatile uint8_t *)at++ = ((const uint8_t *)eight)[i];
+}
+
+void pixels_fill(const struct pixels *pixels, uint32_t x, uint32_t y, uint32_t width,
+                 uint32_t height, uint32_t colour)
+{
+    uint64_t eight[(EIGHT * sizeof(uint32_t) + SPARE) / sizeof(uint64_t) + 1];
+    uint8_t *at = pixel_address(pixels, x, y);
+    (void)add_pixels((uint8_t *)eight, pixels->bytes, colour, EIGHT);
+    for (; height; height--, at += pixels->pitch)
+        fill_line(pixels, at, eight, width);
+}
+
+void pixels_draw(const struct pixels *pixels, uint32_t x, uint32_t y, unsigned scale, char c,
+                 struct ink ink)
+{
+    uint64_t
+        line[(FONT_WIDTH * PIXELS_SCALE_MAX * sizeof(uint32_t) + SPARE) / sizeof(uint64_t) + 1];
     const uint8_t *glyph = font_glyphs[c - FONT_FIRST];
-    uint8_t *at = pixels->base + (size_t)row * FONT_HEIGHT * pixels->pitch +
-                  (size_t)column * FONT_WIDTH * pixels->bytes;
-    for (unsigned y = 0; y < FONT_HEIGHT; y++, at += pixels->pitch)
-        draw_line(pixels, at, glyph[y]);
+    uint8_t *at = pixel_address(pixels, x, y);
+    for (unsigned row = 0; row < FONT_HEIGHT; row++) {
+        uint8_t *to = (uint8_t *)line;
+        for (unsigned bit = 0x80; bit; bit >>= 1)
+            to = add_pixels(to, pixels->bytes, glyph[row] & bit ? ink.fore : ink.back, scale);
+        for (unsigned i = 0; i < scale; i++, at += pixels->pitch)
+            for (unsigned j = 0; j < scale * pixels->bytes; j++)
+                ((wide_t *)at)[j] = line[j];
+    }
+}
+
+/* Draws a line of modules as runs of one colour. */
+static void draw_modules(const struct pixels *pixels, uint32_t x, uint32_t y, unsigned scale,
+                         unsigned size, unsigned line, bool (*dark)(unsigned x, unsigned y))
+{
+    for (unsigned from = 0, to; from < size; from = to) {
+        bool black = dark(from, line);
+        for (to = from + 1; to < size && dark(to, line) == black; to++)
+            ;
+        if (black)
+            pixels_fill(pixels, x + from * scale, y, (to - from) * scale, scale, 0);
+    }
+}
+
+void pixels_draw_image(const struct pixels *pixels, uint32_t x, uint32_t y, unsigned scale,
+                       unsigned size, bool (*dark)(unsigned x, unsigned y))
+{
+    uint32_t side = (size + 2 * PIXELS_QUIET) * scale, quiet = PIXELS_QUIET * scale;
+    pixels_fill(pixels, x, y, side, side, pixels_colour(pixels, 0xffffff));
+    for (unsigned line = 0; line < size; line++)
+        draw_modules(pixels, x + quiet, y + quiet + line * scale, scale, size, line, dark);
 }

@@ -4,47 +4,112 @@
 
 #include "arch/x86/acpi.h"
 #include "arch/x86/cpu.h"
+#include "arch/x86/cpu_facts.h"
+#include "arch/x86/emulator.h"
+#include "arch/x86/kept_log.h"
+#include "arch/x86/keyboard.h"
 #include "arch/x86/kick.h"
+#include "arch/x86/qr_log.h"
+#include "arch/x86/screen.h"
 #include "arch/x86/serial.h"
+#include "arch/x86/serial_port.h"
+#include "arch/x86/tsc.h"
 #include "lib/log.h"
+#include "lib/log_sum.h"
+#include "lib/string.h"
 
 #define BOCHS_DEBUG_PORT 0x8900 /* Bochs: 'D' returns to the debugger, which quits */
 #define QEMU_DEBUG_EXIT  0xf4   /* QEMU's isa-debug-exit: the exit status is 2 * value + 1 */
 #define RESET_PORT       0xcf9
 
+#define TSC_KHZ_GUESS 3000000u
+#define TEXT_OF(x)    #x
+#define AS_TEXT(x)    TEXT_OF(x)
+
 static enum on_exit on_exit;
+static bool pause;
+static char results[MACHINE_RESULTS_MAX];
 
 void machine_set_on_exit(enum on_exit action)
 {
     on_exit = action;
 }
 
-static const char *exit_name(enum exit_code code)
+void machine_set_pause(bool on)
 {
-    switch (code) {
-#define X(name, number, text) \
-    case EXIT_##name:         \
-        return text;
-        EXIT_CODES(X)
-#undef X
+    pause = on;
+}
+
+void machine_set_results(const char *text)
+{
+    snprintf(results, sizeof(results), "%s", text);
+}
+
+/* Waits for a key on the keyboard or the serial line, but no longer than a reader may need. Before
+ * the TSC has been measured, it is taken for a fast one. */
+static void wait_for_key(void)
+{
+    uint64_t khz = tsc_khz() ? tsc_khz() : TSC_KHZ_GUESS;
+    uint64_t start = rdtsc(), ticks = MACHINE_HOLD_SECONDS * 1000ull * khz;
+    (void)keyboard_pressed(); /* what came before */
+    for (unsigned i = 0; i < SERIAL_FIFO && serial_read() >= 0; i++)
+        ;
+    while (rdtsc() - start < ticks && !keyboard_pressed() && serial_read() < 0)
+        __builtin_ia32_pause();
+}
+
+static void show_verdict(enum exit_code code, const char *next)
+{
+    char headline[40];
+    snprintf(headline, sizeof(headline), "EXIT %d %s", code, exit_name(code));
+    const struct verdict_text text = {.verdict = code == EXIT_OK ? VERDICT_GOOD : VERDICT_BAD,
+                                      .headline = headline,
+                                      .reason = results[0] ? results : log_last_error(),
+                                      .next = next};
+    screen_verdict(&text);
+}
+
+static void power_off(enum exit_code code)
+{
+    if (emulator_has_ports(cpu_facts()->below != HYPERVISOR_NONE)) {
+        outb(BOCHS_DEBUG_PORT, 'D');
+        outb(QEMU_DEBUG_EXIT, (uint8_t)code);
     }
-    return "?";
+    if (!qr_log_show(wait_for_key, false) && screen_is_used())
+        wait_for_key();
+    acpi_power_off();
+    show_verdict(code, "This machine can't power off by itself; switch it off.");
 }
 
 void machine_exit(enum exit_code code)
 {
+    static const char *const next[] = {
+        [ON_EXIT_POWEROFF] = "Power goes off in " AS_TEXT(
+            MACHINE_HOLD_SECONDS) " seconds or at a key; on_exit=halt keeps it on.",
+        [ON_EXIT_REBOOT] = "The machine restarts.",
+        [ON_EXIT_HALT] = "The machine has stopped; switch it off."};
+    static bool ending; /* an exception in here leads here again */
+    bool again = ending;
+    ending = true;
     cpus_stop_others();
+    serial_last_resort();
     log_divert(NULL);
+    if (!again)
+        show_verdict(code, next[on_exit]);
+    log_sum_print();
     log_info("EXIT %d %s", code, exit_name(code));
+    kept_log_end(code);
     serial_drain();
+    if (pause && !again)
+        screen_show_pages(wait_for_key);
     if (on_exit == ON_EXIT_POWEROFF) {
-        outb(BOCHS_DEBUG_PORT, 'D');
-        outb(QEMU_DEBUG_EXIT, (uint8_t)code);
-        acpi_power_off();
+        power_off(code);
     } else if (on_exit == ON_EXIT_REBOOT) {
+        (void)qr_log_show(wait_for_key, false);
         outb(RESET_PORT, 0x02);
         outb(RESET_PORT, 0x06);
     }
+    (void)qr_log_show(wait_for_key, true);
     for (;;)
         __asm__ volatile("cli; hlt");
 }

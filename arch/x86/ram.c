@@ -2,6 +2,7 @@
 /* Finds the free RAM and hands it to the allocator; see the header. Pure. */
 #include "arch/x86/ram.h"
 
+#include "arch/x86/kept_log.h"
 #include "lib/bits.h"
 #include "lib/errno.h"
 #include "lib/log.h"
@@ -15,6 +16,7 @@ enum taken {
     TAKEN_IMAGE,
     TAKEN_EARLY,
     TAKEN_NOTES,
+    TAKEN_KEPT_LOG,
 };
 
 /* ---- Free pieces ----------------------------------------------------------------------------- */
@@ -105,6 +107,9 @@ int ram_plan(struct ram *ram, const struct boot_info *info, struct span image, u
     }
     ram->taken[TAKEN_LOW] = (struct span){0, LOW_MEMORY};
     ram->taken[TAKEN_IMAGE] = image;
+    hpa_t kept = kept_log_choose(info);
+    if (!page_is_none(kept))
+        ram->taken[TAKEN_KEPT_LOG] = (struct span){kept.v, kept.v + KEPT_LOG_SIZE};
     for (unsigned i = 0; i < info->module_count; i++) {
         const struct boot_module *module = &info->modules[i];
         ram->taken[TAKEN_ALWAYS + i] = (struct span){module->base.v, module->base.v + module->size};

@@ -21,9 +21,9 @@ struct span {
     uint64_t start, end; /* physical addresses */
 };
 
-/* The used spans that always exist: the first MiB, the image, the early pages and the allocator's
- * records. The modules' spans follow them. */
-#define TAKEN_ALWAYS 4u
+/* The used spans that always exist: the first MiB, the image, the early pages, the allocator's
+ * records and the kept log. The modules' spans follow them. */
+#define TAKEN_ALWAYS 5u
 
 struct ram {
     struct buddy buddy;

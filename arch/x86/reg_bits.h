@@ -88,4 +88,5 @@
 #define MSR_TSC_AUX          0xc0000103
 
 #define FEATURE_CONTROL_LOCKED      BIT(0)
+#define FEATURE_CONTROL_VMX_INSIDE  BIT(1) /* VMXON in SMX operation */
 #define FEATURE_CONTROL_VMX_OUTSIDE BIT(2) /* VMXON outside SMX operation */

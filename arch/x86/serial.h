@@ -1,18 +1,38 @@
 /* SPDX-License-Identifier: MIT */
-/* The first serial port, which is the main console, and the second one, which is the debugger's
- * (gdb/gdb.h). */
+/*
+ * The serial port of the console, and that of the debugger (gdb/gdb.h) and of the export channel
+ * (arch/x86/export_device.h).
+ *
+ * The second one is always COM2. The first one is what the word serial= names (serial_word.h), and
+ * it may become known late: ACPI's tables and memory are not accessible at the start. What has been
+ * printed until then is in the log's ring, and the console gets it when it is opened.
+ */
 #pragma once
+
+#include "boot/boot_info.h"
+#include "lib/compiler.h"
 
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
-/* Programs COM1 completely: 115200 8N1, no interrupts, FIFOs on. Emulators garble the text if only
- * a part is programmed. */
-void serial_init(void);
+/* Opens what can be opened without ACPI and memory: COM1, or what the command line names. */
+void serial_begin(const char *command_line);
 
-/* Writes text and waits for room before each character; a newline becomes CR LF, unless a CR
- * precedes it. If the port does not exist, the function gives up after a bounded wait. */
+/* Opens the port that `value`, the word's, and ACPI say, once both are known; what serial_begin()
+ * has opened may be replaced by it, and then says so. Returns 0, or -EINVAL after a message if the
+ * value is bad, or names no port that proves to be there. */
+int serial_settle(const char *value, const struct boot_info *info) MUST_CHECK;
+
+/* Opens what can be opened now if serial_begin() has not been called yet, so that a machine that
+ * stops early can say why. */
+void serial_last_resort(void);
+
+/* Is the console at this I/O port? */
+bool serial_is_at(uint16_t port) MUST_CHECK;
+
+/* Writes text to the console and waits for room before each character; a newline becomes CR LF,
+ * unless a CR precedes it. If the port stops sending, it is given up after a bounded wait. */
 void serial_write(const char *text, size_t length);
 
 /* Returns the next byte that was received, or -1 if there is none. */
@@ -21,7 +41,7 @@ int serial_read(void);
 /* Waits until the last character has been sent. */
 void serial_drain(void);
 
-/* Programs COM2 in the same way. Returns false if there is no such port. */
+/* Programs COM2, 115200 8N1. Returns false if there is no such port. */
 bool serial2_init(void);
 
 /* Returns the next byte that COM2 has received, or -1 if there is none. */

@@ -3,6 +3,7 @@
 #include "arch/x86/smp.h"
 
 #include "arch/x86/apic.h"
+#include "arch/x86/cpu_facts.h"
 #include "arch/x86/unprivileged.h"
 #include "arch/x86/cpus.h"
 #include "arch/x86/interrupts.h"
@@ -45,6 +46,9 @@ void ap_main(struct cpu *cpu)
     descriptors_init(cpu);
     host_tlb_join((unsigned)cpu->number);
     apic_init_cpu();
+    struct cpu_facts facts;
+    cpu_facts_parse(&facts, cpuid);
+    cpu->core_kind = facts.core_kind;
     ap_start.tsc = rdtsc();
     ap_set_stage(AP_STAGE_READY);
     cpu_work_loop();
@@ -134,12 +138,27 @@ static void ap_start_all(const struct madt *madt, hpa_t page, unsigned limit)
     }
 }
 
+/* Says which kinds of cores the CPUs of a hybrid machine are threads of. */
+static void smp_log_kinds(void)
+{
+    unsigned performance = 0, efficient = 0;
+    for (unsigned i = 0; i < cpu_count; i++) {
+        performance += cpus[i].core_kind == CORE_KIND_PERFORMANCE;
+        efficient += cpus[i].core_kind == CORE_KIND_EFFICIENT;
+    }
+    if (cpus[0].core_kind)
+        log_info("cpus: hybrid: %u are threads of performance cores, %u of efficient cores, %u of "
+                 "others",
+                 performance, efficient, cpu_count - performance - efficient);
+}
+
 void smp_start(const struct boot_info *info, unsigned limit, bool x2apic)
 {
     struct madt madt;
     if (limit == 1 || !apic_init(x2apic))
         return;
     cpus[0].apic_id = apic_id();
+    cpus[0].core_kind = cpu_facts()->core_kind;
     if (madt_parse(acpi_table("APIC"), cpus[0].apic_id, &madt))
         return;
     hpa_t page = boot_low_page(info);
@@ -151,4 +170,5 @@ void smp_start(const struct boot_info *info, unsigned limit, bool x2apic)
         ap_start_all(&madt, page, limit);
     log_info("cpus: %u in use of %u that ACPI lists, each reached by its %s", cpu_count,
              madt.count + madt.unused, apic_is_x2apic() ? "x2APIC" : "xAPIC");
+    smp_log_kinds();
 }

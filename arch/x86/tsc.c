@@ -7,6 +7,7 @@
 #include "arch/x86/cpu.h"
 #include "arch/x86/guarded.h"
 #include "arch/x86/paging.h"
+#include "arch/x86/pc_parts.h"
 #include "arch/x86/tsc_rate.h"
 #include "lib/log.h"
 #include "lib/string.h"
@@ -124,7 +125,13 @@ static uint32_t read_pit(const struct clock *clock)
 static void ask_pit(struct tsc_sources *sources)
 {
     const struct clock clock = {.read = read_pit, .hz = PIT_HZ, .mask = UINT16_MAX};
+    if (!pc_has(PC_PIT))
+        return;
     uint8_t gate = inb(PIT_GATE);
+    if (gate == 0xff) { /* nothing answers, so nothing is written */
+        sources->why[TSC_BY_PIT] = "stands still";
+        return;
+    }
     outb(PIT_GATE, (uint8_t)((gate & ~SPEAKER_ON) | GATE_ON));
     outb(PIT_COMMAND, PIT_MODE0);
     outb(PIT_CHANNEL2, 0xff);

@@ -4,6 +4,7 @@
 
 #include "arch/x86/cmos.h"
 #include "arch/x86/cpu.h"
+#include "arch/x86/pc_parts.h"
 #include "arch/x86/tsc.h"
 #include "lib/log.h"
 
@@ -32,6 +33,11 @@ void wall_clock_start(void)
                                    CMOS_YEAR,   CMOS_B,      CMOS_D,    CMOS_CENTURY};
     uint8_t registers[CMOS_REGISTERS] = {0};
     struct calendar date;
+    if (!pc_has(PC_RTC)) {
+        start_tsc = rdtsc();
+        log_info("clock: there is no RTC; 2000-01-01 is assumed");
+        return;
+    }
     wait_for_update();
     start_tsc = rdtsc();
     for (unsigned i = 0; i < ARRAY_SIZE(used); i++)

@@ -15,6 +15,7 @@ static struct {
 } consoles[LOG_CONSOLES];
 static unsigned console_count;
 static unsigned warnings;
+static char last_error[LOG_LINE_MAX];
 static bool unfinished; /* the last character was not a newline */
 static bool (*diverted)(enum log_level level, const char *line);
 
@@ -35,13 +36,27 @@ static void log_emit(const char *text, size_t length)
 
 void log_add_console(void (*write)(const char *text, size_t length), size_t (*room)(char next))
 {
-    if (console_count == LOG_CONSOLES)
+    unsigned known = 0;
+    while (known < console_count && consoles[known].write != write)
+        known++;
+    if (known == LOG_CONSOLES)
         return;
-    consoles[console_count].room = room;
-    consoles[console_count++].write = write;
+    consoles[known].room = room;
+    consoles[known].write = write;
+    console_count += known == console_count;
+    log_replay(write);
+}
+
+void log_replay(void (*write)(const char *text, size_t length))
+{
     if (written > LOG_RING_SIZE)
         write(ring + written % LOG_RING_SIZE, LOG_RING_SIZE - written % LOG_RING_SIZE);
     write(ring, written % LOG_RING_SIZE);
+}
+
+const char *log_last_error(void)
+{
+    return last_error;
 }
 
 void log_divert(bool (*divert)(enum log_level level, const char *line))
@@ -101,6 +116,8 @@ void log_line(enum log_level level, const char *format, ...)
     vsnprintf(raw + start, sizeof(raw) - (size_t)start, format, arguments);
     va_end(arguments);
     visible_text(line, sizeof(line) - 1, raw);
+    if (level == LOG_ERROR)
+        snprintf(last_error, sizeof(last_error), "%s", line + start);
     if (level == LOG_WARN)
         __atomic_add_fetch(&warnings, 1, __ATOMIC_RELAXED);
     bool (*divert)(enum log_level, const char *) = __atomic_load_n(&diverted, __ATOMIC_ACQUIRE);

@@ -24,6 +24,7 @@ BOOTINFO = BUILD / "bootinfo.elf"
 HELLO = BUILD / "guest" / "hello.elf"
 ECHO = BUILD / "guest" / "echo.elf"
 ECHO_WORDS = ("pc", "live", "budget=3600000")
+ALL_GUESTS = 300.0  # seconds that a boot may take: all guests, on a busy computer
 LONG = 60.0  # seconds in which something has to be printed for somebody at the console
 
 # Bochs: the version that runs the whole matrix, and the one that runs its most important parts.
@@ -132,14 +133,15 @@ _results: dict[Boot, Result] = {}
 @pytest.fixture
 def boot(request: pytest.FixtureRequest) -> BootFixture:
     """boot(cpu=..., cmdline=..., guests=...) takes the fields of harness.boot.Boot. The default is
-    the option ROM in Bochs with all guests. Equal boots are made once for each test file, unless
-    `again` is set."""
+    the option ROM in Bochs with all guests, and time enough for them. Equal boots are made once for
+    each process that runs tests, unless `again` is set."""
     count = 0
 
     def boot_once(again: bool = False, **fields: Any) -> Result:
         nonlocal count
         count += 1
-        key = Boot(name="", **({"guests": our_guests(fields.get("cmdline", ""))} | fields))
+        usual = {"guests": our_guests(fields.get("cmdline", "")), "timeout": ALL_GUESTS}
+        key = Boot(name="", **(usual | fields))
         if key in _results and not again:
             return _results[key]
         name = re.sub(r"[^\w.-]+", "-", request.node.nodeid.removeprefix("tests/target/"))

@@ -11,12 +11,11 @@ RUN_ON = {
     "corei7_haswell_4770": "no PML; the first model with #VE",
     "corei7_ivy_bridge_3770k": "no A/D bits, no 1 GiB pages, no #VE",
 }
-ALL_GUESTS = 180  # seconds, for a busy machine
 
 REFUSE = [
-    ({"cpu": "corei5_lynnfield_750"}, CODES.MISSING_CONTROL, "unrestricted guest"),
-    ({"cpu": "core2_penryn_t9600"}, CODES.NO_EPT, r"\bEPT\b"),
-    ({"cpu": "ryzen"}, CODES.NO_VMX, r"\bVMX\b"),
+    ({"cpu": "corei5_lynnfield_750"}, CODES.MISSING_CONTROL, "adds them to family 6, model 0x1e$"),
+    ({"cpu": "core2_penryn_t9600"}, CODES.NO_EPT, "adds them to family 6, model 0x17$"),
+    ({"cpu": "ryzen"}, CODES.NO_VMX, "it is of AuthenticAMD and has SVM"),
     ({"machine": "qemu-tcg", "method": "kernel"}, CODES.NO_VMX, r"\bVMX\b"),
     ({"machine": "qemu-tcg", "method": "grub-bios"}, CODES.NO_VMX, r"\bVMX\b"),
     ({"machine": "qemu-tcg", "method": "grub-efi"}, CODES.NO_VMX, r"\bVMX\b"),
@@ -28,7 +27,7 @@ REFUSE = [
     [(cpu, "") for cpu in RUN_ON] + [("corei7_ivy_bridge_3770k", "mmio_caching=0")],
 )
 def test_everything_passes(boot, cpu: str, cmdline: str) -> None:
-    result = boot(cpu=cpu, cmdline=cmdline, timeout=ALL_GUESTS)
+    result = boot(cpu=cpu, cmdline=cmdline)
     assert result.status == 0, result
     assert result.exit == CODES.OK
     assert result.output.summary[0] > 0
@@ -47,19 +46,16 @@ def test_refuses_with_a_message(boot, machine: dict[str, str], code, message: st
 
 SWITCHES = [
     "gva_cache=off",
-    "gva_cache=exits",
-    "gva_cache=exits mmio_caching=0 huge=0",
+    "gva_cache=exits huge=0",
     "huge=0 ept_ad=0",
-    "vpid=0",
-    "ve=inject",
-    "slot_generation_start=524280",
-    "poison=1",
+    "vpid=0 slot_generation_start=524280",
+    "ve=inject poison=1",
 ]
 
 
 @pytest.mark.parametrize("cmdline", SWITCHES)
 def test_everything_passes_with(boot, cmdline: str) -> None:
-    result = boot(cmdline=cmdline, timeout=ALL_GUESTS)
+    result = boot(cmdline=cmdline)
     assert result.status == 0, result
 
 

@@ -62,7 +62,7 @@ def test_hostile_drivers(boot, smp: int, vcpus: int, words: str) -> None:
         word = "disk=ro" if seed == 7 else "disk"
         guests += [Guest(HOSTILE, own, f"seed={100 * smp + seed} steps=300 tame", name),
                    Guest(IMAGE, (word,), "", f"+{name}")]  # fmt: skip
-    result = boot(guests=tuple(guests), smp=smp, cmdline=f"parallel={2 * smp}", timeout=200)
+    result = boot(guests=tuple(guests), smp=smp, cmdline=f"parallel={2 * smp}")
     failed = [case.name for case in result.output.failures]
     assert failed == ["t7"], result  # its disk is read-only, so it refuses the write at the end
     said = [line for line in result.lines if re.match(r"# t\d: error: virtio disk: ", line)]

@@ -12,15 +12,17 @@ DOCS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 # These commands run the tests that include this test.
 OURSELVES = {"make test", "make check", "make target"}
 # The first command downloads a kernel and rewrites the documents. What the others do,
-# test_linux_cost.py, test_tdx_linux.py and test_debian.py do in less time, or in parts; what is to
-# be typed to the monitor, test_monitor.py types. The last two need files that their user brings;
-# test_foreign.py tests their tools.
+# test_linux_cost.py, test_linux.py, test_tdx_linux.py and test_debian.py do in less time, or in
+# parts; what is to be typed to the monitor, test_monitor.py types. test_image.py makes the image
+# and the folder, and boots them. The last two need files that their user brings; test_foreign.py
+# tests their tools.
 UNTRIED = {
-    "make bench", "make bench-linux", "make bench-tdx", "make tdx", "make tdx VCPUS=2",
-    "make debian", "make debian VCPUS=2",
+    "make bench", "make bench-linux", "make bench-tdx", "make linux",
+    "make tdx", "make tdx VCPUS=2", "make debian", "make debian VCPUS=2",
     "make tdx KERNEL=build/linux/kernels/sid-cloud/vmlinuz",
     'make run CMDLINE=monitor GUESTS="ada=build/guest/echo.elf:pc,live '
     'build/guest/scenarios.elf:testctl"',
+    "make image", "make netboot", "make run MEDIUM=build/eptvisor.iso MACHINE=qemu-kvm",
     "make foreign XV6=~/xv6-public LK=~/lk MACH=gnumach-1.8-486.gz XEN=xen-4.17-amd64.gz",
     "make foreign KUT=~/kvm-unit-tests TIMEOUT=1500",
 }  # fmt: skip

@@ -153,7 +153,7 @@ def test_unpack_says_what_is_wrong(apt, tmp_path: pathlib.Path) -> None:
 
 @pytest.mark.parametrize("method", ["optrom", "grub-bios", "grub-efi"])
 def test_boots_on_the_other_one(boot: BootFixture, method: str) -> None:
-    result = boot(bochs=OTHER, method=method, guests=(hello(),), timeout=200)
+    result = boot(bochs=OTHER, method=method, guests=(hello(),))
     assert result.status == 0, result
     assert f"Emulator {OTHER}" in (result.run.boot.folder / "bochs.log").read_text(errors="replace")
 
@@ -161,19 +161,19 @@ def test_boots_on_the_other_one(boot: BootFixture, method: str) -> None:
 def test_the_guests_of_make_run_pass_on_the_other_one(boot: BootFixture) -> None:
     guests = listed("run-guests")
     assert {"scenarios", "bench", "forbidden_triple_fault"} <= {guest.name for guest in guests}
-    result = boot(bochs=OTHER, guests=guests, timeout=180)
+    result = boot(bochs=OTHER, guests=guests)
     assert result.status == 0, result
 
 
 def test_several_cpus_on_the_other_one(boot: BootFixture) -> None:
     guests = listed("smp-guests")
     assert len(guests) >= 7
-    result = boot(bochs=OTHER, guests=guests, smp=4, cmdline="parallel=1", timeout=300)
+    result = boot(bochs=OTHER, guests=guests, smp=4, cmdline="parallel=1")
     assert result.status == 0, result
     assert result.cpus()["flushes"] > 100, result
 
 
 @pytest.mark.parametrize("cpu", ["sapphire_rapids", "arrow_lake"])
 def test_new_models_run_everything(boot: BootFixture, cpu: str) -> None:
-    result = boot(bochs=NEW, cpu=cpu, guests=our_guests(), timeout=300)
+    result = boot(bochs=NEW, cpu=cpu, guests=our_guests())
     assert result.status == 0, result

@@ -13,7 +13,7 @@ def guest(name: str, *words: str, args: str = "") -> Guest:
 
 
 def run(boot, *guests: Guest, **fields):
-    result = boot(guests=(*guests, hello()), timeout=120, **fields)
+    result = boot(guests=(*guests, hello()), **fields)
     assert result.status == 0, result
     return result
 

@@ -7,7 +7,7 @@ from conftest import BUILD, Guest
 
 def boot_halt(boot, smp: int, vcpus: int, args: str = ""):
     guest = Guest(BUILD / "guest/halt.elf", ("testctl", f"vcpus={vcpus}", "budget=60000"), args)
-    return boot(smp=smp, guests=(guest,), cmdline="parallel=2", timeout=120)
+    return boot(smp=smp, guests=(guest,), cmdline="parallel=2")
 
 
 @pytest.mark.parametrize(("smp", "vcpus"), [(1, 1), (2, 2), (4, 3)])

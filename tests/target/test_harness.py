@@ -9,13 +9,15 @@ import subprocess
 import pytest
 from conftest import BOOTINFO, BUILD, ROOT
 
-from harness import bochs, serial, session
+from harness import bochs, payload, qemu, serial, session
 from harness.boot import MACHINES, Boot, Guest, parse_guests
 from harness.errors import HarnessError, Status
 from harness.grub import make_cd
-from harness.payload import make_disk
 
 GOOD = """\
+before| WARN: what a boot says that was reset
+before| not ok 1 first
+before| EXIT 2 panic
 ok 1 first # exits=12 value=0x10
     1..2
     ok 1 inner
@@ -245,7 +247,26 @@ def test_wrong_images_are_refused(tmp_path: pathlib.Path) -> None:
         path = tmp_path / "image"
         path.write_bytes(data)
         with pytest.raises(HarnessError, match=message):
-            make_disk(Boot(name="x", image=path), bytes(2560))
+            payload.make_disk(Boot(name="x", image=path), bytes(2560))
+
+
+@pytest.mark.parametrize(
+    ("mem", "installed"), [(2048, "guest=2048, host=2048"), (3072, "guest=3072, host=2048"),
+                           (3073, "guest=4097, host=2048"), (65536, "guest=66560, host=2048")]
+)  # fmt: skip
+def test_a_machine_has_all_its_ram(tmp_path, mem: int, installed: str) -> None:
+    """Bochs loses what PCI's addresses hide. The image and the modules need RAM below those."""
+    folder = Boot(name="ram", method="grub-bios", image=BOOTINFO, mem=mem)
+    settings = bochs._settings(folder, bochs.emulator.find(""))
+    assert f"memory: {installed}" in settings
+
+
+def test_modules_lie_below_the_addresses_of_pci(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(payload, "BOCHS_LOW", 2)
+    cases = {1: "give the machine more", 2: "end at 1 MiB, because the firmware .* above them$"}
+    for mem, advice in cases.items():
+        with pytest.raises(HarnessError, match=f"MEM={mem}: .* reach to .*{advice}"):
+            payload.make_disk(Boot(name="x", image=BOOTINFO, mem=mem), bytes(2560))
 
 
 def test_grub_says_what_it_could_not_load(boot, tmp_path: pathlib.Path) -> None:
@@ -303,3 +324,26 @@ def test_guest_list(tmp_path: pathlib.Path) -> None:
     ]  # fmt: skip
     with pytest.raises(HarnessError, match="two guests are called a"):
         Boot(name="x", guests=(Guest(elf), Guest(elf)))
+
+
+def test_arguments_of_qemu(monkeypatch, tmp_path: pathlib.Path) -> None:
+    """The display takes the place of the usual one, and further arguments come last; no other
+    machine takes either."""
+    monkeypatch.setattr("harness.boot.BUILD", tmp_path)
+    image = tmp_path / "image"
+    image.write_bytes(b"")
+
+    def arguments(**more) -> list[str]:
+        boot = Boot(name="x", machine="qemu-tcg", method="kernel", image32=image, **more)
+        boot.folder.mkdir(parents=True, exist_ok=True)
+        return qemu.arguments(boot, "tcg", "max", "file:serial.txt")
+
+    words = arguments(display="ramfb", qemu_words=("-device", "pci-serial"))
+    assert words[-2:] == ["-device", "pci-serial"]
+    assert "ramfb" in words
+    assert "VGA" not in words
+    assert "VGA" in arguments()
+    assert "-device" not in arguments(display="", monitor=("info version",))
+    for more in ({"display": ""}, {"qemu_words": ("-S",)}):
+        with pytest.raises(HarnessError, match="only QEMU takes further arguments"):
+            Boot(name="x", **more)

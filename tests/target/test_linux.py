@@ -22,75 +22,51 @@ def kernel() -> None:
     need_made("linux-files")
 
 
+# Where the bzImage is not what matters, the kernel in it is started, because it takes half of a
+# boot, and on Debian 13 more, to decompress itself.
 # How long a boot may take: in the machine's own time, so that it does not depend on what else the
 # computer does, and much longer in CPU time.
 TIME = {"ips": debian.IPS, "machine_time": 90, "timeout": 900}
 
 
-def start(boot, vcpus: int, cmdline: str = "", **fields):
-    guests = debian.checked(vcpus, f"{debian.CMDLINE} {cmdline}", **fields)
-    return boot(guests=guests, mem=debian.machine_memory(debian.MEM, guests), smp=vcpus,
-                **TIME)  # fmt: skip
+def start(boot, guests: tuple[Guest, ...], mem: int = debian.MEM, smp: int = 1):
+    return boot(guests=guests, mem=debian.machine_memory(mem, guests), smp=smp, **TIME)
+
+
+@pytest.fixture(scope="module")
+def disk(tmp_path_factory: pytest.TempPathFactory) -> Guest:
+    path = tmp_path_factory.mktemp("linux") / "disk"
+    path.write_bytes(b"first sector".ljust(0x20000))
+    return Guest(path, ("disk",), "", "+linux-disk")
+
+
+def with_pci(disk: Guest) -> tuple[Guest, ...]:
+    """A VM of two vCPUs whose virtio devices are PCI functions."""
+    words = ("pci", "net", "rng", "console=virtio")
+    return (*debian.checked(2, f"{debian.CMDLINE} devices=pci", words=words), disk)
 
 
 def test_the_cloud_kernel(boot) -> None:
-    result = start(boot, 1)
+    result = start(boot, debian.checked(1))
     assert result.status == 0, result
     assert len(result.output.cases) >= 8, result
     assert result.has("ACPI sleep state|reboot: Power down"), result
 
 
-def test_the_cloud_kernel_with_pci(boot, tmp_path) -> None:
-    """Two vCPUs, and each virtio device is a PCI function."""
-    disk = tmp_path / "disk"
-    disk.write_bytes(b"first sector".ljust(0x20000))
-    words = ("pci", "net", "rng", "console=virtio")
-    guests = debian.checked(2, f"{debian.CMDLINE} devices=pci", words=words)
-    guests += (Guest(disk, ("disk",), "", "+linux-disk"),)
-    result = boot(guests=guests, mem=debian.machine_memory(debian.MEM, guests), smp=2,
-                  ips=debian.IPS, timeout=180)  # fmt: skip
+def test_the_cloud_kernel_with_pci(boot, disk) -> None:
+    result = start(boot, with_pci(disk), smp=2)
     assert result.status == 0, result
     assert len(result.output.cases) >= 15, result
     assert result.has("^    this is hvc0, which the VM's console shows$"), result
 
 
-def test_two_vms_with_a_network(boot) -> None:
-    """The VMs ping each other and copy a file there and back."""
-    guests = ()
-    for side in (1, 2):
-        line = f"{debian.CMDLINE} net side={side}"
-        guests += debian.guests(cmdline=line, mem=96, words=("net",), name=f"side{side}")
-    result = boot(guests=guests, mem=debian.machine_memory(2 * 96, guests), smp=2, **TIME)
-    assert result.status == 0, result
-    assert sum(case.leaf for case in result.output.cases) == 12, result
-
-
-def test_a_triple_fault_of_linux(boot) -> None:
-    """The kernel panics for want of a root file system, and is told to reset its machine by INT3
-    without an IDT: the report says what a kernel that crashes so early could not."""
-    cmdline = f"{debian.CMDLINE} rdinit=/nonexistent root=/dev/none panic=-1 reboot=t"
-    guests = debian.guests(cmdline=cmdline, words=("expect=triple-fault",))
-    result = boot(guests=guests, mem=debian.machine_memory(debian.MEM, guests), **TIME)
-    assert result.status == 0, result
-    began = r"it began with #BP; the IDT's limit, 0, excludes the gate for vector 3 \(#BP\)$"
-    assert result.has(rf"^# linux: triple fault at RIP 0xffffffff\w+: {began}"), result
-    assert result.has(r"^# linux: vCPU 0: RIP 0xffffffff\w+, .* IDTR base 0 limit 0$"), result
-
-
-def test_a_reboot(boot) -> None:
-    """Linux resets its VM, which starts anew, until its budget is used up. The kernel is extracted,
-    because that of Debian 13 takes most of this time to decompress itself."""
-    need_made("build/linux/vmlinux")
-    cmdline = f"{debian.CMDLINE} rdinit=/bin/busybox -- reboot -f"
-    guests = debian.guests(debian.VMLINUX, cmdline=cmdline, mem=96,
-                           words=("reset=again", "expect=any"))  # fmt: skip
-    words = tuple("budget=20000" if word.startswith("budget=") else word
-                  for word in guests[0].words)  # fmt: skip
-    guests = (dataclasses.replace(guests[0], words=words), *guests[1:])
-    result = boot(guests=guests, mem=debian.machine_memory(96, guests), **TIME)
-    assert result.status == 0, result
-    assert result.has(r"^# linux: reset, by port 0xcf9; it starts again"), result
-    assert result.has(r"^ok 1 linux # ended=budget exits=\d+ resets=\d+"), result
+def test_the_kernel_moves_itself(boot, disk) -> None:
+    """The decompressor implements KASLR: the boots of the two tests before have different, random
+    addresses. One of about 500 addresses is the one without KASLR."""
+    results = [start(boot, debian.checked(1)), start(boot, with_pci(disk), smp=2)]
+    found = [result.output.counters["kernel_at"] for result in results]
+    assert all(address % 0x200000 == 0 and address >= LINKED_AT for address in found)
+    assert set(found) != {LINKED_AT}, found
 
 
 # The addresses where kernels that do not move themselves run, and the values of bootloader_type for
@@ -99,22 +75,52 @@ LINKED_AT = 0xFFFFFFFF81000000
 LOADERS = {"64": 0xFF, "pvh": 0xB0}
 
 
-@pytest.mark.parametrize("entry", ["pvh", "64"])
-def test_the_kernel_without_its_decompressor(boot, entry: str) -> None:
-    """The kernel that the bzImage contains starts at each of its entry points."""
+def test_two_vms_with_a_network(boot) -> None:
+    """The VMs ping each other and copy a file there and back. The kernel that the bzImage contains
+    starts at each of its entry points; the second VM has two vCPUs."""
     need_made("build/linux/vmlinux")
-    result = start(boot, 1, kernel=debian.VMLINUX, words=(f"entry={entry}",))
+    guests = ()
+    for side, entry in enumerate(LOADERS, 1):
+        line = f"{debian.CMDLINE} net side={side} cpus={side}"
+        guests += debian.guests(debian.VMLINUX, cmdline=line, vcpus=side, mem=96,
+                                words=("net", f"entry={entry}"), name=f"side{side}")  # fmt: skip
+    result = start(boot, guests, 2 * 96, smp=2)
     assert result.status == 0, result
-    assert result.output.counters["loader"] == LOADERS[entry]
-    assert result.output.counters["kernel_at"] == LINKED_AT
+    assert sum(case.leaf for case in result.output.cases) == 14, result
+    started = [
+        re.search(r"loader=(\d+) kernel_at=0x(\w+)$", line) for line in result.lines
+        if "loader=" in line
+    ]  # fmt: skip
+    found = sorted((int(match[1]), int(match[2], 16)) for match in started)
+    assert found == sorted((loader, LINKED_AT) for loader in LOADERS.values()), result
 
 
-def test_the_kernel_moves_itself(boot) -> None:
-    """The decompressor implements KASLR: two boots have different, random addresses. One of about
-    500 addresses is the one without KASLR."""
-    found = [start(boot, vcpus).output.counters["kernel_at"] for vcpus in (1, 2)]
-    assert all(address % 0x200000 == 0 and address >= LINKED_AT for address in found)
-    assert set(found) != {LINKED_AT}, found
+def test_a_triple_fault_of_linux(boot) -> None:
+    """The kernel panics for want of a root file system, and is told to reset its machine by INT3
+    without an IDT: the report says what a kernel that crashes so early could not."""
+    cmdline = f"{debian.CMDLINE} rdinit=/nonexistent root=/dev/none panic=-1 reboot=t"
+    need_made("build/linux/vmlinux")
+    guests = debian.guests(debian.VMLINUX, cmdline=cmdline, words=("expect=triple-fault",))
+    result = start(boot, guests)
+    assert result.status == 0, result
+    began = r"it began with #BP; the IDT's limit, 0, excludes the gate for vector 3 \(#BP\)$"
+    assert result.has(rf"^# linux: triple fault at RIP 0xffffffff\w+: {began}"), result
+    assert result.has(r"^# linux: vCPU 0: RIP 0xffffffff\w+, .* IDTR base 0 limit 0$"), result
+
+
+def test_a_reboot(boot) -> None:
+    """Linux resets its VM, which starts anew, until its budget is used up."""
+    need_made("build/linux/vmlinux")
+    cmdline = f"{debian.CMDLINE} rdinit=/bin/busybox -- reboot -f"
+    guests = debian.guests(debian.VMLINUX, cmdline=cmdline, mem=96,
+                           words=("reset=again", "expect=any"))  # fmt: skip
+    words = tuple("budget=20000" if word.startswith("budget=") else word
+                  for word in guests[0].words)  # fmt: skip
+    guests = (dataclasses.replace(guests[0], words=words), *guests[1:])
+    result = start(boot, guests, 96)
+    assert result.status == 0, result
+    assert result.has(r"^# linux: reset, by port 0xcf9; it starts again"), result
+    assert result.has(r"^ok 1 linux # ended=budget exits=\d+ resets=\d+"), result
 
 
 LOGGED = {
@@ -231,7 +237,9 @@ def test_two_vms_with_disks(tmp_path) -> None:
     disk, read_only = tmp_path / "disk", tmp_path / "ro"
     disk.write_bytes(b"first sector".ljust(512) + bytes(512 * 63))
     read_only.write_bytes(b"not to be written".ljust(512))
-    options = {"VMS": "2", "MEM": "96", "DISK": f"{disk} {read_only}:ro", "ESCAPE": "b"}
+    need_made("build/linux/vmlinux")
+    options = {"VMS": "2", "MEM": "96", "DISK": f"{disk} {read_only}:ro", "ESCAPE": "b",
+               "KERNEL": str(debian.VMLINUX)}  # fmt: skip
     with Typist(NAME="linux-two", **options) as person:
         person.wait_for(b"/ # ")
         person.type(b"hostname ada; hostname\n")

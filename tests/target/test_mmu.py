@@ -62,7 +62,7 @@ def test_pages_of_a_gib(boot, cpu: str, switch: str) -> None:
     """With 2080 MiB or more, an aligned GiB of the host's memory is free."""
     giants = MODELS[cpu].giants
     result = boot(
-        cpu=cpu, cmdline=switch, mem=2080, timeout=120, guests=(guest("giant", str(int(giants))),)
+        cpu=cpu, cmdline=switch, mem=2080, guests=(guest("giant", str(int(giants))),)
     )
     assert result.status == 0, result
     assert notes(result, "giant/one_leaf")["giants"] == giants

@@ -59,7 +59,7 @@ def test_a_flood_of_frames(boot, smp: int) -> None:
     )
     if smp == 4:
         guests += (station("work", "work", "budget=60000"),)
-    result = boot(smp=smp, cmdline="parallel=4 counters=1", guests=guests, timeout=240)
+    result = boot(smp=smp, cmdline="parallel=4 counters=1", guests=guests)
     assert result.status == 0, result
     lost = dict(re.findall(r"# (\w+):.* net_lost=(\d+)", "\n".join(result.lines)))
     assert set(lost) == {guest.name for guest in guests}, result
@@ -77,7 +77,7 @@ def test_a_flood_drowns_nobody(boot, smp: int, args: str) -> None:
     words = ("budget=3000", "expect=budget") if spins else ("budget=60000",)
     flood = hostile("flood", args, *words)
     guests = (innocent(0, "budget=4000"), flood, innocent(1, "budget=4000"))
-    result = boot(smp=smp, cmdline="parallel=3", guests=guests, timeout=240)
+    result = boot(smp=smp, cmdline="parallel=3", guests=guests)
     assert result.status == 0, result
     check_innocents(result, 2)
     lines = report_of(result, "hostile_flood")
@@ -92,7 +92,7 @@ def test_a_flood_drowns_nobody(boot, smp: int, args: str) -> None:
 @pytest.mark.parametrize("smp", CPUS)
 def test_errors_stand_with_their_vm(boot, smp: int) -> None:
     guests = (innocent(0), hostile("flood", "errors"), innocent(1))
-    result = boot(smp=smp, cmdline="parallel=3", guests=guests, timeout=240)
+    result = boot(smp=smp, cmdline="parallel=3", guests=guests)
     assert result.status == 0, result
     check_innocents(result, 2)
     lines = report_of(result, "hostile_flood")
@@ -111,7 +111,7 @@ def test_vms_that_come_and_go_hold_nobody(boot) -> None:
     beside = Guest(BUILD / "guest" / "neighbour.elf", words, "rounds=400 late=300000")
     fills = [hostile("fills", "", f"mem={32 << i % 3}M", "vcpus=4", name=f"f{i}") for i in range(5)]
     cmdline = "parallel=2 counters=1 huge=0"
-    result = boot(cmdline=cmdline, guests=(beside, *fills), mem=512, timeout=240)
+    result = boot(cmdline=cmdline, guests=(beside, *fills), mem=512)
     assert result.status == 0, result
     text = "\n".join(result.lines)
     (pieces, longest), *_ = re.findall(r"in (\d+) pieces; the longest took (\d+) TSC ticks", text)
@@ -141,7 +141,7 @@ def test_a_limit_holds(boot) -> None:
     """Slots beyond `limit=` are refused with a message, and the memory stays reserved for the
     neighbours."""
     limited = Guest(BUILD / "guest/limited.elf", ("testctl", "mem=8M", "limit=64K"), name="limited")
-    result = boot(cmdline="parallel=3", guests=(innocent(0), limited, innocent(1)), timeout=240)
+    result = boot(cmdline="parallel=3", guests=(innocent(0), limited, innocent(1)))
     assert result.status == 0, result
     check_innocents(result, 2)
     assert result.passed("limited"), result

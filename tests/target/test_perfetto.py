@@ -266,8 +266,8 @@ def test_a_recording_of_the_machine(boot, tmp_path) -> None:
     slots = Guest(BUILD / "guest/smp_slots.elf", ("testctl", "vcpus=2", "budget=60000"), "10")
     changing = re.compile(r"^ +[\d.]+|rip=0x\w+")  # with each change of the code
     td = Guest(BUILD / "guest/td_cpu.elf", ("tdx", "vcpus=2"))
-    result = boot(smp=2, cmdline="export=e9 trace=all parallel=1", guests=(trace_guest, slots, td),
-                  timeout=120)  # fmt: skip
+    result = boot(smp=2, cmdline="export=e9 trace=all parallel=1",
+                  guests=(trace_guest, slots, td))  # fmt: skip
     assert result.status == 0, result
     assert not any("its last" in line for line in result.lines), "they are not printed, too"
     stream = (result.run.boot.folder / "emulator.txt").read_bytes()

@@ -32,7 +32,7 @@ def test_two_runs_on_four_cpus_print_the_same(boot) -> None:
 
 def test_exit_count_holds_against_the_debugger(boot) -> None:
     """Bochs' debugger stops at every VM exit, and the hypervisor's counter agrees with it."""
-    result = boot(guests=(hello(),), count_exits=EXITS_LIMIT, timeout=120)
+    result = boot(guests=(hello(),), count_exits=EXITS_LIMIT)
     assert result.status == 0, result
     ours = [case.counters["exits"] for case in result.output.cases if "exits" in case.counters]
     assert len(ours) == 1, result

@@ -53,7 +53,7 @@ def test_other_firmware_lists_them_too(boot, method: str) -> None:
 
 def test_no_table_no_cpus(boot) -> None:
     """OVMF in Bochs provides no MADT."""
-    result = boot(method="grub-efi", smp=2, guests=(hello(),), timeout=120)
+    result = boot(method="grub-efi", smp=2, guests=(hello(),))
     assert result.status == 0, result
     assert result.has("^MADT: ACPI has no usable table"), result
 
@@ -67,7 +67,7 @@ def test_all_guests_pass_side_by_side(boot, smp: int) -> None:
     alone = ("trace", "bus", "ve", "halt", "msr", "lapic", "lapic_plain", "lapic_x2apic", "bench",
              "giant")  # fmt: skip
     guests = tuple(guest for guest in our_guests() if guest.name not in alone)
-    result = boot(smp=smp, mem=512, guests=guests, timeout=300)
+    result = boot(smp=smp, mem=512, guests=guests)
     assert result.status == 0, result
     assert result.cpus()["CPUs"] == smp
     assert result.cpus()["turns"] >= len(result.run.boot.guests), result
@@ -76,7 +76,7 @@ def test_all_guests_pass_side_by_side(boot, smp: int) -> None:
 @pytest.mark.parametrize("smp", [1, 2, 4])
 def test_more_vcpus_than_cpus(boot, smp: int) -> None:
     """Every VM has its turns, and a guest's state moves with it (`state`)."""
-    result = boot(smp=smp, guests=MIXED, cmdline=f"parallel={len(MIXED)}", timeout=120)
+    result = boot(smp=smp, guests=MIXED, cmdline=f"parallel={len(MIXED)}")
     assert result.status == 0, result
     cpus = result.cpus()
     assert (cpus["CPUs"], cpus["before"] > 0) == (smp, smp > 1), result
@@ -85,7 +85,7 @@ def test_more_vcpus_than_cpus(boot, smp: int) -> None:
 
 def test_the_report_keeps_the_order_of_the_guests(boot) -> None:
     alone = boot(guests=MIXED)
-    crowd = boot(smp=4, guests=MIXED, cmdline=f"parallel={len(MIXED)}", timeout=120)
+    crowd = boot(smp=4, guests=MIXED, cmdline=f"parallel={len(MIXED)}")
 
     def names(result) -> list[str]:
         return [case.path for case in result.output.cases]
@@ -110,7 +110,7 @@ def pinned(pins: list[int]) -> tuple[Guest, ...]:
 def test_pinned_guests_stay_where_they_are(boot) -> None:
     """The first turn counts as a migration if another CPU has created the VM; later turns never
     do."""
-    result = boot(smp=4, guests=pinned([1, 1, 2, 2, 2, 0]), cmdline="parallel=6", timeout=120)
+    result = boot(smp=4, guests=pinned([1, 1, 2, 2, 2, 0]), cmdline="parallel=6")
     assert result.status == 0, result
     assert result.cpus()["before"] <= 6 < result.cpus()["turns"], result
 
@@ -147,7 +147,7 @@ def smp_guest(vcpus: int, args: str = "") -> Guest:
 def test_vcpus_of_one_vm(boot, smp: int, vcpus: int, args: str, cmdline: str) -> None:
     """The vCPUs start, interrupt each other, and fault on the same memory at once, with xAPICs and
     with x2APICs."""
-    result = boot(smp=smp, guests=(smp_guest(vcpus, args),), cmdline=cmdline, timeout=200)
+    result = boot(smp=smp, guests=(smp_guest(vcpus, args),), cmdline=cmdline)
     assert result.status == 0, result
     assert result.cpus()["kicks"] > 1000, result
     assert result.cpus()["flushes"] >= 8, result
@@ -159,7 +159,7 @@ def test_vms_of_several_vcpus_side_by_side(boot) -> None:
     """A VM starts and stops its CPUs while other VMs are created and destroyed: all pages are
     returned."""
     guests = (smp_guest(2), *MIXED)
-    result = boot(smp=4, mem=512, guests=guests, timeout=200)
+    result = boot(smp=4, mem=512, guests=guests)
     assert result.status == 0, result
 
 
@@ -167,7 +167,7 @@ def test_vms_of_several_vcpus_side_by_side(boot) -> None:
 def test_interrupts_from_two_sides(boot, smp: int) -> None:
     """No interrupt is lost in a mailbox to which another vCPU writes at the same time."""
     guest = Guest(GUEST / "smp_storm.elf", ("vcpus=3", "budget=60000"))
-    result = boot(smp=smp, guests=(guest,), timeout=100)
+    result = boot(smp=smp, guests=(guest,))
     assert result.status == 0, result
 
 
@@ -175,7 +175,7 @@ def test_a_flush_costs_as_much_for_each_peer(boot) -> None:
     """Each further peer adds a similar cost, although the first peers are on their way back to the
     guest when the last one is kicked."""
     guest = Guest(GUEST / "smp_bench.elf", ("testctl", "vcpus=9", "budget=600000"))
-    result = boot(smp=9, guests=(guest,), timeout=200)
+    result = boot(smp=9, guests=(guest,))
     assert result.status == 0, result
     rows = result.output.bench
     flushes = [int(rows[f"remote_flush_{peers}"][0]) for peers in range(1, 9)]

@@ -28,7 +28,7 @@ def smp_guest(program: str, vcpus: int, *words: str, args: str = "") -> Guest:
 )
 def test_peers_see_nothing_stale(boot, smp: int, vcpus: int, cmdline: str) -> None:
     """T1, T7, S4, N2: memory is unmapped, moved, remapped, write-protected, tracked and logged."""
-    result = boot(smp=smp, guests=(smp_guest("smp_flush", vcpus),), cmdline=cmdline, timeout=200)
+    result = boot(smp=smp, guests=(smp_guest("smp_flush", vcpus),), cmdline=cmdline)
     assert result.status == 0, result
     cases = {case.name: case.counters for case in result.output.cases}
     assert all(cases[name]["turns"] > 1000 for name in ("deleted", "moved", "remapped")), result
@@ -39,7 +39,7 @@ def test_nobody_waits_long_for_a_peer(boot) -> None:
     """D20: for one that converts, zaps or ages a large range; the VM ends in the middle of it."""
     words = ("testctl", "shared=39", "vcpus=2", "budget=60000")
     guests = (Guest(GUEST / "smp_waits.elf", words), Guest(GUEST / "hello.elf", ("testctl",)))
-    result = boot(smp=2, cmdline="huge=0", guests=guests, timeout=200)
+    result = boot(smp=2, cmdline="huge=0", guests=guests)
     assert result.status == 0, result
     assert result.passed("smp_waits") and result.passed("hello"), result
 
@@ -64,7 +64,7 @@ def test_a_conversion_reaches_every_cpu_first(boot, vcpus: int, direction: str) 
 )
 def test_slots_come_and_go_under_peers(boot, vcpus: int, cmdline: str) -> None:
     """F7, F9: no access to a device is lost or wrong. `make storm` has 10^5 rounds."""
-    result = boot(smp=vcpus, guests=(smp_guest("smp_slots", vcpus),), cmdline=cmdline, timeout=200)
+    result = boot(smp=vcpus, guests=(smp_guest("smp_slots", vcpus),), cmdline=cmdline)
     assert result.status == 0, result
 
 
@@ -72,8 +72,8 @@ def test_vcpus_move_while_memory_changes(boot) -> None:
     """T5: three vCPUs on two CPUs migrate all the time during these changes. Each migration
     executes an INVVPID, and nothing else differs from the results on one CPU."""
     guest = smp_guest("smp_flush", 3, args="30")
-    moving = boot(smp=2, guests=(guest,), cmdline="counters=1", timeout=200)
-    staying = boot(smp=1, guests=(guest,), cmdline="counters=1", timeout=200)
+    moving = boot(smp=2, guests=(guest,), cmdline="counters=1")
+    staying = boot(smp=1, guests=(guest,), cmdline="counters=1")
     assert (moving.status, staying.status) == (0, 0), (moving, staying)
     moves = moving.cpus()["before"]
     assert moves > 300, moving

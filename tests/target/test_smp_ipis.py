@@ -13,7 +13,7 @@ def test_no_interrupt_is_lost(boot, smp: int, vcpus: int, args: str) -> None:
     """T1: no interrupt is lost or delivered twice; interrupts that meet are merged."""
     words = ("testctl", f"vcpus={vcpus}", "budget=1000000")
     guest = Guest(BUILD / "guest" / "smp_ipis.elf", words, args)
-    result = boot(smp=smp, guests=(guest,), timeout=200)
+    result = boot(smp=smp, guests=(guest,))
     assert result.status == 0, result
     cases = {case.name: case.counters for case in result.output.cases}
     rounds = 1200 // vcpus

@@ -34,7 +34,7 @@ def test_every_page_comes_back(boot, smp: int, cmdline: str) -> None:
     words = ("testctl", "shared=39", "vcpus=4", "expect=memory-fault")
     cut_short = Guest(BUILD / "guest" / "smp_convert.elf", words)
     guests = copies((*forbidden(), cut_short), 2)
-    result = boot(smp=smp, mem=512, guests=guests, cmdline=cmdline, timeout=300)
+    result = boot(smp=smp, mem=512, guests=guests, cmdline=cmdline)
     assert result.status == 0, result
     assert len(guests) > 40
     assert result.has(BACK), result
@@ -57,7 +57,7 @@ def test_a_machine_too_small_for_all(boot) -> None:
     words = ("testctl", "shared=39", "execute_only=38", "budget=60000")
     guests = copies((Guest(BUILD / "guest" / "sides.elf", words),), 6)
     big = Guest(HELLO, ("mem=200M",), name="big")
-    result = boot(smp=4, mem=64, guests=(*guests, big), cmdline="parallel=12", timeout=200)
+    result = boot(smp=4, mem=64, guests=(*guests, big), cmdline="parallel=12")
     assert result.has(BACK), result
     assert result.exit == CODES.NO_MEMORY, result
     assert all(result.passed(guest.name) for guest in guests), result

@@ -9,6 +9,6 @@ from harness.boot import Guest
 @pytest.mark.parametrize("vcpus", [1, 4])
 def test_the_cpu_of_a_td(boot, vcpus: int) -> None:
     guest = Guest(BUILD / "guest/td_cpu.elf", ("tdx", f"vcpus={vcpus}"))
-    result = boot(smp=vcpus, guests=(guest,), timeout=120)
+    result = boot(smp=vcpus, guests=(guest,))
     assert result.status == 0, result
     assert result.passed("td_cpu"), result

@@ -27,7 +27,7 @@ def test_a_kernel_is_started_and_its_cpus_wait(boot, vcpus: int, smp: int) -> No
 
 @pytest.mark.parametrize("method", ["optrom", "grub-bios", "grub-efi"])
 def test_each_way_to_boot_has_the_shim(boot, method: str) -> None:
-    result = boot(method=method, guests=(td("measure=0"),), timeout=120)
+    result = boot(method=method, guests=(td("measure=0"),))
     assert result.status == 0, result
 
 

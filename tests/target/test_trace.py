@@ -103,7 +103,7 @@ def test_each_vm_has_its_own_events(boot) -> None:
     names = [f"tlb_{i}" for i in range(3)]
     program = BUILD / "guest" / "tlb.elf"
     guests = tuple(Guest(program, ("testctl", "budget=60000"), name=name) for name in names)
-    result = boot(smp=2, cmdline="trace=all parallel=3", guests=guests, timeout=120)
+    result = boot(smp=2, cmdline="trace=all parallel=3", guests=guests)
     assert result.status == 0, result
     taken = 0
     for name in names:

@@ -25,7 +25,7 @@ def test_several_write_to_one_page(boot, smp: int, vcpus: int, cmdline: str) -> 
     lost."""
     words = ("testctl", f"vcpus={vcpus}", "budget=100000")
     guest = Guest(BUILD / "guest/smp_tracked.elf", words, "10")
-    result = boot(smp=smp, guests=(guest,), cmdline=cmdline, timeout=200)
+    result = boot(smp=smp, guests=(guest,), cmdline=cmdline)
     assert result.status == 0, result
     if vcpus == smp:
         cases = {case.name: case.counters for case in result.output.cases}

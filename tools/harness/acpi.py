@@ -12,7 +12,7 @@ def _summed(data: bytes, size: int, at: int) -> bytes:
     return data[:at] + bytes([-sum(data[:size]) % 256]) + data[at + 1 :]
 
 
-def _table(signature: bytes, revision: int, body: bytes) -> bytes:
+def table(signature: bytes, revision: int, body: bytes) -> bytes:
     size = 36 + len(body)
     ident = struct.pack("<6s8sI4sI", b"EPTVIS", b"HARNESS ", 1, b"EPTV", 1)
     return _summed(struct.pack("<4sIBB", signature, size, revision, 0) + ident + body, size, 9)
@@ -32,5 +32,5 @@ def rsdp(xsdt: int) -> bytes:
 def tables(place: int, apic_ids: tuple[int, ...]) -> bytes:
     """An XSDT, to stand at `place`, and the MADT that it lists."""
     cpus = b"".join(_cpu(uid, apic_id) for uid, apic_id in enumerate(apic_ids))
-    madt = _table(b"APIC", 5, struct.pack("<II", 0xFEE00000, 0) + cpus)
-    return _table(b"XSDT", 1, struct.pack("<Q", place + XSDT_SIZE)) + madt
+    madt = table(b"APIC", 5, struct.pack("<II", 0xFEE00000, 1) + cpus)
+    return table(b"XSDT", 1, struct.pack("<Q", place + XSDT_SIZE)) + madt

@@ -10,14 +10,15 @@ import subprocess
 import time
 
 from . import emulator, host
-from .boot import BUILD, Boot, Guest
-from .grub import make_cd
+from .boot import BOCHS_LOW, BUILD, Boot, Guest
+from .grub import make_cd, make_stick
 from .payload import ROM_SIZE, make_disk, with_checksum
 
 DEFAULT_CPU = "corei7_icelake_u"
 ROM = BUILD / "optrom.bin"
 ROM_ADDRESS = 0xD0000
 IPS = 10_000_000  # emulated instructions in an emulated second; more makes booting slower
+HOST_RAM = 2048  # MiB of the computer's RAM that Bochs takes at most
 TIME0 = 1_000_000_000  # a fixed date, so that two runs are the same to the instruction
 # OVMF reads IA32_PLATFORM_ID, which Bochs lacks: address, type, reset value, reserved, ignored.
 MSRS = "0x017 0 0x00000000 0x00000000 0x00000000 0x00000000 0x00000000 0x00000000\n"
@@ -84,10 +85,11 @@ def _settings(boot: Boot, bochs: emulator.Emulator) -> list[str]:
         'display_library: rfb, options="timeout=0, hideIPS"',
         "config_interface: textconfig",
         "plugin_ctrl: speaker=0, parallel=0, gameport=0",
-        f"memory: guest={boot.mem}, host={min(boot.mem, 2048)}",
+        _memory(boot, bochs),
         f"cpu: model={boot.cpu or DEFAULT_CPU}, count={boot.smp}, ips={_ips(boot)}, "
         # Linux reads a few MSRs that Bochs lacks, before it could take a #GP.
-        f"reset_on_triple_fault=0, ignore_bad_msrs={int(bool(boot.initrd))}, msrs=msrs.def",
+        f"reset_on_triple_fault={int(boot.exits > 1)}, "
+        f"ignore_bad_msrs={int(bool(boot.initrd))}, msrs=msrs.def",
         _firmware(boot, bochs),
         f"vgaromimage: file={bochs.firmware(host.BOCHS_VGA)}",
         _clock(boot),
@@ -106,6 +108,17 @@ def _settings(boot: Boot, bochs: emulator.Emulator) -> list[str]:
     ]
 
 
+def _memory(boot: Boot, bochs: emulator.Emulator) -> str:
+    """Bochs does not move the RAM that its PCI addresses hide, from 3 to 4 GiB, to another place.
+    It takes memory as the machine touches it; what exceeds `host` is kept in a file."""
+    large = boot.mem > BOCHS_LOW
+    installed = boot.mem + 1024 if large else boot.mem
+    # At its start Bochs looks for each block among all blocks before it: half a minute at 4 GiB,
+    # when they have 128 KiB, as they always have in Bochs 2.7.
+    blocks = ", block_size=2048" if large and bochs.major >= 3 else ""
+    return f"memory: guest={installed}, host={min(installed, HOST_RAM)}{blocks}"
+
+
 def _clock(boot: Boot) -> str:
     if boot.serial_port:
         return "clock: sync=slowdown, time0=utc"
@@ -115,7 +128,8 @@ def _clock(boot: Boot) -> str:
 def _serial(boot: Boot) -> str:
     if boot.serial_port:
         return f"com1: enabled=1, mode=socket-client, dev=127.0.0.1:{boot.serial_port}"
-    return "com1: enabled=1, mode=file, dev=serial.txt"
+    other = "com1: enabled=0\n" if boot.console == "com2" else ""
+    return f"{other}{boot.console}: enabled=1, mode=file, dev=serial.txt"
 
 
 def _second_serial(boot: Boot) -> list[str]:
@@ -136,6 +150,9 @@ def _firmware(boot: Boot, bochs: emulator.Emulator) -> str:
 
 
 def _medium(boot: Boot) -> list[str]:
+    if boot.medium:
+        stick = make_stick(boot)
+        return [f"ata0-master: type=disk, path={stick.name}, mode=flat, cylinders=0", "boot: disk"]
     if boot.method != "optrom":
         cd = make_cd(boot)
         return [f"ata0-master: type=cdrom, path={cd.name}, status=inserted", "boot: cdrom"]

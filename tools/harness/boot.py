@@ -11,7 +11,7 @@ from .errors import HarnessError
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 BUILD = ROOT / "build"
 
-MACHINES = ("bochs", "nested", "qemu-kvm", "qemu-tcg")
+MACHINES = ("bochs", "nested", "qemu-kvm", "qemu-tcg", "serial")
 METHODS = {
     "optrom": "an option ROM, tools/optrom.S, that starts the image placed in RAM (Bochs)",
     "grub-bios": "GRUB from a CD by BIOS",
@@ -20,6 +20,10 @@ METHODS = {
 }
 # The Debian release of each version of Bochs.
 BOCHS_RELEASES = {"2.7": "bookworm", "3.0": "trixie", "3.1": "sid"}
+
+
+# MiB of the largest RAM of Bochs that lies in one piece: PCI's addresses begin at 3 GiB.
+BOCHS_LOW = 3072
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,16 +64,22 @@ class Boot:
     machine_time: float = 0
     image: pathlib.Path = BUILD / "eptvisor.elf"
     image32: pathlib.Path = BUILD / "eptvisor32.elf"  # for the method `kernel`
+    # GRUB: what brings GRUB and all that it loads, instead of a CD with the command line and the
+    # guests of this boot: a disk, as `make image` writes it, or a folder, as `make netboot` does.
+    # QEMU has the disk as a USB stick, and a server of TFTP has the folder.
+    medium: pathlib.Path | None = None
     # Bochs: IA32_FEATURE_CONTROL as the image finds it. None: as Bochs' BIOS leaves it, 5 (locked,
     # on). A number: SeaBIOS, which leaves 0, and then the option ROM writes it (0: nothing).
     feature_control: int | None = None
+    # Option ROM: the image finds the boot CPU's local APIC in x2APIC mode.
+    x2apic_on: bool = False
     # Option ROM: every module's tag has the address of the first module.
     modules_overlap: bool = False
     # Option ROM: the APIC IDs that ACPI lists, which may differ from the CPUs. None: the
     # firmware's.
     listed_cpus: tuple[int, ...] | None = None
-    # Option ROM: more tags of the multiboot2 information, before all others; payload.tag() makes
-    # them.
+    # Option ROM: more tags of the multiboot2 information, before all others but that of the screen;
+    # payload.tag() makes them.
     tags: tuple[bytes, ...] = ()
     # Bochs: the largest number of VM exits that the emulator's debugger stops at and counts.
     count_exits: int = 0
@@ -81,6 +91,8 @@ class Boot:
     debugger: tuple[str, ...] = ()
     # GRUB: the image is a Linux kernel, and this its initramfs.
     initrd: pathlib.Path | None = None
+    # GRUB: the graphics mode in which it starts the image, "1024x768x32". Empty: its own choice.
+    graphics: str = ""
     # GRUB: the version of the protocol by which it starts the image.
     multiboot: int = 2
     # Bochs: emulated instructions in an emulated second, when not the harness' default.
@@ -89,17 +101,39 @@ class Boot:
     errors: bool = True
     # Bochs: a library that is preloaded.
     preload: pathlib.Path | None = None
-    # Bochs: the serial port is a connection to this TCP port of the computer, and no file; the
-    # machine's time passes no faster than the computer's, and starts at its date.
+    # Bochs, QEMU: the serial port is a connection to this TCP port of the computer, and no file.
+    # The time of Bochs then passes no faster than the computer's, and starts at its date.
     serial_port: int = 0
     # Bochs, QEMU: the second serial port is a connection to this TCP port of the computer, where
     # harness.gdb listens.
     gdb_port: int = 0
+    # The run ends with this one of the EXIT lines; with more than one, the machine starts again
+    # (on_exit=reboot). Only what it prints after the last but one is judged.
+    exits: int = 1
+    # QEMU: the kind of PC: pc, q35 or microvm.
+    machine_type: str = "pc"
     # QEMU: properties of the machine, as `-machine` takes them: pit=off, hpet=off, ...
     machine_words: tuple[str, ...] = ()
+    # QEMU: its display, as `-device` takes it: "VGA", "ramfb", "bochs-display,xres=3840,yres=2160",
+    # ... Empty: the machine has none.
+    display: str = "VGA"
+    # Bochs, QEMU: the serial port that writes serial.txt: "com1", "com2", or "none". QEMU: also a
+    # device, as `-device` takes it, with CONSOLE for its character device:
+    # "pci-serial-2x,chardev2=CONSOLE". The machine has no other port, but for `gdb_port`'s.
+    console: str = "com1"
+    # QEMU: further arguments for it, after all others.
+    qemu_words: tuple[str, ...] = ()
     # QEMU: commands for its monitor a second after the EXIT line. The image can't end this
     # machine. What the commands print is in emulator.txt.
     monitor: tuple[str, ...] = ()
+
+    # MACHINE=serial: where the console is (harness/port.py), its speed, and a command that starts
+    # the machine.
+    port: str = ""
+    baud: int = 115200
+    power: str = ""
+    # MACHINE=serial: the key of an entry of GRUB's menu; empty: the default one.
+    entry: str = ""
 
     def __post_init__(self) -> None:
         if self.machine not in MACHINES:
@@ -112,7 +146,7 @@ class Boot:
         bochs = self.machine == "bochs"
         if bochs and self.method == "kernel":
             raise HarnessError("METHOD=kernel is QEMU's; Bochs has optrom, grub-bios, grub-efi")
-        if not bochs and self.method == "optrom":
+        if not bochs and self.method == "optrom" and self.machine != "serial":
             raise HarnessError("METHOD=optrom is Bochs'; QEMU has kernel, grub-bios, grub-efi")
         if self.machine == "nested" and self.method == "grub-efi":
             raise HarnessError("MACHINE=nested boots by METHOD=kernel or grub-bios")
@@ -127,11 +161,27 @@ class Boot:
                                "not stop for anything else")  # fmt: skip
         if self.monitor and not self.machine.startswith("qemu"):
             raise HarnessError("only QEMU has a monitor that takes commands: MACHINE=qemu-tcg")
-        if self.machine_words and not self.machine.startswith("qemu"):
+        varied = (self.machine_words, self.machine_type) != ((), "pc")
+        if varied and not self.machine.startswith("qemu"):
             raise HarnessError("only QEMU's machine can be varied by words: MACHINE=qemu-tcg")
+        if (self.qemu_words or self.display != "VGA") and not self.machine.startswith("qemu"):
+            raise HarnessError("only QEMU takes further arguments, and has more than one display: "
+                               "MACHINE=qemu-tcg")  # fmt: skip
+        if not self.machine.startswith("qemu") and self.console not in ("com1", "com2"):
+            raise HarnessError("only QEMU has serial ports that are devices: MACHINE=qemu-tcg")
         rom_only = (self.feature_control, self.listed_cpus) != (None, None)
-        if (rom_only or self.modules_overlap or self.tags) and self.method != "optrom":
+        rom_only |= self.modules_overlap or self.x2apic_on or bool(self.tags)
+        if rom_only and self.method != "optrom":
             raise HarnessError("only the option ROM can do that: METHOD=optrom")
+        if self.medium and not self.method.startswith("grub"):
+            raise HarnessError("MEDIUM= is booted by its own GRUB: METHOD=grub-bios or grub-efi")
+        if self.medium and (self.guests or self.cmdline or self.initrd):
+            raise HarnessError("MEDIUM= has guests and command lines of its own")
+        if self.medium and not self.medium.exists():
+            raise HarnessError(f"MEDIUM={self.medium}: no such file; `make image` and "
+                               "`make netboot` make some")  # fmt: skip
+        if self.medium and self.medium.is_dir() and not self.machine.startswith("qemu"):
+            raise HarnessError("only QEMU boots from a server: MACHINE=qemu-tcg or qemu-kvm")
         if self.smp < 1 or self.mem < 1:
             raise HarnessError(f"SMP={self.smp} MEM={self.mem}: both are at least 1")
         names = [guest.name for guest in self.guests]

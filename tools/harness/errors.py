@@ -13,6 +13,8 @@ from typing import NoReturn
 
 class Status(enum.IntEnum):
     OK = 0
+    GARBLED = 121  # the console has lost characters, and its results contradict each other
+    RESTARTED = 122  # the machine began again before its EXIT line
     NOT_STARTED = 123  # something is missing or the request makes no sense
     TIMED_OUT = 124
     DIED = 125  # the emulator ended before the EXIT line

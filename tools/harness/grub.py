@@ -14,17 +14,21 @@ MODULES = (
     "normal multiboot multiboot2 serial terminal echo test halt iso9660 fat part_gpt part_msdos "
     "part_acorn part_amiga part_apple part_bsd part_dfly part_dvh part_plan part_sun part_sunpc"
 )
+CYLINDER = 16 * 63 * 512  # bytes
 
 
-def _quote(text: str) -> str:
+def quote(text: str) -> str:
     """One word of GRUB's script language."""
     return "'" + text.replace("'", "'\\''") + "'"
 
 
-def _command(words: list[str]) -> str:
-    """A line that loads a file, and prints a message on the serial console if that fails."""
-    message = f"GRUB could not load {words[1]}"
-    return f"if ! {' '.join(words)}; then\n    echo '{message}'\n    halt\nfi\n"
+def load(words: list[str], otherwise: str) -> str:
+    """A command that loads a file, and commands for the case that this fails."""
+    return f"if ! {' '.join(words)}; then\n    {otherwise}\nfi\n"
+
+
+def _load_or_halt(words: list[str]) -> str:
+    return load(words, f"echo 'GRUB could not load {words[1]}'\n    halt")
 
 
 def config(boot: Boot) -> str:
@@ -32,16 +36,26 @@ def config(boot: Boot) -> str:
     if boot.method == "grub-efi":
         lines += "insmod efi_gop\n"  # as distributions do: without a driver it passes no screen
     if boot.initrd:
-        lines += _command(["linux", "/boot/eptvisor.elf", *map(_quote, boot.cmdline.split())])
-        lines += _command(["initrd", "/boot/initrd"])
+        lines += _load_or_halt(["linux", "/boot/eptvisor.elf", *map(quote, boot.cmdline.split())])
+        lines += _load_or_halt(["initrd", "/boot/initrd"])
         return lines + "boot\n"
     version = "2" if boot.multiboot == 2 else ""
     start = [f"multiboot{version}", "/boot/eptvisor.elf"]
-    lines += _command([*start, *map(_quote, boot.cmdline.split())])
+    lines += _load_or_halt([*start, *map(quote, boot.cmdline.split())])
     for guest in boot.guests:
-        words = map(_quote, guest.string.split())
-        lines += _command([f"module{version}", f"/boot/modules/{guest.name}", *words])
+        words = map(quote, guest.string.split())
+        lines += _load_or_halt([f"module{version}", f"/boot/modules/{guest.name}", *words])
+    if boot.graphics:  # the command `multiboot2` makes its own choice
+        lines += f"set gfxpayload={boot.graphics}\n"
     return lines + "terminal_output console\nboot\n"
+
+
+def _copy_image(boot: Boot, to: pathlib.Path) -> None:
+    """The image without its debug information, which GRUB takes seconds to read by the BIOS. What
+    is no program remains as it is."""
+    done = subprocess.run(["objcopy", "-g", boot.image, to], capture_output=True, check=False)
+    if done.returncode:
+        shutil.copy(boot.image, to)
 
 
 def make_cd(boot: Boot) -> pathlib.Path:
@@ -52,7 +66,7 @@ def make_cd(boot: Boot) -> pathlib.Path:
     (tree / "boot/grub/grub.cfg").write_text(config(boot))
     if not boot.image.is_file():
         raise HarnessError(f"{boot.image} does not exist; `make` builds it")
-    shutil.copy(boot.image, tree / "boot/eptvisor.elf")
+    _copy_image(boot, tree / "boot/eptvisor.elf")
     if boot.initrd:
         shutil.copy(boot.initrd, tree / "boot/initrd")
     for guest in boot.guests:
@@ -74,3 +88,13 @@ def make_cd(boot: Boot) -> pathlib.Path:
         complaint = (made.stderr.strip(" .\n").splitlines() or ["nothing said"])[-1]
         raise HarnessError(f"grub-mkrescue failed: {complaint}; `make doctor` says what it needs")
     return cd
+
+
+def make_stick(boot: Boot) -> pathlib.Path:
+    """Copies the disk of a boot as `dd` copies it to a stick, which is larger than the image, and
+    consists of whole cylinders of 16 heads and 63 sectors."""
+    assert boot.medium
+    stick = boot.folder / "stick.img"
+    shutil.copy(boot.medium, stick)
+    os.truncate(stick, (stick.stat().st_size // CYLINDER + 1) * CYLINDER)
+    return stick

@@ -1,7 +1,11 @@
 # SPDX-License-Identifier: MIT
 """What this computer offers: programs, firmware files, and KVM with VMX inside."""
 
+import contextlib
+import errno
 import fcntl
+import getpass
+import grp
 import os
 import pathlib
 import shutil
@@ -29,6 +33,9 @@ PACKAGES = {
     "/usr/lib/grub/x86_64-efi": "grub-efi-amd64-bin",
 }
 
+DEV_KVM = pathlib.Path("/dev/kvm")
+CPUINFO = pathlib.Path("/proc/cpuinfo")
+MODULES = pathlib.Path("/sys/module")
 KVM_GET_SUPPORTED_CPUID = 0xC008AE05
 CPUID_1_ECX_VMX = 1 << 5
 
@@ -52,6 +59,8 @@ def require(things: list[str]) -> None:
 
 def boot_needs(machine: str, method: str, seabios: bool = False) -> list[str]:
     """The programs and files that a machine and a boot method need."""
+    if machine == "serial":
+        return []
     if machine == "bochs":
         firmware = OVMF if method == "grub-efi" else SEABIOS if seabios else BOCHS_BIOS
         needs = ["bochs-bin", str(firmware), str(BOCHS_VGA)]
@@ -66,34 +75,83 @@ def boot_needs(machine: str, method: str, seabios: bool = False) -> list[str]:
     return needs
 
 
-def cpu_has_vmx() -> bool:
-    for line in pathlib.Path("/proc/cpuinfo").read_text(errors="replace").splitlines():
-        if line.startswith("flags"):
-            return "vmx" in line.split()
-    return False
+def _cpuinfo(field: str) -> list[str]:
+    """The words of a field of the first CPU."""
+    for line in CPUINFO.read_text(errors="replace").splitlines():
+        name, _, value = line.partition(":")
+        if name.strip() == field:
+            return value.split()
+    return []
+
+
+def _no_vmx() -> str | None:
+    """Why this CPU has no VMX, or None when it has."""
+    flags = _cpuinfo("flags")
+    if "vmx" in flags:
+        return None
+    if "svm" in flags or _cpuinfo("vendor_id") == ["AuthenticAMD"]:
+        return ("this CPU is AMD's, whose virtualization is SVM (kvm_amd), and eptvisor needs "
+                "Intel VT-x")  # fmt: skip
+    if "hypervisor" in flags:
+        return ("this computer is a VM, and its hypervisor shows no VMX (Intel VT-x) to it: "
+                "docs/NESTED.md says what to switch on there")  # fmt: skip
+    return ("this CPU shows no VMX (Intel VT-x) in /proc/cpuinfo: if it has it, switch it on in "
+            "the firmware's setup")  # fmt: skip
+
+
+def _no_dev_kvm() -> str:
+    if (MODULES / "kvm_intel").exists():
+        return ("there is no /dev/kvm, although kvm_intel is loaded: a container gets it by "
+                "`--device /dev/kvm`")  # fmt: skip
+    return ("there is no /dev/kvm: as root, `modprobe kvm_intel` (if that fails, the kernel's log "
+            "says why: `dmesg | grep -i kvm`)")  # fmt: skip
+
+
+def _no_access(error: OSError) -> str:
+    """Why /dev/kvm could not be opened, or did not answer."""
+    if error.errno not in (errno.EACCES, errno.EPERM):
+        return f"/dev/kvm can't be used: {error.strerror}"
+    number = DEV_KVM.stat().st_gid
+    try:
+        group = grp.getgrgid(number).gr_name
+    except KeyError:
+        group = str(number)
+    return (f"/dev/kvm belongs to the group {group}, in which you are not: as root, `usermod -aG "
+            f"{group} {getpass.getuser()}`, then log in again")  # fmt: skip
+
+
+def _hidden() -> str:
+    """Why KVM shows no VMX to its guests."""
+    with contextlib.suppress(OSError):
+        nested = (MODULES / "kvm_intel/parameters/nested").read_text().strip()
+        if nested in ("N", "0"):
+            return (f"KVM hides VMX from its guests (nested={nested}): end all VMs, and as root, "
+                    "`modprobe -r kvm_intel && modprobe kvm_intel nested=1`; docs/NESTED.md says "
+                    "how that lasts")  # fmt: skip
+    return "KVM's CPUID table has no VMX, although nested is not 0"
 
 
 def kvm_without_vmx() -> str | None:
-    """Why a guest of KVM here would find no VMX, or None when it would find it.
+    """Why a guest of KVM here would find no VMX and what to do, or None when it would find it.
 
     The last word has KVM itself: the CPUID that it offers to guests (`nested=0` hides VMX there).
     """
-    if not os.path.exists("/dev/kvm"):
-        return "there is no /dev/kvm"
-    if not cpu_has_vmx():
-        return "this CPU shows no VMX (Intel VT-x) in /proc/cpuinfo"
+    if no_vmx := _no_vmx():
+        return no_vmx
+    if not DEV_KVM.exists():
+        return _no_dev_kvm()
     try:
-        with open("/dev/kvm", "r+b", buffering=0) as kvm:
+        with DEV_KVM.open("r+b", buffering=0) as kvm:
             table = bytearray(8 + 256 * 40)
             struct.pack_into("<I", table, 0, 256)
             fcntl.ioctl(kvm, KVM_GET_SUPPORTED_CPUID, table)
     except OSError as error:
-        return f"/dev/kvm can't be used ({error.strerror}); is your user in the group kvm?"
+        return _no_access(error)
     (count,) = struct.unpack_from("<I", table, 0)
-    for i in range(count):
+    for i in range(min(count, 256)):
         function, _, _, _, _, ecx = struct.unpack_from("<6I", table, 8 + i * 40)
         if function == 1:
-            return None if ecx & CPUID_1_ECX_VMX else "KVM hides VMX: modprobe kvm_intel nested=1"
+            return None if ecx & CPUID_1_ECX_VMX else _hidden()
     return "KVM's CPUID table has no leaf 1"
 
 

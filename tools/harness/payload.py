@@ -8,7 +8,7 @@ the modules, each on pages of its own.
 import struct
 
 from . import acpi
-from .boot import Boot
+from .boot import BOCHS_LOW, Boot
 from .elf import read_image
 from .errors import HarnessError
 
@@ -77,7 +77,7 @@ def make_disk(boot: Boot, rom: bytes) -> bytes:
 
     info = page_up(image.end)
     tags = tag(TAG_CMDLINE, _string(boot.cmdline)) + tag(TAG_LOADER, _string(LOADER_NAME))
-    tags = b"".join(boot.tags) + tags + _text_screen()
+    tags = _text_screen() + b"".join(boot.tags) + tags
     place = info + 8 + len(tags) + sum(len(module_tag(guest.string, 0, 0)) for guest, _ in modules)
     place = page_up(place + ROOM_FOR_ROM)
     ranges = [(image.start, bytes(image.flat()))]
@@ -94,15 +94,18 @@ def make_disk(boot: Boot, rom: bytes) -> bytes:
         ranges.append((place, data))
         place = page_up(place + len(data))
     ranges.append((info, struct.pack("<II", 8 + len(tags), 0) + tags))
-    if place > (boot.mem << 20) - FIRMWARE_TOP:
+    end = (min(boot.mem, BOCHS_LOW) << 20) - FIRMWARE_TOP
+    if place > end:
+        advice = "; give the machine more" if boot.mem < BOCHS_LOW else ""
         raise HarnessError(
-            f"MEM={boot.mem}: the image and its modules reach to {place / 2**20:.1f} MiB and the "
-            f"firmware needs 1 MiB above; give the machine more"
+            f"MEM={boot.mem}: the image and its modules reach to {place / 2**20:.1f} MiB, and have "
+            f"to end at {end >> 20} MiB, because the firmware needs 1 MiB above them{advice}"
         )
 
     header = struct.pack(
-        "<8I", MAGIC, image.entry, info, boot.feature_control or 0, len(ranges), 0, 0, 0
-    )
+        "<8I", MAGIC, image.entry, info, boot.feature_control or 0, len(ranges),
+        boot.x2apic_on, 0, 0,
+    )  # fmt: skip
     sectors = b""
     for start, data in ranges:
         chunk, content = _chunk_of(start, data, DATA_SECTOR + len(sectors) // SECTOR)

@@ -7,7 +7,7 @@ import shutil
 from . import host
 from .boot import Boot
 from .errors import HarnessError
-from .grub import make_cd
+from .grub import make_cd, make_stick
 
 DEBUG_EXIT_PORT = 0xF4
 EXPORTED = "exported.bin"  # what the image exports (arch/x86/export.h)
@@ -22,19 +22,22 @@ def prepare(boot: Boot) -> list[str]:
         raise HarnessError(f"MACHINE=qemu-kvm: {reason}. MACHINE=bochs works everywhere, and "
                            "MACHINE=nested has a KVM of its own")  # fmt: skip
     accel, cpu = ("kvm", "host") if boot.machine == "qemu-kvm" else ("tcg", "max")
-    return ["qemu-system-x86_64", *arguments(boot, accel, boot.cpu or cpu, "file:serial.txt")]
+    serial = f"tcp:127.0.0.1:{boot.serial_port}" if boot.serial_port else "file:serial.txt"
+    return ["qemu-system-x86_64", *arguments(boot, accel, boot.cpu or cpu, serial)]
 
 
 def arguments(boot: Boot, accel: str, cpu: str, serial: str) -> list[str]:
     """Returns the arguments of QEMU, whose current folder will be the boot's, and writes the files
     that they name."""
-    words = ["-nodefaults", "-no-reboot", "-display", "none", "-vga", "std"]
+    words = ["-nodefaults", "-display", "none"]
+    words += ["-no-reboot"] if boot.exits == 1 else []
+    words += ["-device", boot.display] if boot.display else []
     words += ["-accel", accel, "-cpu", cpu, "-smp", str(boot.smp)]
-    words += ["-m", str(boot.mem), "-serial", serial]
+    words += ["-m", str(boot.mem), *_console(boot, serial)]
     if boot.gdb_port:
         words += ["-serial", f"tcp:127.0.0.1:{boot.gdb_port}"]
     words += ["-debugcon", f"file:{EXPORTED}"]
-    machine = ["pc", *boot.machine_words]
+    machine = [boot.machine_type, *boot.machine_words]
     if boot.mem > LARGE_MEM:  # so that the host need not have it
         machine.append("memory-backend=ram")
         words += ["-object", f"memory-backend-ram,id=ram,size={boot.mem}M,reserve=off"]
@@ -45,9 +48,33 @@ def arguments(boot: Boot, accel: str, cpu: str, serial: str) -> list[str]:
         words += ["-device", f"isa-debug-exit,iobase={DEBUG_EXIT_PORT:#x},iosize=4"]
     if boot.method == "grub-efi":
         words += ["-bios", str(host.OVMF)]
-    if boot.method != "kernel":
-        return words + ["-cdrom", make_cd(boot).name]
-    return words + _kernel(boot)
+    return [*words, *_medium(boot), *boot.qemu_words]
+
+
+def _console(boot: Boot, serial: str) -> list[str]:
+    """The serial port whose output is `serial`, a character device."""
+    if boot.console == "com1":
+        return ["-serial", serial]
+    if boot.console == "com2":
+        return ["-serial", "none", "-serial", serial]
+    if boot.console == "none":
+        return ["-serial", "none"]
+    kind, _, path = serial.partition(":")
+    device = boot.console.replace("CONSOLE", "console")
+    return ["-serial", "none", "-chardev", f"{kind},id=console,path={path}", "-device", device]
+
+
+def _medium(boot: Boot) -> list[str]:
+    if boot.method == "kernel":
+        return _kernel(boot)
+    if not boot.medium:
+        return ["-cdrom", make_cd(boot).name]
+    if boot.medium.is_dir():
+        core = "x86_64-efi/core.efi" if boot.method == "grub-efi" else "i386-pc/core.0"
+        net = f"user,id=net,tftp={boot.medium.resolve()},bootfile=boot/grub/{core}"
+        return ["-netdev", net, "-device", "virtio-net-pci,netdev=net"]
+    drive = f"if=none,id=stick,format=raw,snapshot=on,file={make_stick(boot).name}"
+    return ["-drive", drive, "-device", "qemu-xhci", "-device", "usb-storage,drive=stick"]
 
 
 def _kernel(boot: Boot) -> list[str]:

@@ -18,7 +18,8 @@ COUNTER = re.compile(r"\b([A-Za-z_][\w.-]*)=(-?(?:0x[0-9a-fA-F]+|\d+))(?=[\s,;]|
 # A guest's lines are indented by four spaces and the hypervisor's are not, so neither can be
 # forged.
 BENCH = re.compile(r"^ {4}BENCH (\S+) (-?[\d.]+) (\S+)$")
-WARN = re.compile(r"^(?! {4}).*\bWARN\b")
+# Nor are those of an earlier boot's log (lib/kept_log.h) the hypervisor's of this boot.
+WARN = re.compile(r"^(?! {4}|before\| ).*\bWARN\b")
 INDENT = 4
 
 

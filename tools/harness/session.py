@@ -15,13 +15,14 @@ from collections.abc import Callable, Iterator
 
 from . import bochs, nested, qemu, serial
 from .boot import Boot
-from .errors import Status
+from .errors import HarnessError, Status
 
 POLL = 0.02
 # How long an emulator may take to end by itself after the EXIT line. An image told
 # `on_exit=halt` never ends; that is no failure.
 LINGER = 1.0
 MONITOR_TIMEOUT = 10.0
+KEY_TIME = 1.0
 # The time-out of a boot is in CPU time, so that nothing fails because the computer is busy. An
 # emulator that sleeps, or gets hardly any CPU time, is ended after this many times as long by the
 # clock.
@@ -55,8 +56,10 @@ class Run:
 class Console:
     """The serial console while it grows in a file."""
 
-    def __init__(self, path: pathlib.Path, show: Callable[[str], None]) -> None:
+    def __init__(self, path: pathlib.Path, show: Callable[[str], None], exits: int) -> None:
         self.path, self.show = path, show
+        self.exits = exits  # EXIT lines that are still to come
+        self.judged = 0  # where the text begins that is judged
         self.text, self.shown = "", 0
         self.decode = codecs.getincrementaldecoder("utf-8")("replace").decode
         self.offset = 0
@@ -69,18 +72,22 @@ class Console:
             self.noted, self.last = self.offset, now
 
     def poll(self) -> bool:
-        """Reads new output and shows the complete lines. True once the EXIT line is there."""
+        """Reads new output and shows the complete lines. True once the last EXIT line is there."""
         with contextlib.suppress(FileNotFoundError), self.path.open("rb") as file:
             file.seek(self.offset)
             data = file.read()
             self.offset += len(data)
             self.text += self.decode(data)
-        end = self.text.rfind("\n") + 1
-        new = serial.clean(self.text[self.shown : end])[:-1] if end > self.shown else []
-        self.shown = max(self.shown, end)
-        for line in new:
+        while end := self.text.find("\n", self.shown) + 1:
+            (line, _) = serial.clean(self.text[self.shown : end])
+            self.shown = end
             self.show(line)
-        return any(serial.EXIT.match(line) for line in new)
+            self.exits -= bool(serial.EXIT.match(line))
+            if serial.EXIT.match(line) and self.exits == 0:
+                return True
+            if serial.EXIT.match(line) and self.exits > 0:
+                self.judged = end
+        return False
 
 
 @contextlib.contextmanager
@@ -113,6 +120,9 @@ def run(boot: Boot, show: Callable[[str], None] = lambda line: None) -> Run:
 
 def prepare(boot: Boot) -> list[str]:
     """Empties the boot's folder and fills it; returns the command to run there."""
+    if boot.machine == "serial":
+        raise HarnessError("MACHINE=serial is for make run, test, bench and report: nothing else "
+                           "runs on a machine that somebody else starts")  # fmt: skip
     shutil.rmtree(boot.folder, ignore_errors=True)
     boot.folder.mkdir(parents=True)
     prepares = {"bochs": bochs.prepare, "nested": nested.prepare}
@@ -121,7 +131,7 @@ def prepare(boot: Boot) -> list[str]:
 
 def _run(boot: Boot, show: Callable[[str], None]) -> Run:
     command = prepare(boot)
-    console = Console(boot.folder / "serial.txt", show)
+    console = Console(boot.folder / "serial.txt", show, boot.exits)
     begin = time.monotonic()
     with started(command, boot) as process:
         ended = _wait(process, console, boot.timeout)
@@ -131,7 +141,7 @@ def _run(boot: Boot, show: Callable[[str], None]) -> Run:
         if ended == "exit" and boot.monitor:
             _ask_monitor(process, boot.monitor)
         seconds = time.monotonic() - begin
-    output = serial.parse(console.text)
+    output = serial.parse(console.text[console.judged :])
     status, reason = _judge(output, ended, boot, process.returncode, reached)
     emulator = qemu if boot.machine.startswith("qemu") else bochs
     complaints = emulator.complaints(boot.folder)
@@ -165,9 +175,16 @@ def _wait(process: subprocess.Popen[bytes], console: Console, timeout: float) ->
 
 
 def _ask_monitor(process: subprocess.Popen[bytes], commands: tuple[str, ...]) -> None:
-    """The monitor takes one command after the other, and at last ends the emulator."""
+    """The monitor takes one command after the other, and at last ends the emulator. The machine
+    gets some time after each key."""
+    assert process.stdin
     with contextlib.suppress(subprocess.TimeoutExpired, BrokenPipeError):
-        process.communicate("\n".join([*commands, "quit", ""]).encode(), MONITOR_TIMEOUT)
+        for command in commands:
+            process.stdin.write(f"{command}\n".encode())
+            process.stdin.flush()
+            if command.startswith("sendkey"):
+                time.sleep(KEY_TIME)
+        process.communicate(b"quit\n", MONITOR_TIMEOUT)
 
 
 def _reached(boot: Boot, process: subprocess.Popen[bytes], console: Console) -> str:

@@ -67,5 +67,5 @@ def test_slices_end_after_long_exits(boot) -> None:
     strings = Guest(BUILD / "guest" / "hostile_strings.elf", ("budget=3000", "expect=budget"))
     words = ("testctl", "mem=4M", "budget=60000")
     beside = Guest(BUILD / "guest" / "neighbour.elf", words, "rounds=160 late=700000")
-    result = boot(guests=(strings, beside), cmdline="parallel=2", timeout=120)
+    result = boot(guests=(strings, beside), cmdline="parallel=2")
     assert result.status == 0, result

@@ -82,15 +82,17 @@ static void equals_are_alike(void **state)
     assert_true(vmx_alike(&boot, &other, text, sizeof(text)));
 }
 
-/* Each bit of each MSR and CPUID register counts, except those that show a state. */
+/* Each bit of each MSR and CPUID register counts, except those that show a state, and the highest
+ * index of a VMCS field, on which nothing depends. */
 static void every_difference_is_seen(void **state)
 {
     (void)state;
     for (unsigned i = 0; i < sizeof(boot.msrs) * 8; i++) {
         uint64_t *msr = (uint64_t *)&other.msrs + i / 64;
+        bool ignored = msr == &other.msrs.vmcs_enum;
         *msr ^= BIT(i % 64);
-        assert_false(vmx_alike(&boot, &other, text, sizeof(text)));
-        assert_non_null(strstr(text, "its IA32_VMX_"));
+        assert_int_equal(vmx_alike(&boot, &other, text, sizeof(text)), ignored);
+        assert_true(ignored || strstr(text, "its IA32_VMX_"));
         *msr ^= BIT(i % 64);
     }
     for (unsigned i = 0; i < CPUID_REGISTERS * 32; i++) {

@@ -147,12 +147,40 @@ static void messages(void **state)
     assert_string_equal(flaw_name(FLAW_MDS), "mds");
 }
 
+/* The cores of a hybrid CPU have one signature; what they say of themselves may differ. */
+static void cores_that_differ(void **state)
+{
+    struct flaw_input boot = input_of(&rows[5]), other = boot;
+    char text[160];
+    (void)state;
+    for (enum mitigations mode = MITIGATIONS_OFF; mode <= MITIGATIONS_FORCE; mode++)
+        assert_true(flaws_alike(&boot, &other, mode, text, sizeof(text)));
+    other.arch_capabilities = 0x3f; /* MDS_NO, but there was no VERW to be left out */
+    assert_true(flaws_alike(&boot, &other, MITIGATIONS_AUTO, text, sizeof(text)));
+    other.arch_capabilities = 0x1d; /* the older IBRS, at each exit */
+    assert_true(flaws_alike(&boot, &other, MITIGATIONS_OFF, text, sizeof(text)));
+    assert_false(flaws_alike(&boot, &other, MITIGATIONS_AUTO, text, sizeof(text)));
+    assert_string_equal(text, "its IA32_ARCH_CAPABILITIES are 0x1d, the boot CPU's 0x1f, so it "
+                              "needs other mitigations than the boot CPU");
+
+    boot.arch_capabilities = 0x5f; /* PSCHANGE_MC_NO */
+    other.arch_capabilities = 0x1f;
+    assert_false(flaws_alike(&boot, &other, MITIGATIONS_OFF, text, sizeof(text)));
+    assert_non_null(strstr(text, "than the boot CPU (itlb_multihit: bit 6 is 0)"));
+    assert_true(flaws_alike(&other, &boot, MITIGATIONS_OFF, text, sizeof(text)));
+
+    boot = other = input_of(&rows[0]);
+    other.physical_bits = 46; /* another width of the L1D's tags */
+    assert_false(flaws_alike(&boot, &other, MITIGATIONS_AUTO, text, sizeof(text)));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(models),
         cmocka_unit_test(each_bit_counts),
         cmocka_unit_test(messages),
+        cmocka_unit_test(cores_that_differ),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

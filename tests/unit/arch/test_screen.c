@@ -58,11 +58,13 @@ static int teardown(void **state)
     return 0;
 }
 
-static void draw_pixels(unsigned column, unsigned row, const char *text, unsigned count)
+static void draw_pixels(unsigned column, unsigned row, const char *text, unsigned count,
+                        enum terminal_colour colour)
 {
+    const struct ink ink = {pixels_colour(&pixels, colour ? 0xff0000 : 0xffffff), 0};
     draws += count;
     for (unsigned i = 0; i < count; i++)
-        pixels_draw(&pixels, column + i, row, text[i]);
+        pixels_draw(&pixels, (column + i) * FONT_WIDTH, row * FONT_HEIGHT, 1, text[i], ink);
 }
 
 /* Starts a screen whose memory held something else before. */
@@ -138,7 +140,7 @@ static void draws_glyphs(void **state)
     info.framebuffer.blue = (struct boot_colour){2, 10};
     assert_int_not_equal(pixels_size(&info), 0);
     pixels_init(&pixels, &info.framebuffer, memory);
-    pixels_draw(&pixels, 1, 1, '#');
+    pixels_draw(&pixels, 8, 16, 1, '#', (struct ink){pixels_colour(&pixels, 0xffffff), 0});
     assert_true(font_glyphs['#' - FONT_FIRST][7] & 0x02);
     assert_int_equal(pixel_at(8 + 6, 16 + 7), 0xfffffffc);
 }
@@ -258,9 +260,111 @@ static void large_screens_are_used_in_part(void **state)
     assert_int_not_equal(pixel_at(8 * TERMINAL_COLUMNS - 2, 16 * TERMINAL_ROWS - 9), 0);
     for (uint32_t y = 0; y < 16 * TERMINAL_ROWS; y++)
         assert_int_equal(pixel_at(8 * TERMINAL_COLUMNS + 6, y), 0);
-    put("#"); /* scrolls: only the last row changes */
-    assert_int_equal(draws, TERMINAL_COLUMNS * (TERMINAL_ROWS + 1) + 1);
+    put("#"); /* scrolls: only the rows that become blank change */
+    assert_int_equal(draws, TERMINAL_COLUMNS * (TERMINAL_ROWS + TERMINAL_ROWS / 4) + 1);
     assert_int_equal(pixel_at(6, 16 * (TERMINAL_ROWS + 1) - 9), 0);
+}
+
+/* A colour fills its bits, however many they are, and no others. */
+static void colours(void **state)
+{
+    (void)state;
+    start(64, 48, 256, 32);
+    assert_int_equal(pixels_colour(&pixels, 0x123456), 0x123456);
+    start(64, 48, 128, 16);
+    assert_int_equal(pixels_colour(&pixels, 0xff0000), 0xf800);
+    assert_int_equal(pixels_colour(&pixels, 0x00ff00), 0x07e0);
+    assert_int_equal(pixels_colour(&pixels, 0x8080ff), 15 << 11 | 31 << 5 | 31);
+    pixels.red = (struct boot_colour){22, 10};
+    pixels.green = (struct boot_colour){12, 10};
+    pixels.blue = (struct boot_colour){2, 10};
+    assert_int_equal(pixels_colour(&pixels, 0xff00ff), 0xffc00ffc);
+    assert_int_equal(pixels_colour(&pixels, 0x008000), 513 << 12);
+    pixels.red = (struct boot_colour){0, 8}; /* blue is above red */
+    pixels.blue = (struct boot_colour){16, 8};
+    assert_int_equal(pixels_colour(&pixels, 0x330000), 0x33);
+}
+
+/* The sizes of today's screens, and of a narrow one and a flat one. */
+static void scales(void **state)
+{
+    (void)state;
+    static const struct {
+        unsigned width, height, scale;
+    } sizes[] = {
+        {640, 480, 1},   {1024, 768, 1},  {1366, 768, 1},  {1599, 900, 1},   {1600, 900, 2},
+        {1920, 1080, 2}, {2560, 1440, 3}, {3840, 2160, 4}, {5120, 1440, 3},  {1080, 1920, 1},
+        {7680, 4320, 8}, {8, 16, 1},      {1920, 799, 1},  {15360, 8640, 8},
+    };
+    uint8_t line[15360 * 4];
+    for (unsigned i = 0; i < ARRAY_SIZE(sizes); i++) {
+        framebuffer(sizes[i].width, sizes[i].height, 0, 32); /* all lines at one place */
+        pixels_init(&pixels, &info.framebuffer, line);
+        assert_int_equal(pixels.scale, sizes[i].scale);
+    }
+}
+
+/* Glyphs of any scale at any place, at each depth: each pixel of the font is a square, and nothing
+ * beside it changes. */
+static void scaled_glyphs(void **state)
+{
+    (void)state;
+    for (unsigned bits = 15; bits <= 32; bits++) {
+        for (unsigned scale = 1; scale <= 5; scale++) {
+            unsigned bytes = (bits + 7) / 8;
+            start(8 * 5 + 6, 16 * 5 + 4, (8 * 5 + 6) * bytes + 1, bits < 24 ? 16 : bits);
+            const struct ink ink = {pixels_colour(&pixels, 0x00ff00), pixels_colour(&pixels, 0xff)};
+            pixels_draw(&pixels, 3, 2, scale, 'R', ink);
+            for (unsigned y = 0; y < pixels.height; y++) {
+                for (unsigned x = 0; x < pixels.width; x++) {
+                    unsigned column = (x - 3) / scale, row = (y - 2) / scale;
+                    bool inside = x >= 3 && y >= 2 && column < 8 && row < 16;
+                    bool set = inside && font_glyphs['R' - FONT_FIRST][row] & 0x80 >> column;
+                    assert_int_equal(pixel_at(x, y), !inside ? 0 : set ? ink.fore : ink.back);
+                }
+                assert_int_equal(memory[y * pixels.pitch + pixels.width * bytes], UNTOUCHED);
+            }
+        }
+    }
+}
+
+static void rectangles(void **state)
+{
+    (void)state;
+    for (unsigned bits = 16; bits <= 32; bits += 8) {
+        for (unsigned width = 0; width <= 20; width++) {
+            start(24, 16, 24 * bits / 8 + 3, bits);
+            uint32_t colour = pixels_colour(&pixels, 0xff8040);
+            pixels_fill(&pixels, 2, 3, width, 5, colour);
+            for (unsigned y = 0; y < 16; y++) {
+                for (unsigned x = 0; x < 24; x++)
+                    assert_int_equal(pixel_at(x, y),
+                                     x >= 2 && x < 2 + width && y >= 3 && y < 8 ? colour : 0);
+                assert_int_equal(memory[y * pixels.pitch + pixels.pitch - 1], UNTOUCHED);
+            }
+        }
+    }
+}
+
+static bool is_dark(unsigned x, unsigned y)
+{
+    assert_true(x < 5 && y < 5);
+    return (x * 3 + y * 5) % 7 < 3;
+}
+
+static void pictures_of_modules(void **state)
+{
+    (void)state;
+    start(60, 50, 240, 32);
+    pixels_draw_image(&pixels, 7, 4, 3, 5, is_dark);
+    for (unsigned y = 0; y < 50; y++)
+        for (unsigned x = 0; x < 60; x++) {
+            unsigned column = (x - 7) / 3, row = (y - 4) / 3;
+            bool drawn = x >= 7 && y >= 4 && column < 13 && row < 13;
+            bool quiet = column < 4 || column > 8 || row < 4 || row > 8;
+            bool white = drawn && (quiet || !is_dark(column - 4, row - 4));
+            assert_int_equal(pixel_at(x, y), white ? 0xffffff : 0);
+        }
 }
 
 static void refused(const char *why)
@@ -342,6 +446,11 @@ int main(void)
         cmocka_unit_test_setup_teardown(unprintable_is_a_question_mark, setup, teardown),
         cmocka_unit_test_setup_teardown(a_backspace_goes_back, setup, teardown),
         cmocka_unit_test_setup_teardown(large_screens_are_used_in_part, setup, teardown),
+        cmocka_unit_test_setup_teardown(colours, setup, teardown),
+        cmocka_unit_test_setup_teardown(scales, setup, teardown),
+        cmocka_unit_test_setup_teardown(scaled_glyphs, setup, teardown),
+        cmocka_unit_test_setup_teardown(rectangles, setup, teardown),
+        cmocka_unit_test_setup_teardown(pictures_of_modules, setup, teardown),
         cmocka_unit_test_setup_teardown(hostile, setup, teardown),
         cmocka_unit_test_setup_teardown(not_in_ram, setup, teardown),
     };

@@ -5,6 +5,7 @@
 
 #include "arch/x86/apic.h"
 #include "arch/x86/cpu.h"
+#include "arch/x86/cpu_facts.h"
 #include "arch/x86/cpus.h"
 #include "arch/x86/interrupts.h"
 #include "arch/x86/kick.h"
@@ -29,6 +30,7 @@ static struct {
     unsigned startups_needed; /* 0: it never answers */
     uint32_t stage;           /* how far it comes */
     uint64_t tsc_error;
+    uint32_t core_kind;
     unsigned inits, startups;
     bool asleep; /* the last IPI was an INIT */
 } machine[OTHERS];
@@ -88,6 +90,7 @@ void apic_send_startup(uint32_t id, hpa_t page)
     if (++machine[id - 1].startups != machine[id - 1].startups_needed)
         return;
     ap_start.tsc = rdtsc() + machine[id - 1].tsc_error;
+    ap_start.cpu->core_kind = machine[id - 1].core_kind;
     ap_start.stage = machine[id - 1].stage;
 }
 
@@ -144,6 +147,13 @@ hpa_t boot_low_page(const struct boot_info *info)
     return low_page;
 }
 
+static struct cpu_facts boot_facts;
+
+const struct cpu_facts *cpu_facts(void)
+{
+    return &boot_facts;
+}
+
 static struct {
     struct madt_header header;
     struct madt_lapic cpus[OTHERS + 1];
@@ -170,6 +180,7 @@ static int setup(void **state)
         machine[i].startups_needed = 1;
         machine[i].stage = AP_STAGE_READY;
     }
+    boot_facts = (struct cpu_facts){0};
     cpu_count = 1;
     stacks_mapped = apic_inits = 0;
     stacks_there = 1000;
@@ -282,6 +293,20 @@ static void the_limit_counts_those_in_use(void **state)
     assert_string_equal(support_log(), "");
 }
 
+/* A CPU that does not start is of no kind. */
+static void kinds_of_a_hybrid_machine(void **state)
+{
+    (void)state;
+    boot_facts.core_kind = machine[0].core_kind = CORE_KIND_PERFORMANCE;
+    machine[1].core_kind = machine[2].core_kind = CORE_KIND_EFFICIENT;
+    machine[3].core_kind = CORE_KIND_EFFICIENT;
+    machine[2].startups_needed = 0;
+    start(CPUS_MAX);
+    expect_said("cpus: 4 in use of 5 that ACPI lists, each reached by its x2APIC\n"
+                "cpus: hybrid: 2 are threads of performance cores, 2 of efficient cores, 0 of "
+                "others\n");
+}
+
 static void without_memory_fewer_are_started(void **state)
 {
     (void)state;
@@ -307,6 +332,7 @@ int main(void)
         cmocka_unit_test_setup(one_that_stops_halfway_is_left_out, setup),
         cmocka_unit_test_setup(a_tsc_of_its_own_is_refused, setup),
         cmocka_unit_test_setup(the_limit_counts_those_in_use, setup),
+        cmocka_unit_test_setup(kinds_of_a_hybrid_machine, setup),
         cmocka_unit_test_setup(without_memory_fewer_are_started, setup),
     };
     return cmocka_run_group_tests_name("start of CPUs", tests, NULL, NULL);

@@ -8,6 +8,7 @@
 
 #include "tests/unit/gdb/gdb_world.h"
 
+#include "arch/x86/serial_port.h"
 #include "gdb/gdb.c"
 
 static struct vm vm;

@@ -127,22 +127,6 @@ void kick_set_hook(void (*hook)(void))
     (void)hook;
 }
 
-void cpu_give_work(unsigned number, void (*work)(void))
-{
-    (void)number, (void)work;
-}
-
-bool cpu_wait_work(unsigned number, unsigned milliseconds)
-{
-    (void)number, (void)milliseconds;
-    return false;
-}
-
-bool vmx_init_cpu(void)
-{
-    return false;
-}
-
 bool td_exit(struct vcpu *v, uint32_t reason)
 {
     (void)v, (void)reason;
@@ -150,19 +134,56 @@ bool td_exit(struct vcpu *v, uint32_t reason)
     return false;
 }
 
-void extra_state_enable(void)
-{
-}
-
-void mitigate_start(void)
-{
-}
-
 /* The actions at the beginning and the end of a turn, as words in the order of their calls. */
 static char did[256];
 static void note(const char *what)
 {
     strncat(did, what, sizeof(did) - strlen(did) - 1);
+}
+
+/* Another CPU that starts, on which this_cpu() is 0 as well. */
+static bool starts, is_alike, has_same_flaws;
+
+void cpu_give_work(unsigned number, void (*work)(void))
+{
+    assert_int_equal(number, 1);
+    if (starts)
+        work();
+}
+
+bool cpu_wait_work(unsigned number, unsigned milliseconds)
+{
+    assert_int_equal(number, 1);
+    assert_true(milliseconds);
+    return starts;
+}
+
+bool vmx_cpu_is_alike(void)
+{
+    note("alike ");
+    return is_alike;
+}
+
+bool mitigate_is_alike(void)
+{
+    note("flaws ");
+    return has_same_flaws;
+}
+
+void extra_state_enable(void)
+{
+    note("enable ");
+}
+
+void mitigate_start(void)
+{
+    note("mitigated ");
+}
+
+bool vmx_init_cpu(void)
+{
+    note("vmxon ");
+    return true;
 }
 
 void mitigate_change_vm(void)

@@ -128,6 +128,16 @@ void mitigate_start(void)
 {
 }
 
+bool vmx_cpu_is_alike(void)
+{
+    return false;
+}
+
+bool mitigate_is_alike(void)
+{
+    return false;
+}
+
 bool vmx_init_cpu(void)
 {
     return false;

@@ -415,10 +415,43 @@ static void a_halt_with_a_virtual_interrupt(void **state)
     vcpu->vmx.apicv.on = false;
 }
 
+/* Another CPU is compared with the boot CPU before it changes anything: what extra_state_enable()
+ * finds is used by all CPUs, and mitigate_start() may hide a feature. */
+static void a_cpu_that_joins(void **state)
+{
+    static const struct {
+        bool alike, same_flaws;
+        const char *right;
+    } rows[] = {
+        {true, true, "alike flaws enable mitigated vmxon "},
+        {false, true, "alike "},
+        {true, false, "alike flaws "},
+    };
+    (void)state;
+    support_reset(); /* there are pages for a ring */
+    cpu_count = 2;
+    starts = true;
+    for (unsigned i = 0; i < ARRAY_SIZE(rows); i++) {
+        is_alike = rows[i].alike;
+        has_same_flaws = rows[i].same_flaws;
+        did[0] = 0;
+        pcpus_start();
+        assert_string_equal(did, rows[i].right);
+    }
+    starts = false;
+    support_reset();
+    pcpus_start();
+    assert_string_equal(support_log(),
+                        "CPU 1 does not return from entering VMX operation; it runs no guests\n"
+                        "cpus: 1 of 2 run guests\n");
+    cpu_count = 1;
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup(another_vm, setup),
+        cmocka_unit_test_setup(a_cpu_that_joins, setup),
         cmocka_unit_test_setup(ibrs_at_each_exit, setup),
         cmocka_unit_test_setup(another_cpu, setup),
         cmocka_unit_test_setup(a_start, setup),

@@ -1,0 +1,142 @@
+/* SPDX-License-Identifier: MIT */
+/* Configuration accesses and the walk of the machine's PCI functions; see the header. Pure. */
+#include "arch/x86/host_pci.h"
+
+#include "lib/bits.h"
+
+#define ADDRESS_ENABLE     BIT(31)
+#define BUSES              256u
+#define DEVICES            32u
+#define FUNCTIONS          8u
+#define HEADER_KIND        BITS(22, 16)
+#define HEADER_MULTI       BIT(23)
+#define HEADER_BRIDGE      (1u << 16)
+#define BARS_OF_DEVICE     6u
+#define BARS_OF_BRIDGE     2u
+#define BAR_IO             BIT(0)
+#define BAR_IO_ADDRESS     BITS(31, 2)
+#define BAR_MEMORY_TYPE    BITS(2, 1)
+#define BAR_MEMORY_64      BIT(2)
+#define BAR_BELOW_1M       BIT(1)
+#define BAR_MEMORY_ADDRESS BITS(31, 4)
+#define PORTS_MAX          0xffffu
+#define COMMAND_DECODES    (HOST_PCI_COMMAND_IO | HOST_PCI_COMMAND_MEMORY)
+#define COMMAND_HALF       BITS(15, 0) /* a 0 in the status changes nothing */
+
+static uint32_t config_address(struct host_pci_function at, unsigned offset)
+{
+    return (uint32_t)ADDRESS_ENABLE | (uint32_t)at.bus << 16 |
+           (uint32_t)(at.device % DEVICES) << 11 | (uint32_t)(at.function % FUNCTIONS) << 8 |
+           (offset & 0xfcu);
+}
+
+uint32_t host_pci_read(struct host_pci_function at, unsigned offset)
+{
+    return host_pci_port_read(config_address(at, offset));
+}
+
+void host_pci_write(struct host_pci_function at, unsigned offset, uint32_t value)
+{
+    host_pci_port_write(config_address(at, offset), value);
+}
+
+/* A vendor of 0 is no vendor, either: some bridges answer with it for what is not there. */
+static bool function_exists(struct host_pci_function at)
+{
+    uint32_t vendor = host_pci_read(at, HOST_PCI_ID) & 0xffff;
+    return vendor && vendor != 0xffff;
+}
+
+static unsigned functions_of(struct host_pci_function at)
+{
+    if (!function_exists(at))
+        return 0;
+    return host_pci_read(at, HOST_PCI_HEADER) & HEADER_MULTI ? FUNCTIONS : 1;
+}
+
+bool host_pci_walk(bool (*visit)(struct host_pci_function at, void *context), void *context)
+{
+    return host_pci_walk_buses(BUSES, visit, context);
+}
+
+bool host_pci_walk_buses(unsigned buses, bool (*visit)(struct host_pci_function at, void *context),
+                         void *context)
+{
+    if (!host_pci_port_exists())
+        return false;
+    for (unsigned number = 0; number < buses * DEVICES; number++) {
+        struct host_pci_function at = {.bus = (uint8_t)(number / DEVICES),
+                                       .device = (uint8_t)(number % DEVICES)};
+        unsigned functions = functions_of(at);
+        for (; at.function < functions; at.function++)
+            if ((!at.function || function_exists(at)) && visit(at, context))
+                return true;
+    }
+    return false;
+}
+
+/* Writes all ones to the address bits of a BAR, and returns those that stay. */
+static uint32_t bar_mask(struct host_pci_function at, unsigned offset, uint32_t before)
+{
+    host_pci_write(at, offset, UINT32_MAX);
+    uint32_t mask = host_pci_read(at, offset);
+    host_pci_write(at, offset, before);
+    return mask;
+}
+
+/* The size that the writable bits of an address say; 0 if there are none. */
+static uint64_t bar_size(uint64_t ones, uint64_t end)
+{
+    return ones ? end - ones : 0;
+}
+
+static void bar_decode(struct host_pci_function at, unsigned offset, uint32_t low,
+                       struct host_pci_bar *bar)
+{
+    uint64_t mask = bar_mask(at, offset, low);
+    if (bar->io) {
+        /* A BAR need not keep the upper half of the address; a PC has no ports there. */
+        bar->base = low & BAR_IO_ADDRESS;
+        bar->size = bar_size(mask & BAR_IO_ADDRESS & PORTS_MAX, PORTS_MAX + 1);
+        return;
+    }
+    mask &= BAR_MEMORY_ADDRESS;
+    bar->base = low & BAR_MEMORY_ADDRESS;
+    bar->size = bar_size(mask, BIT(32));
+    if (bar->consumed == 2) {
+        uint32_t high = host_pci_read(at, offset + 4);
+        mask |= (uint64_t)bar_mask(at, offset + 4, high) << 32;
+        bar->base |= (uint64_t)high << 32;
+        bar->size = bar_size(mask, 0);
+    }
+}
+
+/* Sizes are powers of 2, and addresses multiples of them. */
+static bool bar_makes_sense(const struct host_pci_bar *bar)
+{
+    uint64_t least = bar->io ? 4 : 16;
+    return bar->size >= least && !(bar->size & (bar->size - 1)) && !(bar->base & (bar->size - 1)) &&
+           (!bar->io || bar->base <= PORTS_MAX);
+}
+
+bool host_pci_bar(struct host_pci_function at, unsigned index, struct host_pci_bar *bar)
+{
+    uint32_t kind = host_pci_read(at, HOST_PCI_HEADER) & (uint32_t)HEADER_KIND;
+    unsigned bars = !kind ? BARS_OF_DEVICE : kind == HEADER_BRIDGE ? BARS_OF_BRIDGE : 0;
+    bar->consumed = 1;
+    if (index >= bars)
+        return false;
+    unsigned offset = HOST_PCI_BAR_0 + 4 * index;
+    uint32_t low = host_pci_read(at, offset), type = low & (uint32_t)BAR_MEMORY_TYPE;
+    bar->io = low & BAR_IO;
+    if (!bar->io && type == BAR_MEMORY_64)
+        bar->consumed = 2;
+    if (index + bar->consumed > bars ||
+        (!bar->io && type != BAR_MEMORY_64 && type && type != BAR_BELOW_1M))
+        return false;
+    uint32_t command = host_pci_read(at, HOST_PCI_COMMAND) & (uint32_t)COMMAND_HALF;
+    host_pci_write(at, HOST_PCI_COMMAND, command & ~COMMAND_DECODES);
+    bar_decode(at, offset, low, bar);
+    host_pci_write(at, HOST_PCI_COMMAND, command);
+    return bar_makes_sense(bar);
+}
