@@ -42,6 +42,7 @@
 #include "lib/patience.h"
 #include "lib/trace.h"
 #include "mmu/mmu.h"
+#include "vmx/cut_delivery.h"
 #include "vmx/extra_state.h"
 #include "vmx/vmx.h"
 
@@ -206,6 +207,7 @@ static void start_vmx(void)
     if (code)
         machine_exit(code);
     vmx.apicv = options.apicv && vmx_apicv_possible();
+    vmx.counts_instructions = counts_instructions();
     const char *why =
         options.apicv ? "; this CPU lacks a control that it would need" : " (apicv=0)";
     log_info("apicv: interrupts of x2APICs are delivered by the %s%s",

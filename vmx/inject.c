@@ -4,6 +4,7 @@
 #include "arch/x86/cpu.h"
 #include "lib/assert.h"
 #include "lib/trace.h"
+#include "vmx/cut_delivery.h"
 #include "vmx/errors.h"
 #include "vmx/vmcs.h"
 #include "vmx/vmx.h"
@@ -11,14 +12,24 @@
 #define PENDING_DEBUG_BREAKPOINT BIT(12) /* an enabled breakpoint was met */
 #define PENDING_DEBUG_BS         BIT(14)
 
+static uint32_t cut_event(const struct vmx_vcpu *vcpu)
+{
+    uint32_t info = vcpu->exit.idt_vectoring;
+    if (likely(!vmx.counts_instructions || !vcpu->apicv.on))
+        return info;
+    uint64_t status = vmread(VMCS_GUEST_INTERRUPT_STATUS); /* SVI in bits 15:8 */
+    return cut_delivery(info, (uint8_t)(status >> 8), vmread(VMCS_GUEST_RFLAGS),
+                        (uint32_t)vmread(VMCS_GUEST_INTERRUPTIBILITY));
+}
+
 /* Bit 12 of the qualification is undefined if the exit interrupted a delivery, so it is used only
  * otherwise. */
 void vmx_requeue_event(struct vmx_vcpu *vcpu)
 {
-    uint32_t info = vcpu->exit.idt_vectoring;
-    if (info & EVENT_INFO_VALID)
-        vcpu->pending.requeue = event_decode(info, (uint32_t)vmread(VMCS_IDT_VECTORING_ERROR),
-                                             (uint32_t)vmread(VMCS_EXIT_INSTRUCTION_LENGTH));
+    if (vcpu->exit.idt_vectoring & EVENT_INFO_VALID)
+        vcpu->pending.requeue =
+            event_decode(cut_event(vcpu), (uint32_t)vmread(VMCS_IDT_VECTORING_ERROR),
+                         (uint32_t)vmread(VMCS_EXIT_INSTRUCTION_LENGTH));
     else
         vmx_iret_again(vcpu);
     attention_request(&vcpu->attention, ATTENTION_EVENT);

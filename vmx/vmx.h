@@ -21,9 +21,10 @@ struct vmx_machine {
     struct vmx_msrs msrs;
     struct vmx_controls controls;
     unsigned maxphyaddr;
-    bool entry_checks; /* check the VMCS in software before a vCPU's first entry */
-    bool apicv;        /* the CPU delivers the interrupts of x2APICs; see vmx/apicv.h */
-    bool poison;       /* fill the fields that an exit leaves undefined with garbage */
+    bool entry_checks;        /* check the VMCS in software before a vCPU's first entry */
+    bool apicv;               /* the CPU delivers the interrupts of x2APICs; see vmx/apicv.h */
+    bool counts_instructions; /* the TSC does; see vmx/cut_delivery.h */
+    bool poison;              /* fill the fields that an exit leaves undefined with garbage */
 };
 extern struct vmx_machine vmx;
 

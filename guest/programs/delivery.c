@@ -5,6 +5,7 @@
  * the page is mapped, and the event arrives once. A delivery that really needs a device ends the VM
  * instead (forbidden_mmio_delivery.c).
  */
+#include "guest/programs/rt/apic.h"
 #include "guest/programs/rt/rt.h"
 
 #define PLACE  0xd0000000ull
@@ -125,11 +126,42 @@ static void descriptor_table(void)
     end(ARRAY_SIZE(events));
 }
 
+/* An interrupt of the x2APIC, which the CPU itself may deliver, arrives after exceptions that were
+ * delivered without an exit: what is interrupted is the interrupt, and none of these. */
+static void virtual_interrupt(void)
+{
+    begin();
+    apic_enter_x2apic();
+    apic_write(APIC_REG_SVR, 0x1ff);
+    for (unsigned round = 0; round < ROUNDS; round++) {
+        look_for(VECTOR_PF, 2);
+        raise_page_fault();
+        EXPECT_EQ(seen.count, 1);
+        set_handler(VECTOR_PF, NULL); /* a second one ends the guest */
+        make_stale();
+        set_stack(VECTOR, PLACE + RT_PAGE);
+        struct watch w = watch(COUNTER_EVENTS_REQUEUED), m = watch(EXITS_MISCONFIG);
+        look_for(VECTOR, 0);
+        send_ipi(0, ICR_SELF | VECTOR);
+        __asm__ volatile("sti; nop; nop; cli" : : : "memory");
+        set_handler(VECTOR, NULL);
+        EXPECT_EQ(seen.count, 1);
+        apic_write(APIC_REG_EOI, 0);
+        arrived += seen.count;
+        misconfigs += watched(m);
+        requeued += watched(w);
+        set_stack(VECTOR, 0);
+        EXPECT_EQ(hc_slot_delete(SLOT), 0);
+    }
+    end(ROUNDS);
+}
+
 void guest_main(void)
 {
     static const struct test tests[] = {
         {"stack_was_mmio", stack, NEED_TESTCTL},
         {"idt_was_mmio", descriptor_table, NEED_TESTCTL},
+        {"virtual_interrupt", virtual_interrupt, NEED_TESTCTL},
     };
 
     run_tests(tests, ARRAY_SIZE(tests));

@@ -46,7 +46,7 @@ def test_debug_exceptions_are_the_guests(boot) -> None:
 
 @pytest.mark.parametrize("cmdline", ["", "ept_ad=0", "pml=0", "mmio_caching=0", "poison=1"])
 def test_what_is_delivered_again(boot, cmdline: str) -> None:
-    names = ("events", "real", "iret", "debug", "tasks")
+    names = ("events", "delivery", "real", "iret", "debug", "tasks")
     run(boot, *[guest(name, "testctl") for name in names], cmdline=cmdline)
 
 
