@@ -71,17 +71,24 @@ static void one_register(struct gdb *gdb, struct vcpu *vcpu, const char *packet,
     target_close(vcpu);
 }
 
+/* Names the watchpoint, by the number after Z, and what was accessed. */
+static void say_watch(unsigned kind, uint64_t linear, struct reply *reply)
+{
+    static const char *const names[] = {"", "", "watch:", "rwatch:", "awatch:"};
+    reply_text(reply, names[kind]);
+    reply_number(reply, linear);
+    reply_text(reply, ";");
+}
+
 /* hwbreak, watch, rwatch and awatch, by the kind of the lowest breakpoint that was met. */
 static void say_hardware(const struct gdb *gdb, uint64_t met, struct reply *reply)
 {
-    static const char *const names[] = {"", "hwbreak:;", "watch:", "rwatch:", "awatch:"};
     unsigned slot = met ? (unsigned)__builtin_ctzll(met) : 0;
     unsigned kind = gdb->slot_kind[slot];
-    reply_text(reply, names[kind]);
     if (kind < 2)
-        return;
-    reply_number(reply, gdb->debugger.address[slot]);
-    reply_text(reply, ";");
+        reply_text(reply, kind ? "hwbreak:;" : "");
+    else
+        say_watch(kind, gdb->debugger.address[slot], reply);
 }
 
 void gdb_say_stop(const struct gdb *gdb, enum debugger_stop why, uint64_t detail, bool by_gdb,
@@ -94,6 +101,8 @@ void gdb_say_stop(const struct gdb *gdb, enum debugger_stop why, uint64_t detail
         reply_text(reply, "swbreak:;");
     else if (why == DEBUGGER_HARDWARE)
         say_hardware(gdb, detail, reply);
+    else if (why == DEBUGGER_WRITTEN)
+        say_watch(2, detail, reply);
 }
 
 /* The instruction pointer, the stack pointer, the frame pointer and the flags. */
@@ -366,12 +375,12 @@ enum gdb_outcome gdb_execute(struct gdb *gdb, struct vcpu *vcpu, const char *pac
         return GDB_ANSWERED;
     case 'Z':
     case 'z':
-        gdb_point(gdb, vcpu, packet, reply);
-        return GDB_ANSWERED;
+        return gdb_point(gdb, vcpu, packet, reply);
     case 'q':
         return query(gdb, vcpu, packet, reply);
     case 'D':
-        gdb_forget(gdb, vcpu);
+        if (!gdb_forget(gdb, vcpu))
+            return GDB_GOES_ON;
         reply_text(reply, "OK");
         return GDB_DETACHES;
     default:

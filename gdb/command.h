@@ -17,6 +17,7 @@
 #include "vm/debugger.h"
 
 #define GDB_BREAKPOINTS 128
+#define GDB_WATCHES     512
 #define GDB_THREADS     64
 
 struct vcpu;
@@ -27,6 +28,14 @@ struct gdb_breakpoint {
     uint8_t byte; /* what was there */
     uint64_t linear;
     gpa_t gpa;
+};
+
+/* A piece of memory whose page is write-tracked (gdb/written.c). */
+struct gdb_watch {
+    uint64_t linear;
+    gpa_t gpa;
+    uint64_t value; /* the last one that GDB knows */
+    uint8_t size;   /* bytes; 0: the place is free */
 };
 
 enum gdb_action {
@@ -42,6 +51,7 @@ struct gdb {
     unsigned thread;  /* the vCPU of the packets g, m and so on */
     struct debugger debugger;
     struct gdb_breakpoint breakpoints[GDB_BREAKPOINTS];
+    struct gdb_watch watches[GDB_WATCHES];
     uint8_t slot_kind[DEBUGGER_SLOTS];    /* the number after Z; 0: free */
     enum gdb_action actions[GDB_THREADS]; /* what vCont has asked for */
     bool no_acks;
@@ -56,6 +66,7 @@ enum gdb_outcome {
     GDB_KILLS,
     GDB_ASKS_WHY, /* the answer is why the VM has stopped */
     GDB_MONITORS, /* `line` is to be executed */
+    GDB_GOES_ON,  /* the packet is to be executed again, in another visit, without an answer yet */
 };
 
 /* Does the packet need a visit to the vCPU `gdb->thread`? */
@@ -76,14 +87,26 @@ void gdb_say_stop(const struct gdb *gdb, enum debugger_stop why, uint64_t detail
 /* Adds the registers to the message of a stop that GDB asks for at every stop. */
 void gdb_tell(struct gdb *gdb, struct vcpu *vcpu, struct reply *reply);
 
-/* Removes all breakpoints. */
-void gdb_forget(struct gdb *gdb, struct vcpu *vcpu);
+/* Removes all breakpoints and watchpoints. Returns false if it has to be called again. */
+bool gdb_forget(struct gdb *gdb, struct vcpu *vcpu) MUST_CHECK;
+
+/* After a write to tracked memory: has watched memory changed? *linear is where. */
+bool gdb_watch_changed(struct gdb *gdb, struct vcpu *vcpu, uint64_t *linear) MUST_CHECK;
 
 /* The packets of files that gdb_execute() calls. */
 void gdb_read_memory(struct gdb *gdb, struct vcpu *vcpu, const char *at, struct reply *reply);
 void gdb_write_memory(struct gdb *gdb, struct vcpu *vcpu, const char *packet, size_t size,
                       struct reply *reply);
-void gdb_point(struct gdb *gdb, struct vcpu *vcpu, const char *packet, struct reply *reply);
+enum gdb_outcome gdb_point(struct gdb *gdb, struct vcpu *vcpu, const char *packet,
+                           struct reply *reply);
+
+/* Set and remove watchpoints on tracked pages. They return 0; -EINPROGRESS if they have to be
+ * called again; -ENOSPC or -ENOMEM; -EFAULT if there is no RAM; -EACCES in a TD. gdb_watch_forget()
+ * removes all, and returns false if it has to be called again. */
+int gdb_watch_insert(struct gdb *gdb, struct vcpu *vcpu, uint64_t linear, uint64_t length);
+int gdb_watch_remove(struct gdb *gdb, struct vcpu *vcpu, uint64_t linear, uint64_t length);
+bool gdb_watch_forget(struct gdb *gdb, struct vcpu *vcpu) MUST_CHECK;
+
 /* Adds the next piece of the answer to `gdb->line`. Returns true if it has to be called again. */
 bool gdb_ask_monitor(struct gdb *gdb, struct reply *reply) MUST_CHECK;
 void gdb_monitor_help(struct reply *reply);

@@ -1,13 +1,10 @@
 /* SPDX-License-Identifier: MIT */
-#include "gdb/gdb.h"
+#include "gdb/session.h"
 
 #include "arch/x86/serial.h"
 #include "arch/x86/tsc.h"
-#include "boot/boot_info.h"
 #include "gdb/command.h"
 #include "gdb/target.h"
-#include "launch/modules.h"
-#include "lib/log.h"
 #include "lib/string.h"
 #include "vm/pause.h"
 #include "vm/registry.h"
@@ -38,9 +35,9 @@ struct stop {
 };
 
 static struct {
-    bool on;
     unsigned number;  /* of the VM */
     uint32_t offered; /* it has started and is not held yet; atomic */
+    bool expected;    /* it has not started for the first time: GDB waits for it */
 
     enum state state;
     struct vm *vm; /* held, unless NO_VM */
@@ -90,6 +87,13 @@ static void stopped(struct vcpu *vcpu, enum debugger_stop why, uint64_t detail)
     watch_soon(&watch);
 }
 
+static void written(struct vcpu *vcpu)
+{
+    uint64_t linear;
+    if (gdb_watch_changed(&g.gdb, vcpu, &linear))
+        stopped(vcpu, DEBUGGER_WRITTEN, linear);
+}
+
 static void stepped(struct vcpu *vcpu)
 {
     stopped(vcpu, DEBUGGER_STEPPED, 0);
@@ -137,7 +141,7 @@ static bool take_stop(void)
             g.last = *stop;
             g.gdb.thread = i;
             stop->why = DEBUGGER_NO_STOP;
-        } else if (stop->why != DEBUGGER_HARDWARE) {
+        } else if (stop->why != DEBUGGER_HARDWARE && stop->why != DEBUGGER_WRITTEN) {
             stop->why = DEBUGGER_NO_STOP;
         }
     }
@@ -170,14 +174,17 @@ static void vm_is_stopped(void)
 
 static void take_vm(void)
 {
-    bool again = g.attached;
+    bool again = g.began;
     struct vm *held = registry_hold(g.number);
     if (!held)
         return;
     g.vm = held;
+    g.expected = false;
     memset(g.stops, 0, sizeof(g.stops));
     memset(g.gdb.breakpoints, 0, sizeof(g.gdb.breakpoints));
+    memset(g.gdb.watches, 0, sizeof(g.gdb.watches));
     g.gdb.debugger.software = false;
+    g.gdb.debugger.watches = 0;
     g.gdb.thread = 0;
     g.gdb.description = &gdb_x86_64;
     g.gdb.avx = extra_xcr0_supported() & XCR0_AVX;
@@ -190,16 +197,8 @@ static void take_vm(void)
                         held->number, held->name);
 }
 
-void gdb_offer(struct vm *vm)
+void session_offer(struct vm *vm)
 {
-    if (!g.on || vm->number != g.number)
-        return;
-    if (vm->td && vm->words.tdx != TDX_DEBUG) {
-        log_error("gdb: VM %u, %s, is a TD whose state is its own; only one with tdx=debug can be "
-                  "debugged",
-                  vm->number, vm->name);
-        return;
-    }
     vm->debugger = &g.gdb.debugger;
     pause_vm(vm, PAUSE_GDB);
     __atomic_store_n(&g.offered, 1, __ATOMIC_SEQ_CST);
@@ -295,7 +294,9 @@ static void detach(void)
     resume_all();
 }
 
-/* Called when a packet has been executed. */
+static void begin_packet(void);
+
+/* Called when a packet has been executed, or a part of it. */
 static void packet_done(void)
 {
     g.state = STOPPED;
@@ -317,6 +318,9 @@ static void packet_done(void)
     case GDB_DETACHES:
         send_reply();
         detach();
+        return;
+    case GDB_GOES_ON:
+        begin_packet();
         return;
     case GDB_ANSWERED:
         break;
@@ -374,8 +378,10 @@ static void take_packet(void)
     }
     if (g.state == STOPPED) {
         begin_packet();
-    } else if (g.state == NO_VM || g.state == LEAVING) {
+    } else if ((g.state == NO_VM && !g.expected) || g.state == LEAVING) {
         answer_without_vm();
+    } else if (g.state == NO_VM) {
+        g.waiting = true;
     } else { /* GDB connects to a VM that runs: it is stopped first, and waits for no other stop */
         g.told = false;
         g.waiting = true;
@@ -478,25 +484,16 @@ static uint64_t gdb_look(uint64_t now)
 
 /* ---- The start ------------------------------------------------------------------------------- */
 
-enum exit_code gdb_start(const char *which, const struct boot_info *info)
+void session_refuse(void)
 {
-    if (!*which)
-        return EXIT_OK;
-    g.number = module_find_guest(info, which);
-    if (!g.number) {
-        log_error("command line: gdb=%s: no guest has this number or name", which);
-        return EXIT_BAD_COMMAND_LINE;
-    }
-    if (!serial2_init()) {
-        log_error("command line: gdb=%s: this machine has no second serial port (COM2, at 0x2f8), "
-                  "on which GDB would be; leave the word out",
-                  which);
-        return EXIT_BAD_COMMAND_LINE;
-    }
+    g.expected = false;
+}
+
+void session_start(unsigned number)
+{
+    g.number = number;
+    g.expected = true;
     g.gdb.description = &gdb_x86_64;
-    g.gdb.debugger.owns = owns;
-    g.gdb.debugger.stopped = stopped;
-    g.on = true;
+    g.gdb.debugger = (struct debugger){.owns = owns, .stopped = stopped, .written = written};
     watch_add(&watch);
-    return EXIT_OK;
 }

@@ -4,11 +4,12 @@
 #include "gdb/command.h"
 #include "gdb/target.h"
 #include "lib/bits.h"
+#include "lib/errno.h"
 #include "lib/page.h"
 #include "lib/string.h"
 
 #define INT3  0xcc
-#define PIECE 64u /* bytes that are copied at a time */
+#define PIECE 256u /* bytes that are copied at a time */
 
 bool gdb_owns(const struct gdb *gdb, uint64_t linear)
 {
@@ -41,6 +42,17 @@ static bool locate(struct vcpu *vcpu, uint64_t linear, gpa_t *gpa, size_t *size)
     return gdb_translate(vcpu, &paging, linear, gpa);
 }
 
+/* Replaces the INT3s of breakpoints by what was there. */
+static void hide_breakpoints(const struct gdb *gdb, gpa_t gpa, uint8_t *bytes, size_t size)
+{
+    for (unsigned i = 0; i < GDB_BREAKPOINTS; i++) {
+        const struct gdb_breakpoint *b = &gdb->breakpoints[i];
+        uint64_t at = b->gpa.v - gpa.v;
+        if (b->used && at < size && bytes[at] == INT3)
+            bytes[at] = b->byte;
+    }
+}
+
 /* Memory that is not there ends the answer; none at all is an error. */
 void gdb_read_memory(struct gdb *gdb, struct vcpu *vcpu, const char *at, struct reply *reply)
 {
@@ -57,30 +69,31 @@ void gdb_read_memory(struct gdb *gdb, struct vcpu *vcpu, const char *at, struct 
         size = length - done;
         if (!locate(vcpu, address + done, &gpa, &size) || target_read(vcpu, gpa, bytes, size))
             break;
-        for (unsigned i = 0; i < size; i++) {
-            const struct gdb_breakpoint *b =
-                bytes[i] == INT3 ? breakpoint_at(gdb, vcpu, gpa_add(gpa, i)) : NULL;
-            bytes[i] = b ? b->byte : bytes[i];
-        }
+        hide_breakpoints(gdb, gpa, bytes, size);
         reply_hex(reply, bytes, size);
     }
     if (length && reply->size == begin)
         reply_text(reply, GDB_NO_RAM);
 }
 
-/* Several breakpoints may be at one byte, which has several linear addresses. */
-static bool write_byte(struct gdb *gdb, struct vcpu *vcpu, uint64_t linear, uint8_t byte)
+/* Where a breakpoint is, its INT3 stays. Several ones may be at a byte, which has several linear
+ * addresses. */
+static bool write_piece(struct gdb *gdb, struct vcpu *vcpu, gpa_t gpa, const uint8_t *data,
+                        size_t size)
 {
-    gpa_t gpa;
-    size_t size = 1;
-    if (!locate(vcpu, linear, &gpa, &size))
+    uint8_t now[PIECE], bytes[PIECE];
+    if (target_read(vcpu, gpa, now, size))
         return false;
-    if (!breakpoint_at(gdb, vcpu, gpa))
-        return !target_write(vcpu, gpa, &byte, 1);
-    for (unsigned i = 0; i < GDB_BREAKPOINTS; i++)
-        if (gdb->breakpoints[i].used && gdb->breakpoints[i].gpa.v == gpa.v)
-            gdb->breakpoints[i].byte = byte;
-    return true;
+    memcpy(bytes, data, size);
+    for (unsigned i = 0; i < GDB_BREAKPOINTS; i++) {
+        struct gdb_breakpoint *b = &gdb->breakpoints[i];
+        uint64_t at = b->gpa.v - gpa.v;
+        if (!b->used || at >= size || now[at] != INT3)
+            continue;
+        b->byte = data[at];
+        bytes[at] = INT3;
+    }
+    return !target_write(vcpu, gpa, bytes, size);
 }
 
 /* M has the bytes in hexadecimal digits, and X as they are. */
@@ -97,18 +110,20 @@ void gdb_write_memory(struct gdb *gdb, struct vcpu *vcpu, const char *packet, si
         return;
     }
     gdb->debugger.generation++;
-    for (uint64_t i = 0; i < length; i++) {
-        uint8_t byte = (uint8_t)at[binary ? i : 0];
-        if (!binary && !parse_bytes(&at, &byte, 1)) {
-            reply_text(reply, GDB_BROKEN);
-            return;
-        }
-        if (!write_byte(gdb, vcpu, address + i, byte)) {
-            reply_text(reply, GDB_NO_RAM);
-            return;
-        }
+    const char *answer = "OK";
+    for (size_t done = 0, piece; done < length && answer[0] == 'O'; done += piece) {
+        uint8_t data[PIECE];
+        gpa_t gpa;
+        piece = length - done;
+        bool found = locate(vcpu, address + done, &gpa, &piece);
+        if (binary)
+            memcpy(data, at + done, piece);
+        if (!binary && !parse_bytes(&at, data, piece))
+            answer = GDB_BROKEN;
+        else if (!found || !write_piece(gdb, vcpu, gpa, data, piece))
+            answer = GDB_NO_RAM;
     }
-    reply_text(reply, "OK");
+    reply_text(reply, answer);
 }
 
 void gdb_physical(struct vcpu *vcpu, const char *words, struct reply *reply)
@@ -213,6 +228,14 @@ static const char *insert_hardware(struct gdb *gdb, struct vcpu *vcpu, unsigned 
     return GDB_NO_ROOM;
 }
 
+static const char *answer_to(int error)
+{
+    return !error                                 ? "OK"
+           : error == -EACCES                     ? "E.only the debug registers watch a TD"
+           : error == -ENOSPC || error == -ENOMEM ? GDB_NO_ROOM
+                                                  : GDB_NO_RAM;
+}
+
 static const char *remove_hardware(struct gdb *gdb, unsigned kind, uint64_t linear)
 {
     for (unsigned i = 0; i < DEBUGGER_SLOTS; i++) {
@@ -232,28 +255,40 @@ static void update(struct gdb *gdb)
     gdb->debugger.generation++;
 }
 
-void gdb_point(struct gdb *gdb, struct vcpu *vcpu, const char *packet, struct reply *reply)
+/* What the debug registers cannot watch, tracked pages can, if writes alone are to stop the VM. */
+enum gdb_outcome gdb_point(struct gdb *gdb, struct vcpu *vcpu, const char *packet,
+                           struct reply *reply)
 {
     const char *at = packet + 1, *answer;
     uint64_t kind, linear, length;
+    int error = 0;
     bool insert = packet[0] == 'Z';
     if (!parse_number(&at, &kind) || !parse_char(&at, ',') || !parse_number(&at, &linear) ||
         !parse_char(&at, ',') || !parse_number(&at, &length) || *at) {
         reply_text(reply, GDB_BROKEN);
-        return;
+        return GDB_ANSWERED;
     }
     if (kind > 4)
-        return;
+        return GDB_ANSWERED;
     if (kind == 0)
         answer = insert ? insert_software(gdb, vcpu, linear) : remove_software(gdb, vcpu, linear);
     else
         answer = insert ? insert_hardware(gdb, vcpu, (unsigned)kind, linear, length)
                         : remove_hardware(gdb, (unsigned)kind, linear);
+    if (kind == 2 && !insert) {
+        error = gdb_watch_remove(gdb, vcpu, linear, length);
+    } else if (kind == 2 && length && answer[0] != 'O') {
+        error = gdb_watch_insert(gdb, vcpu, linear, length);
+        answer = answer_to(error);
+    }
+    if (error == -EINPROGRESS)
+        return GDB_GOES_ON;
     update(gdb);
     reply_text(reply, answer);
+    return GDB_ANSWERED;
 }
 
-void gdb_forget(struct gdb *gdb, struct vcpu *vcpu)
+bool gdb_forget(struct gdb *gdb, struct vcpu *vcpu)
 {
     for (unsigned i = 0; i < GDB_BREAKPOINTS; i++)
         if (gdb->breakpoints[i].used)
@@ -261,4 +296,5 @@ void gdb_forget(struct gdb *gdb, struct vcpu *vcpu)
     memset(gdb->slot_kind, 0, sizeof(gdb->slot_kind));
     gdb->debugger.dr7 = 0;
     update(gdb);
+    return gdb_watch_forget(gdb, vcpu);
 }

@@ -4,6 +4,7 @@
 
 #include "arch/x86/cpu.h"
 #include "lib/assert.h"
+#include "lib/errno.h"
 #include "lib/string.h"
 #include "lib/page.h"
 #include "mmu/mmu.h"
@@ -71,6 +72,13 @@ static uint32_t x87_control(const char *area, unsigned index)
     return index == 4 || index == 6 ? value : value & 0xffff;
 }
 
+/* GDB knows addresses, and no segments: RIP is the linear address of the instruction to it, so that
+ * breakpoints, steps and disassembly work in real mode. This is what is to be added. */
+static uint64_t code_base(struct vcpu *vcpu)
+{
+    return vmx_in_64_bit_code() ? 0 : cpu_reg(&vcpu->vmx.regs, REG_SEG_BASE + SEG_CS);
+}
+
 /* Where the area has this register, or NULL. */
 static char *area_place(struct vcpu *vcpu, const struct gdb_register *which, uint64_t *component)
 {
@@ -113,6 +121,8 @@ void target_get(struct vcpu *vcpu, const struct gdb_register *which, void *bytes
         break;
     case GDB_CPU_REG:
         value = cpu_reg(cpu, (enum cpu_reg)which->index);
+        if (which->index == REG_RIP && code_base(vcpu))
+            value = (uint32_t)(value + code_base(vcpu));
         break;
     case GDB_X87_CONTROL:
         value = x87_control(area_of(vcpu), which->index);
@@ -168,6 +178,8 @@ static bool set_cpu_reg(struct vcpu *vcpu, enum cpu_reg reg, uint64_t value)
     default:
         return false;
     }
+    if (reg == REG_RIP && code_base(vcpu))
+        value = (uint32_t)(value - code_base(vcpu));
     cpu_set_reg(cpu, reg, value);
     return true;
 }
@@ -220,6 +232,16 @@ int target_write(struct vcpu *vcpu, gpa_t gpa, const void *bytes, size_t size)
     if (is_private(vcpu, gpa))
         return td_private_write(vcpu->vm, gpa, bytes, size);
     return guest_write(&vcpu->vm->mmu, gpa, bytes, size);
+}
+
+int target_track(struct vcpu *vcpu, gpa_t gpa)
+{
+    return vcpu->vm->td ? -EACCES : mmu_track(&vcpu->vm->mmu, gpa);
+}
+
+int target_untrack(struct vcpu *vcpu, gpa_t gpa)
+{
+    return mmu_untrack(&vcpu->vm->mmu, gpa);
 }
 
 bool target_guest_debugs(const struct vcpu *vcpu)

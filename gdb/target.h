@@ -25,6 +25,10 @@ void target_paging(struct vcpu *vcpu, struct gdb_paging *paging);
 int target_read(struct vcpu *vcpu, gpa_t gpa, void *bytes, size_t size);
 int target_write(struct vcpu *vcpu, gpa_t gpa, const void *bytes, size_t size);
 
+/* Begin and end to write-track a page, as mmu_track() and mmu_untrack(). */
+int target_track(struct vcpu *vcpu, gpa_t gpa);
+int target_untrack(struct vcpu *vcpu, gpa_t gpa);
+
 /* Is the guest outside of IA-32e mode? */
 bool target_is_narrow(struct vcpu *vcpu);
 

@@ -60,8 +60,8 @@ void log_add_console(void (*write)(const char *text, size_t length), size_t (*ro
  * beginning. */
 void log_replay(void (*write)(const char *text, size_t length));
 
-/* The first one of the last LOG_ERROR lines that followed each other, without its prefix, or "". For
- * a machine that is about to stop. */
+/* The first one of the last LOG_ERROR lines that followed each other, without its prefix, or "".
+ * For a machine that is about to stop. */
 const char *log_last_error(void);
 
 /* The number of LOG_WARN lines so far. */

@@ -118,8 +118,8 @@ $(B)/fuzz/monitor: $(MONITOR_SRC) $(HEADERS) tests/unit/monitor/editor_terminal.
 	$(Q)$(CLANG) $(FUZZ_FLAGS) -fsanitize=fuzzer,address,undefined \
 	    -fno-sanitize-recover=undefined $(filter %.c,$^) -o $@
 
-GDB_FUZZ_SRC := $(addprefix gdb/,command.c memory.c monitor.c registers.c translate.c wire.c) \
-                tests/fuzz/fuzz_gdb.c
+GDB_FUZZ_SRC := $(addprefix gdb/,command.c memory.c monitor.c registers.c translate.c wire.c \
+                written.c) tests/fuzz/fuzz_gdb.c
 
 fuzz-gdb: $(B)/fuzz/gdb
 	$(Q)$(call run_fuzz,gdb,-max_len=1024,tests/fuzz/gdb)

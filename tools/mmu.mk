@@ -5,8 +5,8 @@
 # ---- Threads ----------------------------------------------------------------------------------
 TSAN_FLAGS := $(filter-out -fsanitize=% -fno-sanitize-recover=all,$(HOSTFLAGS))
 TSAN_SRC   := $(wildcard mmu/*.c ept/*.c) \
-              lib/rwlock.c lib/epoch.c lib/patience.c $(wildcard lib/trace*.c) lib/host_tlb.c \
-              tests/unit/support.c tests/unit/mmu/test_mmu_threads.c
+              $(addprefix lib/,bit_words.c rwlock.c epoch.c patience.c host_tlb.c) \
+              $(wildcard lib/trace*.c) tests/unit/support.c tests/unit/mmu/test_mmu_threads.c
 TSAN_SRC   := $(filter $(PURE) tests/%,$(TSAN_SRC))
 
 # The secure side knows nothing of mmu/, and is tested without it.

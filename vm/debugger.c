@@ -117,6 +117,13 @@ bool debugger_exception(struct vcpu *vcpu)
     return true;
 }
 
+void debugger_written(struct vcpu *vcpu)
+{
+    const struct debugger *debugger = debugger_of(vcpu);
+    if (debugger->watches)
+        debugger->written(vcpu);
+}
+
 /* ---- Steps ----------------------------------------------------------------------------------- */
 
 void debugger_step(struct vcpu *vcpu, void (*stepped)(struct vcpu *vcpu))

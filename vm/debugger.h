@@ -7,6 +7,8 @@
  * - Hardware breakpoints: while the guest enables none of its own, DR0 to DR3 and DR7 have the
  *   debugger's values during each turn of a vCPU. The guest, whose MOV DR exits, sees its own.
  *   Accesses that are emulated meet them, too (mmio/breakpoints.h).
+ * - Watched memory beyond the debug registers is in write-tracked pages (rule N10): after each
+ *   write to one the debugger compares.
  * - A step executes one instruction, by the method of vm/pass.h, which the guest cannot see:
  *   neither RFLAGS.TF nor the monitor trap flag is used. Interrupts and NMIs wait meanwhile. If an
  *   exception is delivered instead, the step ends before the first instruction of its handler.
@@ -25,6 +27,7 @@ enum debugger_stop {
     DEBUGGER_BREAKPOINT,
     DEBUGGER_HARDWARE, /* `detail` is a mask of the breakpoints that were met */
     DEBUGGER_STEPPED,
+    DEBUGGER_WRITTEN, /* watched memory has changed; `detail` is its linear address */
 };
 
 #define DEBUGGER_SLOTS 4 /* DR0 to DR3 */
@@ -34,10 +37,12 @@ struct debugger {
     uint64_t address[DEBUGGER_SLOTS]; /* linear */
     uint64_t dr7;                     /* the bits that enable and describe them; 0: none */
     uint32_t generation;              /* counts changes of code */
+    unsigned watches;                 /* pieces of watched memory, whose pages are write-tracked */
 
-    /* Both are called on the vCPU's pCPU after an exit. */
+    /* All are called on the vCPU's pCPU after an exit. */
     bool (*owns)(struct vcpu *vcpu, uint64_t linear); /* is the INT3 there the debugger's? */
     void (*stopped)(struct vcpu *vcpu, enum debugger_stop why, uint64_t detail);
+    void (*written)(struct vcpu *vcpu); /* after a write to a tracked page, if `watches` */
 };
 
 /* A vCPU's part. */
@@ -62,6 +67,9 @@ void debugger_take(struct vcpu *vcpu);
 
 /* Handles the exit of #BP or #DB. Returns false if the exception is the guest's. */
 bool debugger_exception(struct vcpu *vcpu);
+
+/* Called when the vCPU has written to a tracked page, or may have done so. */
+void debugger_written(struct vcpu *vcpu);
 
 /* Makes the vCPU execute one instruction when it is resumed, and call `stepped`, which pauses it.
  * Called in a visit. The VM need not have a debugger. */

@@ -98,6 +98,8 @@ static COLD void ept_violation_slow(struct vcpu *vcpu, int result, const struct 
     uint32_t error_code = exit_violation_error_code(vmx_exit_qualification(exit));
     mmio_act_on(vcpu, mmio_not_mapped(&vcpu->mmio, vmx_exit_gpa(exit), error_code,
                                       was_delivering(vcpu), result, info));
+    if (unlikely(vcpu->vm->debugger) && result == FAULT_WRITE_PROTECTED)
+        debugger_written(vcpu);
 }
 
 static NOINLINE void ept_violation(struct vcpu *vcpu)
@@ -398,8 +400,7 @@ static NOINLINE bool vcpu_exited_to_extra_work(struct vcpu *vcpu, uint32_t reaso
 
 uint64_t vcpu_traced_rip(const struct vcpu *vcpu)
 {
-    const struct td *td = vcpu->vm->td;
-    return td && !(td->attributes & TD_ATTR_DEBUG) ? 0 : vmread(VMCS_GUEST_RIP);
+    return vm_traced(vcpu->vm, vmread(VMCS_GUEST_RIP));
 }
 
 /* Records the exit, with its qualification and its address if the reason defines them. */

@@ -24,6 +24,8 @@ void pass_close(struct vcpu *vcpu)
     mmu_track_close(&vcpu->vm->mmu, &vcpu->pass.opening);
     attention_clear(&vcpu->vmx.attention, ATTENTION_PASS);
     vmx_update_extra_work(&vcpu->vmx);
+    if (unlikely(vcpu->vm->debugger))
+        debugger_written(vcpu);
 }
 
 /* If RFLAGS.TF is set, an entry with blocking by MOV SS requires a pending single-step trap (SDM 3,

@@ -160,7 +160,7 @@ void td_call(struct vcpu *vcpu)
     const uint64_t leaf = gpr[GPR_RAX], rcx = gpr[GPR_RCX];
     host.context = vcpu;
     enum tdcall_next next = tdcall(vcpu->td, gpr, &host);
-    trace(tdcall, leaf, rcx, gpr[GPR_RAX]);
+    trace(tdcall, leaf, vm_traced(vcpu->vm, rcx), gpr[GPR_RAX]);
     if (next == TDCALL_COMPLETE || next == TDCALL_VMCALL) {
         vmx_skip_bytes(&vcpu->vmx, TDCALL_LENGTH);
         release_nmis(vcpu);

@@ -4,14 +4,15 @@
 
 #include "arch/x86/cpu.h"
 #include "lib/trace.h"
-#include "vm/vcpu.h"
+#include "vm/vm.h"
 #include "vmx/vmcs.h"
 
 /* As the module does: RF is set also for #DF, and the delivery ends the interrupt shadow. */
 void td_raise_ve_with(struct vcpu *vcpu, const struct td_ve *ve)
 {
     struct cpu_regs *cpu = &vcpu->vmx.regs;
-    trace(ve, ve->reason, ve->qualification, ve->gla, ve->gpa, td_ve_is_valid(vcpu->td));
+    trace(ve, ve->reason, ve->qualification, vm_traced(vcpu->vm, ve->gla), ve->gpa,
+          td_ve_is_valid(vcpu->td));
     if (td_ve_fill(vcpu->td, ve)) {
         vmx_raise(&vcpu->vmx, VECTOR_VE, 0);
     } else {

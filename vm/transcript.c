@@ -234,7 +234,7 @@ static void transcript_advance(void)
         __atomic_store_n(&turn, next - 1, __ATOMIC_SEQ_CST);
     if (!__atomic_load_n(&wanted, __ATOMIC_SEQ_CST) && transcript_yields(transcript_current())) {
         next = transcript_first();
-        if (next < turn) /* it was left before its end, or opened again */
+        if (next < turn) /* it was left before its end */
             transcript_show(next);
         else
             __atomic_store_n(&turn, next, __ATOMIC_SEQ_CST);

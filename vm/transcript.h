@@ -34,8 +34,8 @@
 
 struct transcript;
 
-/* Opens the transcript `number`, in any order; in the end all numbers from 1 to the highest one must
- * have been opened. One that has been closed may be opened again. */
+/* Opens the transcript `number`, in any order; in the end all numbers from 1 to the highest one
+ * must have been opened. One that has been closed may be opened again. */
 struct transcript *transcript_open(unsigned number);
 
 /* Sets the name of the VM, for transcript_show(). */

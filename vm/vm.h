@@ -231,6 +231,12 @@ struct vm {
     uint32_t pictures; /* that its guest has asked for by HC_MAP */
 };
 
+/* A value that is the guest's own, for a trace event: 0 of a TD that may not be inspected. */
+static inline uint64_t vm_traced(const struct vm *vm, uint64_t value)
+{
+    return vm->words.tdx == TDX_PROTECTED ? 0 : value;
+}
+
 /* From now on, what this pCPU logs and allocates outside of vcpu_run() belongs to the VM, or to no
  * VM if `vm` is NULL. */
 void vm_work_for(struct vm *vm);

@@ -14,7 +14,6 @@ static uint8_t queue[QUEUE];
 static uint64_t put, taken; /* bytes since the start; guarded by `writer` */
 static uint64_t waiting;    /* put - taken, for those who only ask */
 static uint32_t number;
-static uint64_t refused;
 static uint32_t crc_of_byte[256];
 
 /* The polynomial of IEEE 802.3, bits reversed. */
@@ -35,7 +34,7 @@ void export_open(const struct export_device *opened)
             crc = crc >> 1 ^ (crc & 1 ? CRC_POLYNOMIAL : 0);
         crc_of_byte[i] = crc;
     }
-    put = taken = waiting = refused = 0;
+    put = taken = waiting = 0;
     number = 0;
     device = opened;
 }
@@ -74,10 +73,8 @@ bool export_bytes(uint8_t kind, const void *data, size_t size)
     BUG_ON(size > EXPORT_MAX);
     if (!device)
         return false;
-    if (!spin_trylock(&writer)) {
-        __atomic_fetch_add(&refused, 1, __ATOMIC_RELAXED);
+    if (!spin_trylock(&writer))
         return false;
-    }
     bool room = put - taken + sizeof(frame) + size <= QUEUE;
     if (room) {
         frame.number = number++;
@@ -86,8 +83,6 @@ bool export_bytes(uint8_t kind, const void *data, size_t size)
         frame.crc = ~crc_add(crc, data, size);
         export_put(&frame, sizeof(frame));
         export_put(data, size);
-    } else {
-        __atomic_fetch_add(&refused, 1, __ATOMIC_RELAXED);
     }
     export_give();
     spin_unlock(&writer);
@@ -106,9 +101,4 @@ bool export_send(void)
     export_give();
     spin_unlock(&writer);
     return export_waits();
-}
-
-uint64_t export_refused(void)
-{
-    return __atomic_load_n(&refused, __ATOMIC_RELAXED);
 }

@@ -57,13 +57,10 @@ bool export_is_open(void);
 
 /* Puts a frame into the queue, and gives the device what it takes at once. Any CPU may call this,
  * with any lock held, but not an NMI handler; it takes about 15 instructions for each byte. Returns
- * false if the channel is not open or the frame was refused, which is counted: the caller may try
- * the same data again later. */
+ * false if the channel is not open or the frame was refused: the caller may try the same data again
+ * later. */
 bool export_bytes(uint8_t kind, const void *data, size_t size);
 
 /* Gives the device more of the queue. Returns true if some of it is left. */
 bool export_send(void);
 uint64_t export_waits(void); /* bytes in the queue */
-
-/* The number of frames that were refused, of an open channel. */
-uint64_t export_refused(void);

@@ -40,7 +40,9 @@ static void take(uint8_t byte)
     size_t size = wire.size;
     memcpy(packet, wire.packet, size + 1);
     struct reply reply = {.text = answer, .room = WIRE_PACKET};
-    enum gdb_outcome outcome = gdb_execute(&gdb, NULL, packet, size, &reply);
+    enum gdb_outcome outcome;
+    while ((outcome = gdb_execute(&gdb, NULL, packet, size, &reply)) == GDB_GOES_ON)
+        check(!reply.size);
     check(reply.size <= WIRE_PACKET && !is_open);
     check(!(packet[0] && strchr("gGpPmMXZzDk", packet[0])) || gdb_needs_vcpu(packet));
     if (outcome == GDB_RESUMES)
@@ -85,7 +87,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         check_breakpoints();
         at += length + 1;
     }
-    check(execute("D", 1) == GDB_DETACHES);
-    check(!gdb.debugger.software && !gdb.debugger.dr7);
+    while (execute("D", 1) == GDB_GOES_ON)
+        ;
+    check(!gdb.debugger.software && !gdb.debugger.dr7 && !gdb.debugger.watches);
+    for (unsigned i = 0; i < RAM_SIZE >> 12; i++)
+        check(!tracked[i]);
     return 0;
 }

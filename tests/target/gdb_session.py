@@ -3,12 +3,12 @@
 file that the variable $results names, as JSON."""
 
 import json
-import re
 
 import gdb  # type: ignore[import-not-found]
 
 results: dict[str, object] = {}
-STEPS = 100
+stops: list[object] = []
+TRAMPOLINE = 0x8000  # of guest/programs/rt/smp.c
 
 
 def run(command: str) -> str:
@@ -23,37 +23,65 @@ def value(expression: str) -> int:
     return int(gdb.parse_and_eval(expression))
 
 
-def next_pcs(pc: int) -> list[int]:
-    """Where the instruction at this address can lead, by its text, before it is executed."""
-    found = gdb.selected_frame().architecture().disassemble(pc, count=1)[0]
-    text, following = found["asm"], pc + found["length"]
-    target = re.match(r"(j|call)\w*\s+(?:\*%(\w+)|0x([0-9a-f]+))", text)
-    if text.startswith("ret"):
-        return [value("*(unsigned long *)$rsp")]
-    if text.startswith("rep"):
-        return [pc, following]
-    if not target:
-        return [following]
-    to = value(f"${target[2]}") if target[2] else int(target[3], 16)
-    return [to] if text.startswith(("jmp", "call")) else [to, following]
+def note_stop(event: object) -> None:
+    """What a breakpoint or watchpoint that is met is for."""
+    met = getattr(event, "breakpoint", None)
+    stops.append(met and (met.expression or met.location))
 
 
-def steps() -> list[str]:
-    """The steps that did not lead where they have to."""
-    wrong = []
-    for _ in range(STEPS):
-        pc = value("$pc")
-        expected = next_pcs(pc)
-        run("stepi")
-        if value("$pc") not in expected:
-            wrong.append(f"{pc:#x} -> {value('$pc'):#x}, not {expected}")
-    return wrong
+def modes() -> dict[str, list[int]]:
+    """A hardware breakpoint, two steps and a software breakpoint in each kind of code by which the
+    second CPU starts."""
+    flat = value("(long)&in_flat_mode")
+    found = {}
+    for bits, hardware, software in (
+        ("16", TRAMPOLINE + 1, TRAMPOLINE + 0xB),
+        ("32", flat, flat + 0x18),
+        ("64", flat + 0x3F, value("(long)rt_ap_main")),
+    ):
+        run(f"hbreak *{hardware}")
+        run("continue")
+        run("delete")
+        found[bits] = [gdb.selected_thread().num, value("$pc") - hardware]
+        for _ in range(2):
+            run("stepi")
+            found[bits].append(value("$pc") - hardware)
+        run(f"break *{software}")
+        run("continue")
+        run("delete")
+        found[bits].append(value("$pc") - software)
+    return found
+
+
+def watches() -> dict[str, object]:
+    """More watchpoints than there are debug registers: one is met by an instruction that is
+    emulated, and one by FXSAVE, which the CPU executes, in a step."""
+    found: dict[str, object] = {}
+    scratch = (value("(long)$rsp") & ~0xFFF) - 0x3000
+    for i in range(5):
+        run(f"watch *(char *){scratch + 0x200 + i}")
+    run(f"watch *(int *){scratch + 24}")  # MXCSR
+    run("watch *(int *)((char *)taken + 6)")  # of two counters
+    found["there are"] = run("info watchpoints").count("hw watchpoint")
+    run("continue")
+    found["counter"] = [value("taken[1]"), gdb.selected_thread().num]
+    rip, rdi = value("(long)$rip"), value("(long)$rdi")
+    run(f"set var *(int *){scratch + 0x300} = 0x07ae0f")
+    run(f"set $rdi = {scratch}")
+    run(f"set $rip = {scratch + 0x300}")
+    run("stepi")
+    watched = f"*(int *){scratch + 24}"
+    found["FXSAVE"] = [stops[-1] == watched, value("(long)$rip") - scratch, value(watched)]
+    run(f"set $rdi = {rdi}")
+    run(f"set $rip = {rip}")
+    run("delete")
+    return found
 
 
 def session() -> None:
     run("set confirm off")
     results["threads at first"] = run("info threads")
-    run("break guest_main")
+    run("break cpus_start")
     run("continue")
     results["stop"] = gdb.selected_frame().name()
     results["registers"] = {name: value(f"${name}") for name in ("rip", "cr0", "efer", "cs")}
@@ -63,34 +91,41 @@ def session() -> None:
     results["nothing there"] = run("x/xw 0x7fffffff0000")
     results["physical"] = run(f"monitor phys {value('(long)guest_main'):x} 8")
     results["no command"] = run("monitor nonsense")
+    rbx = value("(long)$rbx")
     run("set $rbx = 0x1234567812345678")
     results["a register"] = value("$rbx")
+    run(f"set $rbx = {rbx}")
     results["a fixed register"] = run("set $cr3 = 0")
     run("delete")
-    results["wrong steps"] = steps()
+    run("stepi 20")
     results["trap flag"] = value("(int)$eflags >> 8 & 1")
     run("hbreak start_cpus")
     run("continue")
     results["hardware stop"] = gdb.selected_frame().name()
     run("delete")
-    run("finish")
-    results["finish"] = [gdb.selected_frame().name(), value("$al")]
+    results["modes"] = modes()
     run("break let_interrupts_in")
     run("continue")
     results["thread"] = gdb.selected_thread().num
     results["threads"] = run("info threads")
     run("delete")
+    run("tbreak apic_take_logical_id")
+    run("continue")
+    run("finish")
+    results["finish"] = gdb.selected_frame().name()
     run("set scheduler-locking on")
     before = value("$pc")
     run("stepi")
     results["another thread's step"] = [before != value("$pc"), gdb.selected_thread().num]
     run("set scheduler-locking off")
+    results["watches"] = watches()
     run("watch stop")
     run("continue")
     results["watchpoint"] = [value("stop"), gdb.selected_thread().num]
     run("delete")
 
 
+gdb.events.stop.connect(note_stop)
 try:
     session()
 except gdb.error as error:

@@ -410,7 +410,7 @@ def test_qemu_by_the_menu_of_the_image(tmp_path: pathlib.Path) -> None:
     """The words and the entry are typed at GRUB's menu, which is on the serial port. QEMU refuses
     for lack of VMX."""
     words = ("testctl", "shared=39", "execute_only=38")
-    offered = menu.entries((), (), (), ()) + menu.entries_of_harness((Guest(HELLO, words),), ())
+    offered = menu.entries({"test": (Guest(HELLO, words),)})
     menu.write_files(tmp_path / "boot/grub", offered, menu.config(offered, timeout=60))
     subprocess.run(["grub-mkrescue", "-d", "/usr/lib/grub/i386-pc", "--fonts=", "--locales=",
                     "--themes=", "-o", "box.iso", tmp_path], cwd=tmp_path, check=True,

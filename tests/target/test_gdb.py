@@ -2,6 +2,7 @@
 """GDB on the second serial port (docs/GDB.md), with a guest that starts a second vCPU: one boot, in
 which GDB works and leaves, and then somebody comes who knows the protocol badly."""
 
+import contextlib
 import json
 import re
 import socket
@@ -11,12 +12,15 @@ from typing import Any
 
 import pytest
 from conftest import BUILD, CODES, ROOT, Result, hello
-from harness import session
+from harness import session, trace
 from harness.boot import Boot, Guest
 from harness.debugger import Relay
 
 SMP = BUILD / "guest" / "smp.elf"
 DOCUMENT = ROOT / "docs" / "GDB.md"
+STEPS = 1000
+EXECUTED = 70_000  # instructions of the machine, of which the guest's are more than these
+PC = re.compile(rb"10:(\w+);")
 ANSWER = re.compile(rb"\$([^#]*)#[0-9a-f]{2}")
 
 
@@ -44,9 +48,27 @@ class Stranger:
         self.said = self.said[found.end() :]
         return found
 
+    def connect(self) -> None:
+        """Asks until the hypervisor has started and answers, and passes over what is left."""
+        self.connection.settimeout(3)
+        while b"PacketSize" not in self.said:
+            self.send(b"qSupported")
+            with contextlib.suppress(TimeoutError):
+                self.said += self.connection.recv(4096)
+        self.connection.settimeout(60)
+        self.send(b"vCont?")
+        self.wait_for(re.compile(rb"vCont;c;C;s;S#.."))
+
     def ask(self, packet: bytes) -> bytes:
         self.send(packet)
         return self.wait_for(ANSWER)[1]
+
+
+def pc_of(stop: bytes) -> int:
+    """The instruction pointer in the message of a stop."""
+    found = PC.search(stop)
+    assert found, stop
+    return int.from_bytes(bytes.fromhex(found[1].decode()), "little")
 
 
 def strangers(port: int) -> dict[str, bytes]:
@@ -64,6 +86,20 @@ def strangers(port: int) -> dict[str, bytes]:
     return heard
 
 
+def makes_steps(port: int) -> list[int]:
+    """Stops in the guest's main function, makes steps, and says where they lead."""
+    symbols = trace.symbols(SMP.with_name("smp.elf.64"))
+    start = next(address for address, name in symbols if name == "guest_main")
+    with Stranger(port) as stub:
+        stub.connect()
+        for packet in (b"Z1,%x,1" % start, b"vCont;c", b"z1,%x,1" % start):
+            stub.ask(packet)
+        found = [start]
+        for _ in range(STEPS):
+            found.append(pc_of(stub.ask(b"vCont;s:1")))
+    return found
+
+
 @pytest.fixture(scope="module")
 def debugged() -> tuple[Result, dict[str, Any], dict[str, bytes]]:
     results = BUILD / "run" / "gdb-results.json"
@@ -79,11 +115,12 @@ def debugged() -> tuple[Result, dict[str, Any], dict[str, bytes]]:
                    "-ex", f'set $results = "{results}"', "-ex", f"file {SMP}.64",
                    "-ex", f"target remote 127.0.0.1:{relay.gdb_port}",
                    "-x", str(ROOT / "tests/target/gdb_session.py")]  # fmt: skip
+        steps = makes_steps(relay.gdb_port)
         said = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
         heard = strangers(relay.gdb_port) if results.exists() else {}
         machine.join()
     assert results.exists(), said.stdout + said.stderr
-    return Result(runs[0]), json.loads(results.read_text()), heard
+    return Result(runs[0]), {"steps": steps, **json.loads(results.read_text())}, heard
 
 
 def test_the_guest_is_as_without_gdb(debugged) -> None:
@@ -93,17 +130,43 @@ def test_the_guest_is_as_without_gdb(debugged) -> None:
     assert result.has("# gdb: VM 1, smp, is stopped before its first instruction and waits for GDB")
 
 
-def test_stops_and_steps(debugged) -> None:
-    """A breakpoint by its symbol, 100 steps where each leads where its instruction says, and the
-    trap flag is not seen."""
+def test_stops(debugged) -> None:
+    """Breakpoints by symbols, and the trap flag is not seen."""
     _, found, _ = debugged
     assert "error" not in found
-    assert found["stop"] == "guest_main"
-    assert found["wrong steps"] == []
+    assert found["stop"] == "cpus_start"
     assert found["trap flag"] == 0
     assert found["hardware stop"] == "start_cpus"
-    assert found["finish"] == ["cpus_start", 1]
+    assert found["finish"] == "let_interrupts_in"
     assert found["watchpoint"] == [1, 1]
+
+
+def test_modes(debugged) -> None:
+    """Breakpoints and steps in 16-, 32- and 64-bit code, where thread 2 is."""
+    _, found, _ = debugged
+    assert found["modes"] == {"16": [2, 0, 2, 4, 0], "32": [2, 0, 5, 7, 0], "64": [2, 0, 5, 14, 0]}
+
+
+def test_watchpoints_without_debug_registers(debugged) -> None:
+    _, found, _ = debugged
+    watches = found["watches"]
+    assert watches["there are"] == 7
+    assert watches["counter"] == [1, 2]
+    assert watches["FXSAVE"] == [True, 0x303, 0x1F80]
+
+
+def test_steps(debugged) -> None:
+    """Each step leads where the guest goes in Bochs without GDB."""
+    steps = debugged[1]["steps"]
+    commands = (f"lb {steps[0]:#x}", "c", "d 1", "trace on", f"s {EXECUTED}", "q")
+    alone = Boot(name="gdb-alone", debugger=commands,
+                 guests=(Guest(SMP, ("testctl", "vcpus=2")),))  # fmt: skip
+    session.run(alone)
+    text = (alone.folder / "emulator.txt").read_text(errors="replace")
+    executed = [int(found[1], 16) for found in trace.STEP.finditer(text)]
+    guests = [address for address in executed if address < trace.HYPERVISOR]
+    assert len(steps) == STEPS + 1
+    assert steps == guests[: len(steps)]
 
 
 def test_registers_and_memory(debugged) -> None:
@@ -155,6 +218,53 @@ def test_the_document(debugged) -> None:
         for line in found[name].removeprefix("error: ").strip().splitlines():
             if plain(line).strip() not in document:
                 raise AssertionError(f"docs/GDB.md does not show {line!r}")
+
+
+TD = BUILD / "guest" / "td_report.elf"
+
+
+def run_td(words: tuple[str, ...], talk) -> Result:
+    """Boots a TD that is GDB's while somebody talks to the stub."""
+    with Relay() as relay:
+        boot = Boot(name="gdb-td", cmdline="gdb=td", gdb_port=relay.machine_port, timeout=300,
+                    guests=(Guest(TD, (*words, "quote=test", "budget=60000"), "", "td"),))
+        # fmt: skip
+        runs: list[session.Run] = []
+        machine = threading.Thread(target=lambda: runs.append(session.run(boot)))
+        machine.start()
+        talk(relay.gdb_port)
+        machine.join()
+    return Result(runs[0])
+
+
+def test_a_td_that_may_be_inspected() -> None:
+    """A breakpoint in private memory, where it is hidden, and a step."""
+    start = next(address for address, name in trace.symbols(TD) if name == "guest_main")
+    heard: list[bytes] = []
+
+    def talk(port: int) -> None:
+        with Stranger(port) as stub:
+            stub.connect()
+            heard.append(stub.ask(b"m%x,1" % start))
+            for packet in (b"Z0,%x,1", b"vCont;c", b"m%x,1", b"Z2,%x,3", b"z0,%x,1",
+                           b"vCont;s:1", b"D"):  # fmt: skip
+                heard.append(stub.ask(packet % start if b"%" in packet else packet))
+
+    result = run_td(("tdx=debug",), talk)
+    assert result.passed("td"), result
+    byte, inserted, stop, hidden, refused, removed, step, detached = heard
+    assert inserted == removed == detached == b"OK"
+    assert len(byte) == 2 and hidden == byte != b"cc"
+    assert refused == b"E.only the debug registers watch a TD"
+    assert b"swbreak:;" in stop and pc_of(stop) == start
+    assert start < pc_of(step) < start + 16
+
+
+def test_a_td_that_may_not() -> None:
+    result = run_td(("tdx",), lambda port: None)
+    assert result.passed("td"), result
+    assert result.has("error: gdb: VM 1, td, is a TD whose state is its own; only one with "
+                      "tdx=debug can be debugged")  # fmt: skip
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,7 @@ from harness.boot import Guest
 from harness.errors import HarnessError
 
 sys.path.insert(0, str(ROOT / "tools"))
+import map_read  # noqa: E402
 import perfetto  # noqa: E402
 
 Piece = dict[str, Any]
@@ -264,8 +265,9 @@ def test_a_recording_of_the_machine(boot, tmp_path) -> None:
     trace_guest = Guest(BUILD / "guest/trace.elf", ("testctl", "vcpus=2"))
     slots = Guest(BUILD / "guest/smp_slots.elf", ("testctl", "vcpus=2", "budget=60000"), "10")
     changing = re.compile(r"^ +[\d.]+|rip=0x\w+")  # with each change of the code
+    td = Guest(BUILD / "guest/td_cpu.elf", ("tdx", "vcpus=2"))
     result = boot(smp=2, cmdline="export=e9 trace=all parallel=1",
-                  guests=(trace_guest, slots))  # fmt: skip
+                  guests=(trace_guest, slots, td))  # fmt: skip
     assert result.status == 0, result
     assert not any("its last" in line for line in result.lines), "they are not printed, too"
     stream = (result.run.boot.folder / "emulator.txt").read_bytes()
@@ -308,6 +310,13 @@ def test_a_recording_of_the_machine(boot, tmp_path) -> None:
     shown = {piece["name"] for piece in slices(trace)}
     assert {"EPT_VIOLATION", "CPUID", "VMCALL", "guest", "page_fault", "mmio", "invept"} <= shown
 
+    # What is a TD's own: its RIP, RCX and linear addresses.
+    secrets = {("exit", "rip"), ("entry", "rip"), ("tdcall", "rcx"), ("ve", "gla")}
+    of_td = [record for record in recording.records if record.vm == 3]
+    told = {(name, record[field]) for name, field in secrets for record in of_td
+            if record.name == name}  # fmt: skip
+    assert told == {(name, 0) for name, _ in secrets}, told
+
 
 def test_a_part_of_the_events(boot) -> None:
     """One VM of two, one page of its devices."""
@@ -345,11 +354,13 @@ def test_a_machine_without_a_second_serial_port(boot) -> None:
 
 
 def test_the_second_serial_port(boot) -> None:
-    """It is slow, so few events are chosen."""
-    result = boot(cmdline="export=com2 trace=turn,invept",
+    """It is slow, so few events are chosen, and a small guest is drawn."""
+    result = boot(cmdline="export=com2 trace=turn,invept map=1",
                   guests=(Guest(BUILD / "guest/hello.elf", ("testctl",)),))  # fmt: skip
     assert result.status == 0, result
     assert result.has(r"# trace: \d+ events have left the machine, and 0 were lost"), result
-    recording = events.read((result.run.boot.folder / "exported.bin").read_bytes())
+    stream = (result.run.boot.folder / "exported.bin").read_bytes()
+    assert [(p.name, p.missing) for p in map_read.read(stream) if p.ended] == [("hello", 0)]
+    recording = events.read(stream)
     assert [record["on"] for record in recording.records if record.name == "turn"] == [1, 0]
     assert not recording.gaps and recording.vms == {1: "hello"}

@@ -13,7 +13,7 @@ import subprocess
 from .boot import ROOT
 
 # What the debugger prints for each instruction while `trace on`, and where it stops.
-STEP = re.compile(r"^\(\d\)\.\[\d+\] \[\w+\] \w+:([0-9a-f]+) \([^)]*\): (.*?)\s*;")
+STEP = re.compile(r"(?m)^\(\d\)\.\[\d+\] \[\w+\] \w+:([0-9a-f]+) \([^)]*\): (.*?)\s*;")
 BEGIN, END = "Tracing enabled", "Magic breakpoint"
 HYPERVISOR = 0xFFFF_0000_0000_0000  # its addresses begin here; guests stay below
 

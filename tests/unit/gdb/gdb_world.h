@@ -11,6 +11,7 @@
 #include "arch/x86/regs.h"
 #include "lib/bits.h"
 #include "lib/compiler.h"
+#include "lib/errno.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -81,6 +82,37 @@ int target_write(struct vcpu *vcpu, gpa_t gpa, const void *bytes, size_t size)
     return 0;
 }
 
+/* Frames whose writes are tracked, how often; frame 7 cannot be, and each second call is early. */
+static unsigned tracked[RAM_SIZE >> 12];
+static bool is_td, slots_are_busy;
+
+static inline int world_track(gpa_t gpa, unsigned by)
+{
+    slots_are_busy = !slots_are_busy;
+    if (slots_are_busy)
+        return -EINPROGRESS;
+    if (is_td)
+        return -EACCES;
+    if (gpa.v >= RAM_SIZE)
+        return -EFAULT;
+    if (gpa.v >> 12 == 7)
+        return -ENOMEM;
+    tracked[gpa.v >> 12] += by;
+    return 0;
+}
+
+int target_track(struct vcpu *vcpu, gpa_t gpa)
+{
+    (void)vcpu;
+    return world_track(gpa, 1);
+}
+
+int target_untrack(struct vcpu *vcpu, gpa_t gpa)
+{
+    (void)vcpu;
+    return world_track(gpa, -1u);
+}
+
 bool target_guest_debugs(const struct vcpu *vcpu)
 {
     (void)vcpu;
@@ -95,7 +127,8 @@ static void world_begin_gdb(void)
     memset(&paging, 0, sizeof(paging));
     memset(registers, 0, sizeof(registers));
     memset(cpu_registers, 0, sizeof(cpu_registers));
-    guest_debugs = false;
+    memset(tracked, 0, sizeof(tracked));
+    guest_debugs = is_td = slots_are_busy = false;
     gdb.description = &gdb_x86_64;
     gdb.avx = true;
     gdb.threads = 3;

@@ -178,10 +178,10 @@ static const char *const packets[][2] = {
     {"Z0,0", "E01"},
     {"Z0,0,1;", "E01"},
     {"Z0,10000,1", "E0e"},
-    {"Z2,1001,2", "E16"},
-    {"Z2,1000,3", "E16"},
+    {"Z3,1001,2", "E16"},
+    {"Z4,1000,3", "E16"},
     {"Z2,1000,0", "E16"},
-    {"Z2,1000,10", "E16"},
+    {"Z3,1000,10", "E16"},
     {"c1000", "E01"},
     {"s1000", "E01"},
     {"vCont;", "E01"},
@@ -389,7 +389,7 @@ static void debug_registers(void **state)
     assert_int_equal(gdb.debugger.dr7, 0x3b5000aa);
     assert_int_equal(gdb.debugger.address[1], 0x6000);
     guest_debugs = true;
-    answers("Z2,1000,1", "E.the guest uses its debug registers itself");
+    answers("Z1,1000,1", "E.the guest uses its debug registers itself");
     assert_int_equal(execute("D", 1), GDB_DETACHES);
     assert_int_equal(gdb.debugger.dr7, 0);
 }

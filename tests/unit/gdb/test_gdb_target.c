@@ -38,6 +38,17 @@ int guest_write(struct mmu *mmu, gpa_t gpa, const void *buffer, size_t size)
     return -1;
 }
 
+int mmu_track(struct mmu *mmu, gpa_t gpa)
+{
+    (void)mmu, (void)gpa;
+    return 0;
+}
+
+int mmu_untrack(struct mmu *mmu, gpa_t gpa)
+{
+    return mmu_track(mmu, gpa);
+}
+
 int td_private_read(struct vm *vm, gpa_t gpa, void *buffer, size_t size)
 {
     (void)vm, (void)gpa, (void)buffer, (void)size;
@@ -118,6 +129,28 @@ static void each_address(void **state)
     }
 }
 
+/* In real mode, and wherever else CS has a base, GDB sees the linear address. */
+static void rip_is_linear(void **state)
+{
+    const struct gdb_register which = {GDB_CPU_REG, REG_RIP, 8};
+    uint64_t seen = 0;
+    (void)state;
+    values[REG_EFER] = vmcs[VMCS_ENTRY_CONTROLS] = vmcs[VMCS_GUEST_CS_ACCESS_RIGHTS] = 0;
+    values[REG_SEG_BASE + SEG_CS] = 0xffff0000;
+    values[REG_RIP] = 0xfff0;
+    target_get(&vcpu, &which, &seen);
+    assert_int_equal(seen, 0xfffffff0);
+    assert_true(set(REG_RIP, 8, 0xffff1000));
+    assert_int_equal(values[REG_RIP], 0x1000);
+    assert_true(set(REG_RIP, 8, 0x10)); /* wraps, as the sum does */
+    assert_int_equal(values[REG_RIP], 0x10010);
+    vmcs[VMCS_ENTRY_CONTROLS] = ENTRY_IA32E_GUEST; /* 64-bit code has no base */
+    vmcs[VMCS_GUEST_CS_ACCESS_RIGHTS] = SEG_AR_L;
+    target_get(&vcpu, &which, &seen);
+    assert_int_equal(seen, 0x10010);
+    values[REG_SEG_BASE + SEG_CS] = 0;
+}
+
 /* Nobody but the guest changes what its mode is. */
 static void other_registers(void **state)
 {
@@ -134,6 +167,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(each_flag),
         cmocka_unit_test(each_address),
+        cmocka_unit_test(rip_is_linear),
         cmocka_unit_test(other_registers),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -434,6 +434,13 @@ void debugger_take(struct vcpu *v)
     assert_int_equal(seen.handled, REASON_MOV_DR);
 }
 
+static unsigned compares;
+void debugger_written(struct vcpu *v)
+{
+    assert_non_null(v->vm->debugger);
+    compares++;
+}
+
 /* No other vCPU has a debugger here. */
 #define NO_DEBUGGER(type, name)          \
     type debugger_##name(struct vcpu *v) \

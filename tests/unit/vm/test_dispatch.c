@@ -249,6 +249,26 @@ static void the_clock_is_looked_at(void **state)
     assert_int_equal(count, 63);
 }
 
+/* After a write to tracked memory that was emulated, the debugger compares. */
+static void writes_of_a_debugged_guest(void **state)
+{
+    const struct mmio_info info = {0};
+    struct debugger debugger;
+    (void)state;
+    prepare();
+    vcpu->vmx.exit.reason = REASON_EPT_VIOLATION;
+    vmcs[VMCS_IDT_VECTORING_INFO] = EVENT_INFO_VALID; /* the CPU itself makes the write */
+    compares = 0;
+    for (unsigned debugged = 0; debugged < 2; debugged++) {
+        vm.debugger = debugged ? &debugger : NULL;
+        ept_violation_slow(vcpu, FAULT_RETRY, &info);
+        assert_int_equal(compares, 0);
+        ept_violation_slow(vcpu, FAULT_WRITE_PROTECTED, &info);
+        assert_int_equal(compares, debugged);
+    }
+    vm.debugger = NULL;
+}
+
 /* A guest that has a debugger accesses its own debug registers. */
 static void debug_registers_of_a_debugged_guest(void **state)
 {
@@ -275,6 +295,7 @@ int main(void)
         cmocka_unit_test(misconfigured_irets),
         cmocka_unit_test(long_exits_end_slices),
         cmocka_unit_test(the_clock_is_looked_at),
+        cmocka_unit_test(writes_of_a_debugged_guest),
         cmocka_unit_test(debug_registers_of_a_debugged_guest),
     };
     return cmocka_run_group_tests_name("exits", tests, setup, NULL);

@@ -17,7 +17,7 @@ static struct vm vm;
 static struct vcpu *const vcpu = &vm.vcpu;
 
 static struct {
-    unsigned opened, closed, refreshed;
+    unsigned opened, closed, refreshed, compared;
     int error;
     bool nmi_window;
 } seen;
@@ -36,6 +36,13 @@ void mmu_track_close(struct mmu *mmu, struct track_opening *opening)
     assert_ptr_equal(mmu, &vm.mmu);
     assert_ptr_equal(opening, &vcpu->pass.opening);
     seen.closed++;
+}
+
+void debugger_written(struct vcpu *writer)
+{
+    assert_ptr_equal(writer, vcpu);
+    assert_true(seen.closed); /* so that no further write is missed */
+    seen.compared++;
 }
 
 void vmx_update_extra_work(struct vmx_vcpu *half)
@@ -169,7 +176,23 @@ static void each_exit(void **state)
             assert_int_equal(pass_is_open(vcpu), may_need_more(reason));
             assert_int_equal(vcpu->vmx.extra_work, may_need_more(reason));
             assert_false(vcpu->pass.armed);
+            assert_int_equal(seen.compared, 0); /* there is no debugger */
         }
+}
+
+/* The debugger compares what has been written, when nothing more can be. */
+static void a_debugger(void **state)
+{
+    static struct debugger debugger;
+    (void)state;
+    prepare(0, 0, 0);
+    vm.debugger = &debugger;
+    pass_arm(vcpu);
+    pass_exit(vcpu, REASON_EPT_VIOLATION);
+    assert_int_equal(seen.compared, 0);
+    pass_exit(vcpu, REASON_NMI_WINDOW);
+    assert_int_equal(seen.compared, 1);
+    vm.debugger = NULL;
 }
 
 /* Several pages: each round is prepared anew, from the state of the first one. */
@@ -203,11 +226,9 @@ static void too_many_pages(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(an_instruction),
-        cmocka_unit_test(an_event),
-        cmocka_unit_test(a_handler_of_nmis),
-        cmocka_unit_test(each_exit),
-        cmocka_unit_test(an_instruction_of_several_pages),
+        cmocka_unit_test(an_instruction),    cmocka_unit_test(an_event),
+        cmocka_unit_test(a_handler_of_nmis), cmocka_unit_test(each_exit),
+        cmocka_unit_test(a_debugger),        cmocka_unit_test(an_instruction_of_several_pages),
         cmocka_unit_test(too_many_pages),
     };
     return cmocka_run_group_tests_name("one access", tests, NULL, NULL);

@@ -33,7 +33,6 @@ static unsigned traced(struct trace_record records[2])
 static void exits_and_entries_as_events(void **state)
 {
     (void)state;
-    static struct td td;
     for (unsigned i = 0; i < 2 * ARRAY_SIZE(rows); i++) {
         uint32_t reason = rows[i / 2].reason;
         struct trace_record records[2];
@@ -41,7 +40,7 @@ static void exits_and_entries_as_events(void **state)
         support_reset();
         assert_int_equal(trace_create_ring(0), 0);
         vm.number = 5;
-        vm.td = i % 2 ? &td : NULL; /* one that may not be inspected */
+        vm.words.tdx = i % 2 ? TDX_PROTECTED : i % 4 ? TDX_DEBUG : 0;
         trace_run(5, 3, NULL);
         trace_select(5, TRACE_EXIT_EVENTS);
         follow_trace(vcpu);
@@ -69,7 +68,7 @@ static void exits_and_entries_as_events(void **state)
         assert_false(vcpu->vmx.extra_work);
         trace_forget(5);
         trace_run(0, 0, NULL);
-        vm.td = NULL;
+        vm.words.tdx = 0;
     }
 }
 

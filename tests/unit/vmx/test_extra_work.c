@@ -36,6 +36,12 @@ static void closes(struct mmu *mmu, struct track_opening *opening)
     (void)mmu, (void)opening;
 }
 
+void debugger_written(struct vcpu *writer)
+{
+    (void)writer;
+    fail_msg("there is no debugger");
+}
+
 void vcpu_end(const struct vcpu *ended, enum vm_ending ending, const char *format, ...)
 {
     (void)ended, (void)ending, (void)format;

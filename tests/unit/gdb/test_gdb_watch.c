@@ -1,0 +1,153 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Watchpoints of GDB on write-tracked pages (gdb/written.c): when they take the place of the debug
+ * registers, that packets go on where the slots were busy, what counts as a change, and that each
+ * page is tracked as often as it is watched, and no longer. And writes to memory of a whole packet,
+ * with breakpoints in it.
+ */
+#include "tests/unit/support.h"
+
+#include "tests/unit/gdb/gdb_world.h"
+
+static int setup_world(void **state)
+{
+    (void)state;
+    world_begin_gdb();
+    return 0;
+}
+
+/* Executes the packet until it has an answer. Returns the number of visits. */
+static unsigned answers(const char *packet, const char *expected)
+{
+    unsigned visits = 1;
+    while (execute(packet, strlen(packet)) == GDB_GOES_ON) {
+        assert_string_equal(answer, "");
+        assert_in_range(++visits, 2, 2000);
+    }
+    assert_string_equal(answer, expected);
+    return visits;
+}
+
+static unsigned all_tracked(void)
+{
+    unsigned sum = 0;
+    for (unsigned i = 0; i < RAM_SIZE >> 12; i++)
+        sum += tracked[i];
+    return sum;
+}
+
+static uint64_t changed(void)
+{
+    uint64_t linear = 0;
+    return gdb_watch_changed(&gdb, NULL, &linear) ? linear : 0;
+}
+
+static void after_the_debug_registers(void **state)
+{
+    (void)state;
+    answers("Z2,2000,8", "OK");
+    answers("Z2,2008,8", "OK");
+    answers("Z2,2010,8", "OK");
+    answers("Z2,2018,8", "OK");
+    assert_int_equal(all_tracked(), 0);
+    answers("Z2,2020,8", "OK"); /* no further register */
+    assert_int_equal(tracked[2], 1);
+    assert_int_equal(gdb.debugger.watches, 1);
+    answers("Z3,2028,8", "E1c"); /* reads are not noticed */
+    answers("Z4,2028,8", "E1c");
+    answers("Z1,2028,1", "E1c");
+    answers("z2,2000,8", "OK");
+    answers("Z2,2003,4", "OK"); /* not aligned */
+    assert_int_equal(tracked[2], 2);
+    guest_debugs = true;
+    answers("Z2,3000,4", "OK");
+    assert_int_equal(tracked[3], 1);
+    answers("Z2,7000,4", "E1c"); /* no memory for it */
+    answers("Z2,20000,3", "E0e");
+    answers("Z2,3000,0", "E16");
+    is_td = true;
+    answers("Z2,3010,3", "E.only the debug registers watch a TD");
+    is_td = false;
+    while (execute("D", 1) == GDB_GOES_ON)
+        ;
+    assert_string_equal(answer, "OK");
+    assert_int_equal(all_tracked(), 0);
+    assert_int_equal(gdb.debugger.watches, 0);
+}
+
+static void long_ranges(void **state)
+{
+    (void)state;
+    unsigned visits = answers("Z2,1ffd,106", "OK"); /* 3 bytes, 256 and 3 */
+    assert_in_range(visits, 4, 200);                /* by 16 pieces at most */
+    assert_int_equal(tracked[1], 1);
+    assert_int_equal(tracked[2], 33);
+    assert_int_equal(changed(), 0);
+    ram[0x2102] = 1;
+    assert_int_equal(changed(), 0x2100);
+    assert_int_equal(changed(), 0);
+    ram[0x2103] = 1; /* behind it */
+    assert_int_equal(changed(), 0);
+    ram[0x1ffc] = 1; /* before it */
+    assert_int_equal(changed(), 0);
+    answers("Z2,3000,1001", "E1c");
+    answers("Z2,3000,1000", "E1c"); /* those that found room are there until they are removed */
+    answers("z2,3000,1000", "OK");
+    assert_int_equal(all_tracked(), 34);
+    answers("z2,1ffd,106", "OK");
+    assert_int_equal(all_tracked(), 0);
+    ram[0x2000] = 1;
+    assert_int_equal(changed(), 0);
+}
+
+static void a_change_is_told_once(void **state)
+{
+    struct reply reply = {.text = answer, .room = WIRE_PACKET};
+    (void)state;
+    guest_debugs = true;
+    answers("Z2,4000,4", "OK");
+    answers("Z2,4004,4", "OK");
+    ram[0x4001] = 5;
+    ram[0x4004] = 5;
+    assert_int_equal(changed(), 0x4000); /* a stop for both: GDB compares all */
+    assert_int_equal(changed(), 0);
+    ram[0x4001] = 6;
+    ram[0x4001] = 5;
+    assert_int_equal(changed(), 0);
+    gdb_say_stop(&gdb, DEBUGGER_WRITTEN, 0x4004, false, &reply);
+    answer[reply.size] = 0;
+    assert_string_equal(answer, "T05thread:1;watch:4004;");
+}
+
+/* A packet of memory as long as one can be: all of it arrives, but where breakpoints are. */
+static void much_memory(void **state)
+{
+    static char packet[WIRE_PACKET + 1];
+    (void)state;
+    answers("Z0,8005,1", "OK");
+    answers("Z0,8ffe,1", "OK");
+    unsigned length = 0xf00;
+    int head = snprintf(packet, sizeof(packet), "X8003,%x:", length);
+    for (unsigned i = 0; i < length; i++)
+        packet[(unsigned)head + i] = (char)(i * 7);
+    assert_int_equal(execute(packet, (unsigned)head + length), GDB_ANSWERED);
+    assert_string_equal(answer, "OK");
+    for (unsigned i = 0; i < length; i++)
+        assert_int_equal(ram[0x8003 + i], i == 2 ? 0xcc : (uint8_t)(i * 7));
+    answers("z0,8005,1", "OK");
+    assert_int_equal(ram[0x8005], 14);
+    answers("m8003,4", "00070e15");
+    answers("Mfffe,3:010203", "E0e");
+    answers("M9000,2:01zz", "E01");
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup(after_the_debug_registers, setup_world),
+        cmocka_unit_test_setup(long_ranges, setup_world),
+        cmocka_unit_test_setup(a_change_is_told_once, setup_world),
+        cmocka_unit_test_setup(much_memory, setup_world),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
