@@ -37,6 +37,9 @@ WIDTHS = ("x86_64", "i386")
 REASONS = ("bochs", "emulated", "test")
 MEM = 128  # MiB of a VM, as QEMU gives
 CPUS = 4  # of the machine, at most
+# What a test may take: in seconds of KVM, unless unittests.cfg says otherwise, and in milliseconds
+# of a VM, of which it gets more if it needs more of KVM's.
+PATIENCE, BUDGET = 90, 600_000
 # The status of a test that ends after failures, and of one that skips itself (report_summary() in
 # lib/report.c). A test that gives up in between has another one.
 FAILED, SKIPPED = 1, 77 >> 1
@@ -53,6 +56,11 @@ class Test:
     smp: int = 1
     args: str = ""
     arch: str = ""
+    timeout: int = PATIENCE
+
+    @property
+    def budget(self) -> int:
+        return BUDGET * max(self.timeout, PATIENCE) // PATIENCE
 
     def program(self) -> pathlib.Path:
         """The 64-bit program, unless there is only one for 32 bits."""
@@ -91,6 +99,8 @@ def read_tests(checkout: pathlib.Path) -> list[Test]:
             key, value = match[1], match[2].strip()
             if key == "smp":
                 tests[-1].smp = int(value) if value.isdigit() else CPUS
+            elif key == "timeout":
+                tests[-1].timeout = int(value)
             elif key == "test_args":
                 tests[-1].args = value.strip("'\"")
             elif key in ("file", "arch"):
@@ -130,7 +140,7 @@ def boot_of(test: Test, bare: bool) -> Boot:
     name, smp = f"kut/{test.name}", min(test.smp, CPUS)
     timeout = float(env("TIMEOUT") or 300)
     if not bare:
-        words = ("kut", "live", f"mem={MEM}M", f"vcpus={test.smp}", "budget=600000")
+        words = ("kut", "live", f"mem={MEM}M", f"vcpus={test.smp}", f"budget={test.budget}")
         return Boot(name=name, guests=(Guest(test.program(), words, test.args, test.name),),
                     smp=smp, mem=512, timeout=timeout)  # fmt: skip
     folder = BUILD / "run/kut-bare"

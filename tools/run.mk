@@ -3,7 +3,7 @@
 
 PYTHON := /usr/bin/python3
 # The release of Debian whose packages are used: this computer's.
-RELEASE = $(shell . /etc/os-release && echo $$VERSION_CODENAME)
+RELEASE ?= $(shell . /etc/os-release && echo $$VERSION_CODENAME)
 
 # ---- make run ---------------------------------------------------------------------------------
 # The guests: `[name=]path[:word,word...[:args]] ...`. A program NAME gets the words

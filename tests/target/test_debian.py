@@ -114,6 +114,16 @@ def test_sudo_makes_it(image, tmp_path) -> None:
     assert (done.returncode, done.stdout) == (0, f"sudo {IMAGE} {tmp_path}/out bookworm\n")
 
 
+@pytest.mark.parametrize("where", ["environment", "command line"])
+def test_the_release_is_given_to_make(where: str) -> None:
+    """As all options, in the environment or on the command line."""
+    given = {"RELEASE": "trixie"} if where == "environment" else {}
+    command = ["make", "-s", "--eval=show: ; @echo $(RELEASE)", "show"]
+    command += [] if given else ["RELEASE=trixie"]
+    shown = subprocess.check_output(command, cwd=ROOT, text=True, env=os.environ | given)
+    assert shown == "trixie\n"
+
+
 @pytest.fixture
 def system(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> pathlib.Path:
     """A folder as image.sh makes it."""

@@ -49,11 +49,16 @@ def test_the_tests_of_a_checkout(tmp_path) -> None:
     (tmp_path / "x86/unittests.cfg").write_text(
         "# comment = no\n[smptest3]\nfile = smptest.flat\nsmp = 3\n"
         "[vmexit]\nfile = vmexit.flat\nsmp = $MAX\ntest_args = 'cpuid mov'\narch = x86_64\n"
+        "[sieve]\nfile = sieve.flat\ntimeout = 180\n[apic]\nfile = apic.flat\ntimeout = 30\n"
     )
-    assert foreign_kut.read_tests(tmp_path) == [
+    tests = foreign_kut.read_tests(tmp_path)
+    assert tests == [
         foreign_kut.Test("smptest3", "smptest.flat", 3),
         foreign_kut.Test("vmexit", "vmexit.flat", foreign_kut.CPUS, "cpuid mov", "x86_64"),
+        foreign_kut.Test("sieve", "sieve.flat", timeout=180),
+        foreign_kut.Test("apic", "apic.flat", timeout=30),
     ]
+    assert [test.budget for test in tests] == [600_000, 600_000, 1_200_000, 600_000]
 
 
 def test_the_list_of_known_failures(tmp_path) -> None:
