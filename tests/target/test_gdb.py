@@ -8,6 +8,7 @@ import re
 import socket
 import subprocess
 import threading
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -18,6 +19,7 @@ from harness.debugger import Relay
 
 SMP = BUILD / "guest" / "smp.elf"
 DOCUMENT = ROOT / "docs" / "GDB.md"
+IPS = 2_000_000  # so few that a byte on the serial line does not take long
 STEPS = 1000
 EXECUTED = 70_000  # instructions of the machine, of which the guest's are more than these
 PC = re.compile(rb"10:(\w+);")
@@ -105,7 +107,7 @@ def debugged() -> tuple[Result, dict[str, Any], dict[str, bytes]]:
     results = BUILD / "run" / "gdb-results.json"
     results.unlink(missing_ok=True)
     with Relay() as relay:
-        boot = Boot(name="gdb-session", cmdline="gdb=smp", smp=2, timeout=600,
+        boot = Boot(name="gdb-session", cmdline="gdb=smp", smp=2, ips=IPS, timeout=600,
                     guests=(Guest(SMP, ("testctl", "vcpus=2", "budget=600000")),),
                     gdb_port=relay.machine_port)  # fmt: skip
         runs: list[session.Run] = []
@@ -223,11 +225,11 @@ def test_the_document(debugged) -> None:
 TD = BUILD / "guest" / "td_report.elf"
 
 
-def run_td(words: tuple[str, ...], talk) -> Result:
+def run_td(word: str, talk: Callable[[int], None]) -> Result:
     """Boots a TD that is GDB's while somebody talks to the stub."""
     with Relay() as relay:
         boot = Boot(name="gdb-td", cmdline="gdb=td", gdb_port=relay.machine_port, timeout=300,
-                    guests=(Guest(TD, (*words, "quote=test", "budget=60000"), "", "td"),))
+                    guests=(Guest(TD, (word, "quote=test", "budget=60000"), "", "td"),))
         # fmt: skip
         runs: list[session.Run] = []
         machine = threading.Thread(target=lambda: runs.append(session.run(boot)))
@@ -250,7 +252,7 @@ def test_a_td_that_may_be_inspected() -> None:
                            b"vCont;s:1", b"D"):  # fmt: skip
                 heard.append(stub.ask(packet % start if b"%" in packet else packet))
 
-    result = run_td(("tdx=debug",), talk)
+    result = run_td("tdx=debug", talk)
     assert result.passed("td"), result
     byte, inserted, stop, hidden, refused, removed, step, detached = heard
     assert inserted == removed == detached == b"OK"
@@ -261,7 +263,7 @@ def test_a_td_that_may_be_inspected() -> None:
 
 
 def test_a_td_that_may_not() -> None:
-    result = run_td(("tdx",), lambda port: None)
+    result = run_td("tdx", lambda port: None)
     assert result.passed("td"), result
     assert result.has("error: gdb: VM 1, td, is a TD whose state is its own; only one with "
                       "tdx=debug can be debugged")  # fmt: skip
