@@ -193,6 +193,18 @@ class Person:
             self.more(0.1)
         assert text not in self.seen
 
+    def wait_for_vm(self, name: bytes) -> None:
+        """Waits until a VM is on the list of consoles: the machine creates one after the other.
+        What was printed meanwhile is forgotten."""
+        deadline = time.monotonic() + LONG
+        while name not in self.seen:
+            assert time.monotonic() < deadline, self.seen
+            self.type(b"\x01?")
+            answered = time.monotonic() + 1
+            while time.monotonic() < answered:
+                self.more(0.1)
+        self.seen = b""
+
     def type(self, text: bytes) -> None:
         self.connection.sendall(text)
 

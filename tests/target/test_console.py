@@ -36,6 +36,7 @@ def test_two_vms_share_the_console(person, smp: int) -> None:
         who.type(b"one\n")
         who.wait_for(b"ada read 'one'")
         who.wait_for(b"ada> ")
+        who.wait_for_vm(b"vm-bob")
         who.type(b"\x012")
         assert who.wait_for(b"# console: VM 2 vm-bob\r\n").strip() == b""
         who.wait_for(b"bob> ")
@@ -61,6 +62,7 @@ def test_a_busy_vm_waits_unseen(person) -> None:
     with person("ada busy", "bob") as who:
         for _ in range(3):
             who.wait_for(b"ada is busy")
+        who.wait_for_vm(b"vm-bob")
         who.type(b"\x012")
         who.wait_for(b"# console: VM 2 vm-bob")
         who.wait_for(b"bob> ")
@@ -78,6 +80,7 @@ def test_a_deaf_vm(person) -> None:
     """Input for a VM that does not read is dropped, but the escape key still works."""
     with person("ada deaf", "bob") as who:
         who.wait_for(b"# vm-ada: ")
+        who.wait_for_vm(b"vm-bob")
         who.type(b"x" * 3000 + b"\x012")
         who.wait_for(b"# console: VM 1 does not read its input, so further keys for it are dropped")
         who.wait_for(b"# console: VM 2 vm-bob")
