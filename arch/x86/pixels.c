@@ -108,13 +108,12 @@ static uint8_t *pixel_address(const struct pixels *pixels, uint32_t x, uint32_t 
     return pixels->base + (size_t)y * pixels->pitch + (size_t)x * pixels->bytes;
 }
 
-/* Appends `count` pixels to a line that is prepared in ordinary memory, and returns its end. Each
- * store writes four bytes, of which the next pixel overwrites those that are not this one's. */
-static uint8_t *add_pixels(uint8_t *to, unsigned bytes, uint32_t colour, unsigned count)
+/* Puts `count` pixels into a line that is prepared in ordinary memory. Each store writes four bytes,
+ * of which the next pixel overwrites those that are not this one's. */
+static void put_pixels(uint8_t *to, unsigned bytes, uint32_t colour, unsigned count)
 {
     for (; count; count--, to += bytes)
         memcpy(to, &colour, sizeof(colour));
-    return to;
 }
 
 #define EIGHT 8u /* pixels, which fill a whole number of wide stores at each depth */
@@ -135,7 +134,7 @@ void pixels_fill(const struct pixels *pixels, uint32_t x, uint32_t y, uint32_t w
 {
     uint64_t eight[(EIGHT * sizeof(uint32_t) + SPARE) / sizeof(uint64_t) + 1];
     uint8_t *at = pixel_address(pixels, x, y);
-    (void)add_pixels((uint8_t *)eight, pixels->bytes, colour, EIGHT);
+    put_pixels((uint8_t *)eight, pixels->bytes, colour, EIGHT);
     for (; height; height--, at += pixels->pitch)
         fill_line(pixels, at, eight, width);
 }
@@ -149,8 +148,8 @@ void pixels_draw(const struct pixels *pixels, uint32_t x, uint32_t y, unsigned s
     uint8_t *at = pixel_address(pixels, x, y);
     for (unsigned row = 0; row < FONT_HEIGHT; row++) {
         uint8_t *to = (uint8_t *)line;
-        for (unsigned bit = 0x80; bit; bit >>= 1)
-            to = add_pixels(to, pixels->bytes, glyph[row] & bit ? ink.fore : ink.back, scale);
+        for (unsigned bit = 0x80; bit; bit >>= 1, to += scale * pixels->bytes)
+            put_pixels(to, pixels->bytes, glyph[row] & bit ? ink.fore : ink.back, scale);
         for (unsigned i = 0; i < scale; i++, at += pixels->pitch)
             for (unsigned j = 0; j < scale * pixels->bytes; j++)
                 ((wide_t *)at)[j] = line[j];
