@@ -51,10 +51,11 @@ def config(boot: Boot) -> str:
 
 
 def _copy_image(boot: Boot, to: pathlib.Path) -> None:
-    """The image without its debug information, which GRUB takes seconds to read by the BIOS. What
-    is no program remains as it is."""
-    done = subprocess.run(["objcopy", "-g", boot.image, to], capture_output=True, check=False)
-    if done.returncode:
+    """The image without its debug information, which GRUB takes seconds to read by the BIOS. A file
+    that is not ELF remains as it is; objcopy would take a Linux kernel for a program of EFI."""
+    with boot.image.open("rb") as file:
+        elf = file.read(4) == b"\x7fELF"
+    if not elf or subprocess.run(["objcopy", "-g", boot.image, to], check=False).returncode:
         shutil.copy(boot.image, to)
 
 
