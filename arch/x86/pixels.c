@@ -108,8 +108,8 @@ static uint8_t *pixel_address(const struct pixels *pixels, uint32_t x, uint32_t 
     return pixels->base + (size_t)y * pixels->pitch + (size_t)x * pixels->bytes;
 }
 
-/* Puts `count` pixels into a line that is prepared in ordinary memory. Each store writes four bytes,
- * of which the next pixel overwrites those that are not this one's. */
+/* Puts `count` pixels into a line that is prepared in ordinary memory. Each store writes four
+ * bytes, of which the next pixel overwrites those that are not this one's. */
 static void put_pixels(uint8_t *to, unsigned bytes, uint32_t colour, unsigned count)
 {
     for (; count; count--, to += bytes)
