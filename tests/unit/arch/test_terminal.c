@@ -140,7 +140,7 @@ static void colours_of_lines_in_pieces(void **state)
     shows(1, "# 0123456789012345678901234567890123456789012: e", TERMINAL_ERROR);
     shows(2, "rror: x", TERMINAL_ERROR);
     start(1);
-    put_in_pieces("# 0123456789012345678901234567890123456789012: error: x\n");
+    put_in_pieces("# 0123456789012345678901234567890123456789012: error: x"); /* no newline yet */
     shows(0, "rror: x", TERMINAL_ERROR);
     start(2); /* a line that is corrected keeps its colour */
     put_in_pieces("erro\b\b\b\bnot ok\n");
