@@ -51,9 +51,9 @@ void log_text(const char *text, size_t length);
 size_t log_room(char next) MUST_CHECK;
 
 /* Adds a console and prints on it what the ring already holds. `room` is its part of log_room();
- * NULL: it never takes long. A console that is added again gets the ring's text again. Consoles
- * beyond LOG_CONSOLES are ignored. */
-#define LOG_CONSOLES 4
+ * NULL: it never takes long. A console that is added again gets the ring's text again. More than
+ * LOG_CONSOLES are a bug: none is left out silently. */
+#define LOG_CONSOLES 8
 void log_add_console(void (*write)(const char *text, size_t length), size_t (*room)(char next));
 
 /* Calls `write` with what the ring holds, in one or two pieces. Its first line may lack its

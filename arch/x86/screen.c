@@ -156,7 +156,7 @@ void screen_verdict(const struct verdict_text *text)
         reserved = wanted;
     }
     if (reserved && cells)
-        verdict_put(cells, terminal.columns, terminal.rows + reserved, text);
+        verdict_put(cells, cells_in_row, terminal.rows + reserved, text);
     else if (reserved)
         verdict_draw(&pixels, terminal.rows + reserved, text);
     screen_flush();
@@ -172,7 +172,7 @@ static void show_in_pages(const char *text, size_t length)
 
 void screen_show_pages(void (*wait)(void))
 {
-    if (!used || !terminal.lost)
+    if (!used || !terminal.lost || terminal.rows < 2) /* no row for the prompt */
         return;
     pager_begin(&pager, &terminal, wait);
     log_replay(show_in_pages);

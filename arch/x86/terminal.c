@@ -124,25 +124,53 @@ void terminal_init(struct terminal *terminal, unsigned columns, unsigned rows, u
     memset(terminal->shown, ' ', sizeof(terminal->shown));
 }
 
+/* Finds the colour of a line that came in pieces. If it has changed, draws again what is shown of
+ * the line. */
+static void recolour_line(struct terminal *t)
+{
+    enum terminal_colour colour = terminal_colour(t->head, t->head_length);
+    unsigned above = t->head_length ? (t->head_length - 1) / t->columns : 0;
+    if (colour == t->colour)
+        return;
+    t->colour = colour;
+    for (unsigned row = above < t->row ? t->row - above : 0; row <= t->row; row++) {
+        t->colours[row] = (uint8_t)colour;
+        t->draw(0, row, t->shown[row], row < t->row ? t->columns : t->column, colour);
+    }
+}
+
 void terminal_write(struct terminal *terminal, const char *text, size_t length)
 {
+    bool goes_on = !terminal->starts && terminal->head_length < TERMINAL_HEAD;
     for (size_t i = 0; i < length; i++) {
         char c = text[i];
         if (c == '\b') { /* the person who types corrects a line */
             terminal->column -= terminal->column != 0;
+            terminal->head_length = TERMINAL_HEAD;
+            goes_on = false;
             continue;
         }
-        if (terminal->starts)
+        if (terminal->starts) {
             terminal->colour = terminal_colour(text + i, length - i);
+            terminal->head_length = 0;
+        }
         terminal->starts = c == '\n';
+        if (c == '\n' && goes_on) {
+            recolour_line(terminal);
+            goes_on = false;
+        }
         if (begins_line(terminal, c))
             (void)new_line(terminal, UINT64_MAX);
-        if (c == '\n')
+        if (c == '\n') {
             terminal->line_ended = true;
-        else
-            terminal_put(terminal, terminal->column++, terminal->row,
-                         c >= ' ' && c <= '~' ? c : '?');
+            continue;
+        }
+        if (terminal->head_length < TERMINAL_HEAD)
+            terminal->head[terminal->head_length++] = c;
+        terminal_put(terminal, terminal->column++, terminal->row, c >= ' ' && c <= '~' ? c : '?');
     }
+    if (goes_on)
+        recolour_line(terminal);
 }
 
 static bool begins_with(const char *text, size_t length, const char *word)

@@ -15,6 +15,8 @@
 #define TERMINAL_COLUMNS 240
 #define TERMINAL_ROWS    135
 
+#define TERMINAL_HEAD 64u /* characters of a line that decide on its colour */
+
 enum terminal_colour {
     TERMINAL_PLAIN,
     TERMINAL_WARNING,
@@ -31,7 +33,9 @@ struct terminal {
     bool starts;                 /* the next character is the first of a line of text */
     bool lost;                   /* a row has left the grid at its top */
     enum terminal_colour colour; /* of the line that is being written */
-    unsigned draw_cost;          /* cost of drawing a character, in comparisons of eight */
+    char head[TERMINAL_HEAD];    /* how that line begins */
+    unsigned head_length;
+    unsigned draw_cost; /* cost of drawing a character, in comparisons of eight */
     struct {
         unsigned column, row; /* the part above and before this position has already moved up */
         unsigned by;          /* by so many rows; 0: the grid does not scroll at the moment */
@@ -53,7 +57,7 @@ size_t terminal_room(struct terminal *terminal, char next) MUST_CHECK;
 
 /* Writes text. Newlines begin a new line, long lines are wrapped, and a character that is not
  * printable ASCII is shown as a question mark. A line has the colour that terminal_colour() gives
- * it; its first words must come in one piece. */
+ * it, also if its first words come in several pieces: what is shown of it is then drawn again. */
 void terminal_write(struct terminal *terminal, const char *text, size_t length);
 
 /* The colour of a line: that of the log's errors and warnings, of a failed test and of an EXIT line

@@ -57,7 +57,7 @@ void verdict_draw(const struct pixels *pixels, unsigned rows, const struct verdi
                          pixels_colour(pixels, colours[text->verdict])};
     pixels_fill(pixels, 0, y, pixels->width, pixels->height - y, bright.back);
     y += row / 2;
-    size_t length = least(strlen(text->headline), columns);
+    size_t length = least(strlen(text->headline), columns - 4);
     draw_text(pixels, left, y, headline_scale(pixels, length), text->headline, length, bright);
     y += HEADLINE_SCALE * row + row / 2;
     for (unsigned i = 0; i < VERDICT_REASON_ROWS; i++, y += row) {

@@ -2,6 +2,7 @@
 /* The log ring and the consoles behind it. */
 #include "lib/log.h"
 
+#include "lib/assert.h"
 #include "lib/spinlock.h"
 #include "lib/string.h"
 #include "lib/visible.h"
@@ -40,8 +41,7 @@ void log_add_console(void (*write)(const char *text, size_t length), size_t (*ro
     unsigned known = 0;
     while (known < console_count && consoles[known].write != write)
         known++;
-    if (known == LOG_CONSOLES)
-        return;
+    BUG_ON(known == LOG_CONSOLES);
     consoles[known].room = room;
     consoles[known].write = write;
     console_count += known == console_count;

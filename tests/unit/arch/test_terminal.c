@@ -110,8 +110,42 @@ static void colours_of_rows(void **state)
     terminal_write(&terminal, "not ok\n", 3); /* a line that begins in two pieces */
     terminal_write(&terminal, " ok", 3);
     put("\nnot ok");
-    shows(0, "not ok", TERMINAL_PLAIN);
+    shows(0, "not ok", TERMINAL_ERROR);
     shows(1, "not ok", TERMINAL_ERROR);
+}
+
+/* Writes a text as the transcripts of VMs do, a few characters at a time. */
+static void put_in_pieces(const char *text)
+{
+    for (size_t length; *text; text += length) {
+        length = strlen(text) < 6 ? strlen(text) : 6;
+        terminal_write(&terminal, text, length);
+    }
+}
+
+/* A line of a VM comes in pieces, and the first one does not tell its colour. */
+static void colours_of_lines_in_pieces(void **state)
+{
+    (void)state;
+    start(8);
+    put_in_pieces("# linux: error: no\nerror: e\nEXIT 0 ok\n    not ok 1 a\n# a: WARN: w\nplain\n");
+    shows(0, "# linux: error: no", TERMINAL_ERROR);
+    shows(1, "error: e", TERMINAL_ERROR);
+    shows(2, "EXIT 0 ok", TERMINAL_PLAIN);
+    shows(3, "    not ok 1 a", TERMINAL_ERROR);
+    shows(4, "# a: WARN: w", TERMINAL_WARNING);
+    shows(5, "plain", TERMINAL_PLAIN);
+    start(3); /* the name fills the row, which scrolls away before the word comes */
+    put_in_pieces("1\n2\n# 0123456789012345678901234567890123456789012: error: x\n");
+    shows(1, "# 0123456789012345678901234567890123456789012: e", TERMINAL_ERROR);
+    shows(2, "rror: x", TERMINAL_ERROR);
+    start(1);
+    put_in_pieces("# 0123456789012345678901234567890123456789012: error: x"); /* no newline yet */
+    shows(0, "rror: x", TERMINAL_ERROR);
+    start(2); /* a line that is corrected keeps its colour */
+    put_in_pieces("erro\b\b\b\bnot ok\n");
+    shows(0, "not ok", TERMINAL_PLAIN);
+    assert_int_equal(draws, 10);
 }
 
 /* A large grid scrolls by a quarter, so that most lines move nothing. */
@@ -297,6 +331,9 @@ static void verdicts_that_are_too_long(void **state)
         struct pixels pixels = framebuffer(width, 288);
         verdict_draw(&pixels, 18, &all);
         assert_int_equal(*(uint32_t *)(pixels.base + 287 * 4 * width), 0xb3261e);
+        for (unsigned y = 160; y < 288; y++) /* nothing runs over into the next line */
+            for (unsigned x = 0; x < 16; x++)
+                assert_int_equal(((uint32_t *)pixels.base)[y * width + x], 0xb3261e);
         free(pixels.base);
     }
     struct pixels pixels = framebuffer(320, 288);
@@ -342,11 +379,11 @@ static void verdict_in_text_mode(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(colours_of_lines),     cmocka_unit_test(colours_of_rows),
-        cmocka_unit_test(scrolls_by_blocks),    cmocka_unit_test(rows_are_taken_away),
-        cmocka_unit_test(pages_of_whole_lines), cmocka_unit_test(long_lines_in_pages),
-        cmocka_unit_test(verdict_in_pixels),    cmocka_unit_test(verdicts_that_are_too_long),
-        cmocka_unit_test(verdict_in_text_mode),
+        cmocka_unit_test(colours_of_lines),           cmocka_unit_test(colours_of_rows),
+        cmocka_unit_test(colours_of_lines_in_pieces), cmocka_unit_test(scrolls_by_blocks),
+        cmocka_unit_test(rows_are_taken_away),        cmocka_unit_test(pages_of_whole_lines),
+        cmocka_unit_test(long_lines_in_pages),        cmocka_unit_test(verdict_in_pixels),
+        cmocka_unit_test(verdicts_that_are_too_long), cmocka_unit_test(verdict_in_text_mode),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
