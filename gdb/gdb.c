@@ -174,7 +174,7 @@ static void vm_is_stopped(void)
 
 static void take_vm(void)
 {
-    bool again = g.began;
+    bool awaited = g.told; /* GDB has let it go on, and it starts anew */
     struct vm *held = registry_hold(g.number);
     if (!held)
         return;
@@ -185,12 +185,13 @@ static void take_vm(void)
     memset(g.gdb.watches, 0, sizeof(g.gdb.watches));
     g.gdb.debugger.software = false;
     g.gdb.debugger.watches = 0;
+    g.gdb.watch_error = 0;
     g.gdb.thread = 0;
     g.gdb.description = &gdb_x86_64;
     g.gdb.avx = extra_xcr0_supported() & XCR0_AVX;
     g.state = STOPPING;
     g.interrupted = g.began = false;
-    if (!again)
+    if (!awaited)
         transcript_line(transcript_console(),
                         "# gdb: VM %u, %s, is stopped before its first instruction and waits for "
                         "GDB on COM2",

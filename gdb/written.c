@@ -73,9 +73,23 @@ static int range(struct gdb *gdb, struct vcpu *vcpu, bool insert, uint64_t linea
     return error;
 }
 
+/* If a piece cannot be inserted, the others are removed, because GDB does not remove a watchpoint
+ * that was refused. */
 int gdb_watch_insert(struct gdb *gdb, struct vcpu *vcpu, uint64_t linear, uint64_t length)
 {
-    return length > GDB_WATCHES * PIECE ? -ENOSPC : range(gdb, vcpu, true, linear, length);
+    if (length > GDB_WATCHES * PIECE)
+        return -ENOSPC;
+    if (!gdb->watch_error) {
+        int error = range(gdb, vcpu, true, linear, length);
+        if (!error || error == -EINPROGRESS)
+            return error;
+        gdb->watch_error = error;
+    }
+    int error = gdb->watch_error;
+    if (range(gdb, vcpu, false, linear, length))
+        return -EINPROGRESS;
+    gdb->watch_error = 0;
+    return error;
 }
 
 int gdb_watch_remove(struct gdb *gdb, struct vcpu *vcpu, uint64_t linear, uint64_t length)

@@ -359,7 +359,7 @@ static void pcpu_run_guests(void)
             run_turn(vcpu);
         else if (works)
             sched_busy();
-        else if (pool_is_empty() && !monitor_is_open())
+        else if (!monitor_is_open() && pool_is_empty()) /* in this order: `start` fills the pool */
             return;
         else if (!transcript_print() && !trace_send_piece())
             watch_idle();

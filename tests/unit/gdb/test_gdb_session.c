@@ -131,9 +131,12 @@ void debugger_step(struct vcpu *vcpu, void (*over)(struct vcpu *vcpu))
     steps++;
 }
 
+static unsigned said; /* lines that say that the VM waits */
+
 void transcript_line(struct transcript *out, const char *format, ...)
 {
     (void)out, (void)format;
+    said++;
 }
 
 struct transcript *transcript_console(void)
@@ -193,7 +196,7 @@ static int setup_session(void **state)
     at_resume = NULL;
     visiting = NULL;
     stays = false;
-    steps = held = 0;
+    steps = held = said = 0;
     vm.number = 3;
     vm.vcpu_count = 2;
     vm.vcpus[0] = &vm.vcpu;
@@ -210,6 +213,31 @@ static int setup_session(void **state)
     receives("?");
     assert_says("$T05thread:1;#");
     return 0;
+}
+
+/* The VM resets itself: another one takes its place. */
+static void starts_anew(void)
+{
+    vm.ending = VM_ENDED_EXIT;
+    vm.again = true;
+    look();
+    vm.ending = VM_RUNNING;
+    vm.again = false;
+    session_offer(&vm);
+    look();
+}
+
+static void says_that_it_waits(void **state)
+{
+    (void)state;
+    assert_int_equal(said, 1);
+    receives("c");
+    starts_anew(); /* GDB, which waits for a stop, learns it */
+    assert_says("$T05");
+    assert_int_equal(said, 1);
+    receives("D");
+    starts_anew();
+    assert_int_equal(said, 2);
 }
 
 static bool runs(void)
@@ -350,6 +378,7 @@ static void a_length_that_wraps(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup(says_that_it_waits, setup_session),
         cmocka_unit_test_setup(a_stop_while_all_go_on, setup_session),
         cmocka_unit_test_setup(a_step_is_overtaken, setup_session),
         cmocka_unit_test_setup(what_a_step_meets, setup_session),

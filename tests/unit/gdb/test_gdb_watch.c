@@ -91,9 +91,13 @@ static void long_ranges(void **state)
     ram[0x1ffc] = 1; /* before it */
     assert_int_equal(changed(), 0);
     answers("Z2,3000,1001", "E1c");
-    answers("Z2,3000,1000", "E1c"); /* those that found room are there until they are removed */
-    answers("z2,3000,1000", "OK");
+    answers("Z2,3000,1000", "E1c"); /* GDB does not remove what was refused */
     assert_int_equal(all_tracked(), 34);
+    assert_int_equal(gdb.debugger.watches, 34);
+    answers("Z2,1fff0,20", "E0e"); /* its second half is no RAM */
+    assert_int_equal(all_tracked(), 34);
+    answers("Z2,3000,8", "OK"); /* the next packet is not refused */
+    answers("z2,3000,8", "OK");
     answers("z2,1ffd,106", "OK");
     assert_int_equal(all_tracked(), 0);
     ram[0x2000] = 1;
