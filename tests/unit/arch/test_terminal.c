@@ -100,11 +100,11 @@ static void colours_of_rows(void **state)
     shows(2, "two", TERMINAL_PLAIN);
     shows(3, "WARN: x", TERMINAL_WARNING);
     put("\nsame\nerror: e\nabc");
-    start(3);
-    put("abcdefghijkl\nerror: e\nabcdefghijkl\n"); /* the same text in another colour */
-    put("error: e\n");
-    shows(0, "error: e", TERMINAL_ERROR);
-    shows(1, "abcdefghijkl", TERMINAL_PLAIN);
+    start(3); /* a row moves over the same text in another colour */
+    put("error: this line is too long for a row of only 48 characters\n8 characters\nx");
+    shows(0, "8 characters", TERMINAL_ERROR);
+    shows(1, "8 characters", TERMINAL_PLAIN);
+    shows(2, "x", TERMINAL_PLAIN);
     start(2);
     put("not ok\n");
     terminal_write(&terminal, "not ok\n", 3); /* a line that begins in two pieces */
