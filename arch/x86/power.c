@@ -58,9 +58,15 @@ static void wait_for_key(void)
         __builtin_ia32_pause();
 }
 
+/* An exception in machine_exit() leads there again. Whatever the screen shows may be its cause, so
+ * nothing is shown there then. */
+static bool again;
+
 static void show_verdict(enum exit_code code, const char *next)
 {
     char headline[40];
+    if (again)
+        return;
     snprintf(headline, sizeof(headline), "EXIT %d %s", code, exit_name(code));
     const struct verdict_text text = {.verdict = code == EXIT_OK ? VERDICT_GOOD : VERDICT_BAD,
                                       .headline = headline,
@@ -69,13 +75,19 @@ static void show_verdict(enum exit_code code, const char *next)
     screen_verdict(&text);
 }
 
+/* Returns whether there was something to show. */
+static bool show_qr(bool for_ever)
+{
+    return !again && qr_log_show(wait_for_key, for_ever);
+}
+
 static void power_off(enum exit_code code)
 {
     if (emulator_has_ports(cpu_facts()->below != HYPERVISOR_NONE)) {
         outb(BOCHS_DEBUG_PORT, 'D');
         outb(QEMU_DEBUG_EXIT, (uint8_t)code);
     }
-    if (!qr_log_show(wait_for_key, false) && screen_is_used())
+    if (!show_qr(false) && screen_is_used())
         wait_for_key();
     acpi_power_off();
     show_verdict(code, "This machine can't power off by itself; switch it off.");
@@ -88,14 +100,13 @@ void machine_exit(enum exit_code code)
             MACHINE_HOLD_SECONDS) " seconds or at a key; on_exit=halt keeps it on.",
         [ON_EXIT_REBOOT] = "The machine restarts.",
         [ON_EXIT_HALT] = "The machine has stopped; switch it off."};
-    static bool ending; /* an exception in here leads here again */
-    bool again = ending;
+    static bool ending;
+    again = ending;
     ending = true;
     cpus_stop_others();
     serial_last_resort();
     log_divert(NULL);
-    if (!again)
-        show_verdict(code, next[on_exit]);
+    show_verdict(code, next[on_exit]);
     log_sum_print();
     log_info("EXIT %d %s", code, exit_name(code));
     kept_log_end(code);
@@ -105,11 +116,11 @@ void machine_exit(enum exit_code code)
     if (on_exit == ON_EXIT_POWEROFF) {
         power_off(code);
     } else if (on_exit == ON_EXIT_REBOOT) {
-        (void)qr_log_show(wait_for_key, false);
+        (void)show_qr(false);
         outb(RESET_PORT, 0x02);
         outb(RESET_PORT, 0x06);
     }
-    (void)qr_log_show(wait_for_key, true);
+    (void)show_qr(true);
     for (;;)
         __asm__ volatile("cli; hlt");
 }
