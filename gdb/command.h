@@ -52,7 +52,7 @@ struct gdb {
     struct debugger debugger;
     struct gdb_breakpoint breakpoints[GDB_BREAKPOINTS];
     struct gdb_watch watches[GDB_WATCHES];
-    int watch_error; /* why the packet's watchpoint is refused, while its pieces are removed; or 0 */
+    int watch_error; /* why a watchpoint is refused, while its pieces are removed; or 0 */
     uint8_t slot_kind[DEBUGGER_SLOTS];    /* the number after Z; 0: free */
     enum gdb_action actions[GDB_THREADS]; /* what vCont has asked for */
     bool no_acks;

@@ -184,9 +184,8 @@ static void take_vm(void)
     memset(g.gdb.breakpoints, 0, sizeof(g.gdb.breakpoints));
     memset(g.gdb.watches, 0, sizeof(g.gdb.watches));
     g.gdb.debugger.software = false;
-    g.gdb.debugger.watches = 0;
+    g.gdb.debugger.watches = g.gdb.thread = 0;
     g.gdb.watch_error = 0;
-    g.gdb.thread = 0;
     g.gdb.description = &gdb_x86_64;
     g.gdb.avx = extra_xcr0_supported() & XCR0_AVX;
     g.state = STOPPING;
