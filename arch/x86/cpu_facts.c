@@ -24,6 +24,7 @@
 #define LEVEL_THREAD 1u
 
 #define PHYSICAL_BITS_DEFAULT 36u
+#define DIRECT_MAP_BITS       46u /* less than the space up to the next mapping */
 
 static const struct {
     const char *id, *name;
@@ -133,6 +134,18 @@ static void facts_of_model(struct cpu_facts *facts, uint32_t signature)
     facts->stepping = signature & 0xf;
 }
 
+unsigned cpu_physical_bits(cpuid_ask *ask)
+{
+    bool exists = ask(LEAF_EXTENDED, 0).eax >= LEAF_EXTENDED + 8;
+    return exists ? ask(LEAF_EXTENDED + 8, 0).eax & 0xff : PHYSICAL_BITS_DEFAULT;
+}
+
+uint64_t cpu_mappable_end(cpuid_ask *ask)
+{
+    unsigned bits = cpu_physical_bits(ask);
+    return BIT(bits < DIRECT_MAP_BITS ? bits : DIRECT_MAP_BITS);
+}
+
 void cpu_facts_parse(struct cpu_facts *facts, cpuid_ask *ask)
 {
     struct cpuid zero = ask(0, 0), one = ask(1, 0);
@@ -149,8 +162,7 @@ void cpu_facts_parse(struct cpu_facts *facts, cpuid_ask *ask)
         last_extended >= LEAF_EXTENDED + 1 && ask(LEAF_EXTENDED + 1, 0).ecx & EXTENDED1_ECX_SVM;
     if (last_extended >= LEAF_EXTENDED + 4)
         facts_of_brand(facts, ask);
-    facts->physical_bits = last_extended >= LEAF_EXTENDED + 8 ? ask(LEAF_EXTENDED + 8, 0).eax & 0xff
-                                                              : PHYSICAL_BITS_DEFAULT;
+    facts->physical_bits = cpu_physical_bits(ask);
     if (seven.edx & CPUID7_EDX_HYBRID && zero.eax >= LEAF_CORE_KIND)
         facts->core_kind = ask(LEAF_CORE_KIND, 0).eax >> 24;
     facts_of_topology(facts, ask, zero.eax);

@@ -47,6 +47,13 @@ typedef struct cpuid cpuid_ask(uint32_t leaf, uint32_t subleaf);
 /* Everything but the microcode's revision, which stays 0. */
 void cpu_facts_parse(struct cpu_facts *facts, cpuid_ask *ask);
 
+/* MAXPHYADDR; 36 if the CPU has no leaf that says it (SDM 2A, CPUID). */
+unsigned cpu_physical_bits(cpuid_ask *ask);
+
+/* The end of the physical addresses that exist and fit into the direct map. What is at or above it
+ * would be mapped over the image. */
+uint64_t cpu_mappable_end(cpuid_ask *ask);
+
 /* "performance core", "efficient core", or NULL if the CPU is not hybrid. */
 const char *core_kind_name(uint32_t kind);
 

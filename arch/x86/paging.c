@@ -3,6 +3,7 @@
 #include "arch/x86/paging.h"
 
 #include "arch/x86/cpu.h"
+#include "arch/x86/cpu_facts.h"
 #include "arch/x86/descriptors.h"
 #include "arch/x86/direct_map.h"
 #include "arch/x86/pte.h"
@@ -22,8 +23,6 @@
 #define PTE_WC                PTE_PWT
 #define PAT_1                 BITS(15, 8)
 #define PAT_1_WRITE_COMBINING (1ull << 8)
-
-#define DIRECT_MAP_BITS 46 /* less than the space up to the next mapping */
 
 extern const char text_start[], rodata_start[], data_start[], image_end[];
 
@@ -185,8 +184,7 @@ static void unmap_page(const void *address)
 
 uint64_t paging_ram_end(void)
 {
-    unsigned bits = cpuid(0x80000008, 0).eax & 0xff;
-    return BIT(bits < DIRECT_MAP_BITS ? bits : DIRECT_MAP_BITS);
+    return cpu_mappable_end(cpuid);
 }
 
 bool paging_init(const struct boot_info *info)
@@ -246,7 +244,7 @@ void *physical_map(hpa_t base, uint64_t size, enum map_type type)
         [MAP_CACHED] = 0, [MAP_WRITE_COMBINING] = PTE_WC, [MAP_UNCACHED] = PTE_UC};
     uint64_t start = align_down(base.v, PAGE_SIZE), end = align_up(base.v + size, PAGE_SIZE);
     uint64_t flags = PTE_W | PTE_NX | PTE_G | type_flags[type];
-    if (end <= start || end > BIT(cpuid(0x80000008, 0).eax & 0xff))
+    if (end <= start || end > paging_ram_end())
         return NULL;
     if (!root.v)
         return physical_map_early(base, start, end, flags);

@@ -116,8 +116,25 @@ static void only_leaves_that_exist(void **state)
     assert_int_equal(facts.threads_of_package, 0);
     assert_int_equal(facts.below, HYPERVISOR_NONE);
     assert_int_equal(facts.physical_bits, 36);
+    assert_true(cpu_mappable_end(recorded_ask) == 1ull << 36);
     assert_false(facts.svm);
     assert_string_equal(facts.brand, "");
+}
+
+/* No physical address is mapped where the image and the stacks are. */
+static void addresses_end_below_the_image(void **state)
+{
+    static const struct recorded_leaf wide[] = {
+        {0x80000000, 0, {0x80000008, 0, 0, 0}},
+        {0x80000008, 0, {0x3934, 0, 0, 0}},
+        END,
+    };
+    (void)state;
+    recorded = wide;
+    assert_int_equal(cpu_physical_bits(recorded_ask), 52);
+    assert_true(cpu_mappable_end(recorded_ask) == 1ull << 46);
+    recorded = alder_lake_p;
+    assert_true(cpu_mappable_end(recorded_ask) == 1ull << 39);
 }
 
 /* Each of 48 bytes is used, and a topology without an end ends. */
@@ -144,9 +161,13 @@ static void any_answers(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(cores_of_a_hybrid_cpu),  cmocka_unit_test(an_old_cpu),
-        cmocka_unit_test(another_vendor),         cmocka_unit_test(hypervisors_by_their_names),
-        cmocka_unit_test(only_leaves_that_exist), cmocka_unit_test(any_answers),
+        cmocka_unit_test(cores_of_a_hybrid_cpu),
+        cmocka_unit_test(an_old_cpu),
+        cmocka_unit_test(another_vendor),
+        cmocka_unit_test(hypervisors_by_their_names),
+        cmocka_unit_test(only_leaves_that_exist),
+        cmocka_unit_test(addresses_end_below_the_image),
+        cmocka_unit_test(any_answers),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
