@@ -203,17 +203,19 @@ void kept_begin(struct kept_log *log, struct kept_area *area, const struct kept_
 
 void kept_write(struct kept_log *log, const char *text, size_t length)
 {
-    while (length) {
+    while (length) { /* a CPU that has lost its patience may be in here beside another one */
         if (log->length >= KEPT_TEXT) {
             log->number++;
             record_begin(log);
         }
-        char *to = log->bank[log->number % KEPT_RECORDS].text + log->length;
-        size_t part = KEPT_TEXT - log->length < length ? KEPT_TEXT - log->length : length;
+        size_t used = READ_ONCE(log->length);
+        used = used < KEPT_TEXT ? used : KEPT_TEXT;
+        char *to = log->bank[log->number % KEPT_RECORDS].text + used;
+        size_t part = KEPT_TEXT - used < length ? KEPT_TEXT - used : length;
         memcpy(to, text, part);
         log->flush(to, part);
         log->sum = kept_sum(log->sum, to, part);
-        log->length += part;
+        log->length = used + part;
         record_seal(log, 0);
         text += part;
         length -= part;

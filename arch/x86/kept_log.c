@@ -12,6 +12,7 @@ _Static_assert(sizeof(struct kept_area) == KEPT_LOG_SIZE, "the place is full");
 static struct kept_log kept;
 static bool running, printing, found_before;
 static uint64_t cache_line; /* in bytes */
+#define SMALLEST_LINE 16u
 
 /* A reset loses what is only in a cache. CLFLUSH is ordered with the stores to its line, and MFENCE
  * with what follows (SDM 2A, CLFLUSH). */
@@ -46,6 +47,7 @@ void kept_log_start(const struct boot_info *info)
                  "RAM is taken by a module, or is no RAM");
     } else {
         cache_line = (cpuid(1, 0).ebx >> 8 & 0xff) * 8;
+        cache_line = cache_line ? cache_line : SMALLEST_LINE; /* a hypervisor may hide it */
         kept_begin(&kept, phys_to_virt(here), &found, kept_flush);
         log_add_console(kept_console, NULL);
         running = true;

@@ -49,6 +49,8 @@ static void serial_follow_acpi(const struct serial_wish *wish, const struct boot
     if (!serial_find_by_acpi(wish, info, &port, text))
         return;
     bool stays = !port.at.memory && serial_is_at((uint16_t)port.at.address);
+    if (stays && !port.at.baud) /* the firmware's rate, which is no longer known */
+        return;
     memcpy(where, text, sizeof(where));
     if (stays && port.at.baud == console.at.baud)
         return;

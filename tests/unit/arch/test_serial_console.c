@@ -162,6 +162,13 @@ static void test_spcr_decides(void **state)
     spcr(0x3f8)[58] = 7;
     settle("auto");
     assert_null(strstr(strstr(uart->text, "a line") + 1, "a line"));
+    /* Nor is it if ACPI leaves the rate as the firmware had it: we have set another one already. */
+    uart = two_ports();
+    spcr(0x3f8)[58] = 0;
+    settle("auto");
+    assert_null(strstr(strstr(uart->text, "a line") + 1, "a line"));
+    assert_int_equal(uart->divisor, 1);
+    expect_said("serial: the console is at 0x3f8 (COM1), 115200 baud\n");
     /* A rate of the command line, for the port that ACPI names. */
     two_ports();
     spcr(0x2f8);
