@@ -135,6 +135,7 @@ LOGGED = {
     "mce: Unable to init MCE device (rc: -5)": False,
     "rcu: INFO: rcu_sched self-detected stall on CPU": True,
     "[    0.607303] blacklisting initcall trace_eval_init": False,
+    "[    1.924573] initcall trace_eval_init blacklisted": False,
     "Kernel command line: initcall_blacklist=jent_mod_init": False,
     "DEBUG_VM: off, x86/debug: nothing": False,
 }
