@@ -234,8 +234,8 @@ int mirror_fault(struct mmu_cpu *self, gfn_t gfn)
 
 /* ---- What the guest and its loader ask for --------------------------------------------------- */
 
-/* The first of 512 frames, from the one at `i` on, whose entry is empty; EPT_ENTRIES if there is none.
- * The entries of a table are read one after the other, without a walk to each. */
+/* The first of 512 frames, from the one at `i` on, whose entry is empty; EPT_ENTRIES if there is
+ * none. The entries of a table are read one after the other, without a walk to each. */
 static uint64_t next_missing(const struct mmu *mmu, gfn_t first, uint64_t i)
 {
     struct mirror_place at = mirror_find(mmu, first, EPT_LEVEL_4K);
@@ -247,9 +247,9 @@ static uint64_t next_missing(const struct mmu *mmu, gfn_t first, uint64_t i)
 }
 
 /* Adds the small pages that are missing in a range of 2 MiB, and after the first few of them no
- * more once something is waiting for the pCPU. Each time the guest executes its ACCEPT again, which
- * looks at the whole table; so one page at a time would take long where something is always waiting.
- * Returns -EAGAIN if it has added any, 0 if none was missing, or an error. */
+ * more once something is waiting for the pCPU (rule N102). Each time the guest executes its ACCEPT
+ * again, which looks at the whole table; so one page at a time would take long where something is
+ * always waiting. Returns -EAGAIN if it has added any, 0 if none was missing, or an error. */
 static int provide_small(struct mmu_cpu *self, gfn_t first)
 {
     unsigned added = 0;
