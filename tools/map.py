@@ -135,9 +135,9 @@ KEYS = (
     ("/", "search for an address, a device or a slot"),
 )
 HELP = """<p>A block is 2 MiB: 512 entries in 16 rows, or one large page. Blocks lie in the area of
-their table of level 2. Tinted ground belongs to a memslot; a dashed frame has no table yet. Dots are
-pages in the dirty log, and a dark edge is around pages whose writes are tracked. What has changed
-since the moment before is outlined.</p>"""
+their table of level 2. Tinted ground belongs to a memslot; a dashed frame has no table yet. Dots
+are pages in the dirty log, and a dark edge is around pages whose writes are tracked. What has
+changed since the moment before is outlined.</p>"""
 
 
 def vms_of(pictures: list[Picture]) -> list[list[Picture]]:
@@ -159,7 +159,8 @@ def page(pictures: list[Picture]) -> str:
     ]
     parts = {
         "TITLE": "a map of memory",
-        "STYLE": map_story.page_style(vms[0][0].classes) + framework.read("page.css", "map_page.css"),
+        "STYLE": map_story.page_style(vms[0][0].classes)
+        + framework.read("page.css", "map_page.css"),
         "DEFS": map_story.PATTERNS,
         "HEADING": "A map of memory",
         "CHOICE": "The VM whose memory is shown",

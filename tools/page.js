@@ -64,6 +64,7 @@ $("theme").addEventListener("click", theme);
 $("show-help").addEventListener("click", () => $("help").showModal());
 $("find").addEventListener("submit", (event) => {
     event.preventDefault();
+    $("search").select(); // what is typed next replaces it
     search($("search").value.trim());
 });
 document.addEventListener("keydown", onKey);
