@@ -32,7 +32,7 @@ def options() -> argparse.Namespace:
     add = parser.add_argument
     add("--guest", default=env("GUEST") or "hello", help="a program of guest/programs/, or linux")
     add("--words", default=env("WORDS") or "", help="its words, with commas between them")
-    add("--machine", default=env("MACHINE") or "bochs", help="bochs or qemu-kvm")
+    add("--machine", default=env("MACHINE") or "bochs", help="bochs, nested or qemu-kvm")
     add("--smp", type=int, default=env("SMP") or 1, help="number of CPUs")
     add("--symbols", default=env("SYMBOLS") or "", help="a file with the guest's symbols")
     add("--cmdline", default=env("CMDLINE") or "", help="more words for the hypervisor")

@@ -7,7 +7,6 @@ as crash(8) does, and loads the symbols again, with the offset. If the kernel ha
 yet, the guest runs on in short pieces until it has.
 """
 
-import contextlib
 import os
 import signal
 import struct
@@ -50,14 +49,20 @@ def offset_of(found: int, applied: int) -> int | None:
 
 
 def run_a_piece() -> None:
-    with contextlib.suppress(gdb.error):  # GDB 13 does not know it, and says where it stops
-        gdb.execute("set suppress-cli-notifications on")
+    """GDB would say where each piece ends, which not every version can be told to leave out."""
+    gdb.flush()
+    output = os.dup(1)
+    with open(os.devnull, "w") as nowhere:
+        os.dup2(nowhere.fileno(), 1)
     timer = threading.Timer(PIECE, os.kill, (os.getpid(), signal.SIGINT))  # as ^C does
     timer.start()
-    gdb.execute("continue", to_string=True)
-    timer.cancel()
-    with contextlib.suppress(gdb.error):
-        gdb.execute("set suppress-cli-notifications off")
+    try:
+        gdb.execute("continue", to_string=True)
+    finally:
+        timer.cancel()
+        gdb.flush()
+        os.dup2(output, 1)
+        os.close(output)
 
 
 class Kaslr(gdb.Command):

@@ -216,11 +216,11 @@ trace: ## record the events of GUESTS= (EVENTS=, SMP=2) as build/trace/NAME.json
 	$(PYTHON) tools/perfetto.py $(B)/run/$(or $(NAME),trace)/emulator.txt \
 	    $(B)/trace/$(or $(NAME),trace).json && exit $$status
 
-GDB_MACHINE := $(if $(filter bochs qemu-kvm,$(MACHINE)),$(MACHINE),bochs)
+GDB_MACHINE := $(if $(filter bochs nested qemu-kvm,$(MACHINE)),$(MACHINE),bochs)
 .PHONY: gdb
 gdb: export MACHINE := $(GDB_MACHINE)
 gdb: export SYMBOLS := $(SYMBOLS)
-gdb: all $(B)/optrom.bin $(if $(filter linux,$(GUEST)),$(LINUX_FILES) \
+gdb: all $(B)/optrom.bin $(NESTED) $(if $(filter linux,$(GUEST)),$(LINUX_FILES) \
          $(if $(SYMBOLS)$(KERNEL),,$(B)/linux/vmlinux.symbols),$(B)/guest/$(or $(GUEST),hello).elf)
 gdb: ## GUEST=hello, or linux: debug it with GDB
 	@tools/deps.sh base bochs gdb
