@@ -140,6 +140,14 @@ void debugger_step(struct vcpu *vcpu, void (*stepped)(struct vcpu *vcpu))
     attention_request(&vcpu->vmx.attention, ATTENTION_STEP);
 }
 
+/* Between two entries nothing of a step is in the VMCS: debugger_step_exited() has been called. */
+bool debugger_step_cancel(struct vcpu *vcpu)
+{
+    bool steps = attention_requested(&vcpu->vmx.attention, ATTENTION_STEP);
+    attention_clear(&vcpu->vmx.attention, ATTENTION_STEP);
+    return steps;
+}
+
 static void step_over(struct vcpu *vcpu)
 {
     attention_clear(&vcpu->vmx.attention, ATTENTION_STEP);

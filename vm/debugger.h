@@ -52,7 +52,6 @@ struct debugger_vcpu {
     uint64_t guest_address[DEBUGGER_SLOTS], guest_dr7;
     uint32_t generation;                /* of the code that the emulator's caches have seen */
     void (*stepped)(struct vcpu *vcpu); /* called on its pCPU when the step is over */
-    uint32_t steps;                     /* that were made for the monitor; atomic */
     bool step_began, step_armed, nmis_were_blocked;
     uint64_t step_rip, interruptibility, pending_debug; /* before the step */
 };
@@ -79,6 +78,10 @@ void debugger_remapped(struct vcpu *vcpu);
 /* Makes the vCPU execute one instruction when it is resumed, and call `stepped`, which pauses it.
  * Called in a visit. The VM need not have a debugger. */
 void debugger_step(struct vcpu *vcpu, void (*stepped)(struct vcpu *vcpu));
+
+/* Takes such a step back, if it has not been made. Called in a visit. Returns false if there is
+ * none. */
+bool debugger_step_cancel(struct vcpu *vcpu);
 
 /* The step, as vm/run.c makes it: after each exit; before the entry's events are chosen, when false
  * says that the step is over; and after that. */
