@@ -85,9 +85,16 @@ static const struct row bases[] = {
     ONE("gs_base", 8, GDB_CPU_REG, REG_SEG_BASE + SEG_GS, "int"),
 };
 static const struct row control[] = {
-    ONE("cr0", 8, GDB_CPU_REG, REG_CR0, "int64"), ONE("cr2", 8, GDB_CR2, 0, "int64"),
-    ONE("cr3", 8, GDB_CPU_REG, REG_CR3, "int64"), ONE("cr4", 8, GDB_CPU_REG, REG_CR4, "int64"),
-    ONE("cr8", 8, GDB_CR8, 0, "int64"),           ONE("efer", 8, GDB_CPU_REG, REG_EFER, "int64"),
+    ONE("cr0", 8, GDB_CPU_REG, REG_CR0, "int64"),
+    ONE("cr2", 8, GDB_CR2, 0, "int64"),
+    ONE("cr3", 8, GDB_CPU_REG, REG_CR3, "int64"),
+    ONE("cr4", 8, GDB_CPU_REG, REG_CR4, "int64"),
+    ONE("cr8", 8, GDB_CR8, 0, "int64"),
+    ONE("efer", 8, GDB_CPU_REG, REG_EFER, "int64"),
+    ONE("gdtr_base", 8, GDB_CPU_REG, REG_GDTR_BASE, "int64"),
+    ONE("gdtr_limit", 4, GDB_CPU_REG, REG_GDTR_LIMIT, "int32"),
+    ONE("idtr_base", 8, GDB_CPU_REG, REG_IDTR_BASE, "int64"),
+    ONE("idtr_limit", 4, GDB_CPU_REG, REG_IDTR_LIMIT, "int32"),
 };
 
 static const char flags[] =

@@ -110,6 +110,10 @@ $(B)/linux/vmlinux: tools/vmlinux.py $(B)/kvm/kernel
 	@mkdir -p $(@D)
 	$(Q)tools/vmlinux.py $(B)/kvm/kernel/vmlinuz $@
 
+# The symbols of a stripped kernel, for debuggers.
+%/vmlinux.symbols: %/vmlinux tools/kallsyms.py
+	$(Q)tools/kallsyms.py $< $@ >$@.log
+
 $(B)/linux/tsc $(B)/linux/mark: $(B)/linux/%: tools/linux/%.S
 	@mkdir -p $(@D)
 	$(Q)$(CC) -nostdlib -static -s -Wl,--build-id=none $< -o $@
@@ -217,10 +221,13 @@ trace: ## record the events of GUESTS= (EVENTS=, SMP=2) as build/trace/NAME.json
 	        $(B)/trace/$(TRACE).$${kind#*:} || exit; \
 	done; exit $$status
 
-GDB_MACHINE := $(if $(filter bochs qemu-kvm,$(MACHINE)),$(MACHINE),bochs)
+GDB_MACHINE := $(if $(filter bochs nested qemu-kvm,$(MACHINE)),$(MACHINE),bochs)
 .PHONY: gdb
 gdb: export MACHINE := $(GDB_MACHINE)
-gdb: all $(B)/optrom.bin $(B)/guest/$(or $(GUEST),hello).elf ## GUEST=hello: debug it with GDB
+gdb: export SYMBOLS := $(SYMBOLS)
+gdb: all $(B)/optrom.bin $(NESTED) $(if $(filter linux,$(GUEST)),$(LINUX_FILES) \
+         $(if $(SYMBOLS)$(KERNEL),,$(B)/linux/vmlinux.symbols),$(B)/guest/$(or $(GUEST),hello).elf)
+gdb: ## GUEST=hello, or linux: debug it with GDB
 	@tools/deps.sh base bochs gdb
 	$(Q)GUEST=$(GUEST) WORDS=$(WORDS) $(PYTHON) tools/gdb.py
 

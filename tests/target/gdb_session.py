@@ -87,6 +87,8 @@ def session() -> None:
     results["registers"] = {name: value(f"${name}") for name in ("rip", "cr0", "efer", "cs")}
     results["vectors"] = run("p $xmm0.uint128") + run("p $ymm0.v8_int32") + run("p $mxcsr")
     results["code"] = run("x/8xb guest_main")
+    run("source tools/kaslr.py")
+    results["vector 0"] = [globals()["handler"](), value("(long)rt_vectors")]
     results["device"] = run("x/xw 0xfee00000")
     results["nothing there"] = run("x/xw 0x7fffffff0000")
     results["physical"] = run(f"monitor phys {value('(long)guest_main'):x} 8")

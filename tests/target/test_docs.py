@@ -14,8 +14,8 @@ OURSELVES = {"make test", "make check", "make target"}
 # The first command downloads a kernel and rewrites the documents. What the others do,
 # test_linux_cost.py, test_linux.py, test_tdx_linux.py and test_debian.py do in less time, or in
 # parts; what is to be typed to the monitor, test_monitor.py types. test_image.py makes the image
-# and the folder, and boots them. The last two need files that their user brings; test_foreign.py
-# tests their tools.
+# and the folder, and boots them. The next two need files that their user brings; test_foreign.py
+# tests their tools. In the last one, somebody has to type; test_gdb.py tests what it uses.
 UNTRIED = {
     "make bench", "make bench-linux", "make bench-tdx", "make linux",
     "make tdx", "make tdx VCPUS=2", "make debian", "make debian VCPUS=2",
@@ -24,7 +24,7 @@ UNTRIED = {
     'build/guest/scenarios.elf:testctl"',
     "make image", "make netboot", "make run MEDIUM=build/eptvisor.iso MACHINE=qemu-kvm",
     "make foreign XV6=~/xv6-public LK=~/lk MACH=gnumach-1.8-486.gz XEN=xen-4.17-amd64.gz",
-    "make foreign KUT=~/kvm-unit-tests TIMEOUT=1500",
+    "make foreign KUT=~/kvm-unit-tests TIMEOUT=1500", "make gdb GUEST=linux",
 }  # fmt: skip
 # These commands fail on purpose.
 FAIL = ("break_field=", "core2_penryn_t9600")

@@ -4,8 +4,10 @@ which GDB works and leaves, and then somebody comes who knows the protocol badly
 
 import contextlib
 import json
+import pathlib
 import re
 import socket
+import struct
 import subprocess
 import threading
 from collections.abc import Callable
@@ -13,7 +15,7 @@ from typing import Any
 
 import pytest
 from conftest import BUILD, CODES, ROOT, Result, hello
-from harness import session, trace
+from harness import debian, session, trace
 from harness.boot import Boot, Guest
 from harness.debugger import Relay
 
@@ -23,6 +25,7 @@ IPS = 2_000_000  # so few that a byte on the serial line does not take long
 STEPS = 1000
 EXECUTED = 70_000  # instructions of the machine, of which the guest's are more than these
 PC = re.compile(rb"10:(\w+);")
+STACK = re.compile(rb"7:(\w+);")
 ANSWER = re.compile(rb"\$([^#]*)#[0-9a-f]{2}")
 
 
@@ -179,6 +182,8 @@ def test_registers_and_memory(debugged) -> None:
     xmm, ymm, mxcsr = (line.partition(" = ")[2] for line in found["vectors"].strip().split("\n"))
     assert (xmm, ymm, mxcsr) == ("0", "{0, 0, 0, 0, 0, 0, 0, 0}", "8064")
     assert "0xcc" not in found["code"]
+    handler, vectors = found["vector 0"]
+    assert handler == vectors
     code = re.findall(r"0x([0-9a-f]{2})\b", found["code"].split(":", 1)[1])
     assert found["physical"].split(":")[1].split() == code
     assert found["device"] == "error: Cannot access memory at address 0xfee00000"
@@ -222,15 +227,58 @@ def test_the_document(debugged) -> None:
                 raise AssertionError(f"docs/GDB.md does not show {line!r}")
 
 
-TD = BUILD / "guest" / "td_report.elf"
+STEPPED = BUILD / "guest" / "stepped.elf"
+WATCHED = 0xC0000008
+TRAP_FLAG = 0x100
 
 
-def run_td(word: str, talk: Callable[[int], None]) -> Result:
-    """Boots a TD that is GDB's while somebody talks to the stub."""
+def places(program: pathlib.Path) -> dict[str, int]:
+    return {name: address for address, name in trace.symbols(program)}
+
+
+def test_steps_over_what_is_emulated_and_slots_that_change() -> None:
+    """N104: each step leads to the next instruction, by whatever path an access is emulated. N101:
+    watched memory is deleted, comes back with another content, moves away and comes back."""
+    at = places(STEPPED)
+    stops: list[bytes] = []
+    values: list[bytes] = []
+
+    def talk(port: int) -> None:
+        with Stranger(port) as stub:
+            stub.connect()
+            stub.ask(b"Z1,%x,1" % at["step_0"])
+            for _ in range(3):
+                stub.ask(b"vCont;c")
+            stub.ask(b"z1,%x,1" % at["step_0"])
+            stops.extend(stub.ask(b"vCont;s:1") for _ in range(10))
+            assert stub.ask(b"Z1,%x,1" % at["watched_from_here"]) == b"OK"
+            stub.ask(b"vCont;c")
+            stub.ask(b"z1,%x,1" % at["watched_from_here"])
+            assert stub.ask(b"Z2,%x,3" % WATCHED) == b"OK"  # no debug register watches 3 bytes
+            while (stop := stub.ask(b"vCont;c")).startswith(b"T05"):
+                assert b"watch:%x;" % WATCHED in stop, stop
+                values.append(stub.ask(b"m%x,1" % WATCHED))
+            assert stop == b"W00"
+
+    result = run_debugged(STEPPED, ("testctl",), talk)
+    assert result.passed("debugged"), result
+    expected = [at[f"step_{i}"] for i in range(1, 9)] + [at["step_8"] + 1, at["step_9"]]
+    assert [pc_of(stop) for stop in stops] == expected
+    assert values == [b"02", b"00", b"03", b"05"], values
+
+
+TD = BUILD / "guest" / "td_leaves.elf"
+VECTOR_VE = 20
+
+
+def run_debugged(
+    program: pathlib.Path, words: tuple[str, ...], talk: Callable[[int], None]
+) -> Result:
+    """Boots a guest that is GDB's while somebody talks to the stub."""
     with Relay() as relay:
-        boot = Boot(name="gdb-td", cmdline="gdb=td", gdb_port=relay.machine_port, timeout=300,
-                    guests=(Guest(TD, (word, "quote=test", "budget=60000"), "", "td"),))
-        # fmt: skip
+        guest = Guest(program, (*words, "budget=60000"), "", "debugged")
+        boot = Boot(name=f"gdb-{program.stem}-{words[0]}", cmdline="gdb=debugged", timeout=300,
+                    guests=(guest,), gdb_port=relay.machine_port)  # fmt: skip
         runs: list[session.Run] = []
         machine = threading.Thread(target=lambda: runs.append(session.run(boot)))
         machine.start()
@@ -239,34 +287,88 @@ def run_td(word: str, talk: Callable[[int], None]) -> Result:
     return Result(runs[0])
 
 
+def steps_through_ve(stub: Stranger, load: int, handler: int) -> tuple[int, int]:
+    """Steps over a load that causes #VE. Returns where the next step leads, and the frame's RFLAGS;
+    the frame has to have the load's address."""
+    stub.ask(b"Z1,%x,1" % load)
+    assert pc_of(stub.ask(b"vCont;c")) == load
+    stub.ask(b"z1,%x,1" % load)
+    stop = stub.ask(b"vCont;s:1")
+    found = STACK.search(stop)
+    assert found, stop
+    stack = int.from_bytes(bytes.fromhex(found[1].decode()), "little")
+    frame = bytes.fromhex(stub.ask(b"m%x,18" % stack).decode())
+    assert pc_of(stop) == handler
+    rip, _, flags = struct.unpack("<3Q", frame)
+    assert rip == load
+    return pc_of(stub.ask(b"vCont;s:1")), flags
+
+
 def test_a_td_that_may_be_inspected() -> None:
-    """A breakpoint in private memory, where it is hidden, and a step."""
-    start = next(address for address, name in trace.symbols(TD) if name == "guest_main")
+    """A breakpoint in private memory, where it is hidden, and steps: of an instruction, and through
+    the #VE of loads, of which the first is delivered by the module and the next by the CPU (N104).
+    """
+    at = places(TD)
+    start, handler = at["guest_main"], at["rt_vectors"] + 16 * VECTOR_VE
     heard: list[bytes] = []
+    after: list[tuple[int, int]] = []
 
     def talk(port: int) -> None:
         with Stranger(port) as stub:
             stub.connect()
             heard.append(stub.ask(b"m%x,1" % start))
             for packet in (b"Z0,%x,1", b"vCont;c", b"m%x,1", b"Z2,%x,3", b"z0,%x,1",
-                           b"vCont;s:1", b"D"):  # fmt: skip
+                           b"vCont;s:1"):  # fmt: skip
                 heard.append(stub.ask(packet % start if b"%" in packet else packet))
+            after.extend(steps_through_ve(stub, at["do_read"], handler) for _ in range(2))
+            heard.append(stub.ask(b"D"))
 
-    result = run_td("tdx=debug", talk)
-    assert result.passed("td"), result
+    result = run_debugged(TD, ("tdx=debug",), talk)
+    assert result.passed("debugged"), result
     byte, inserted, stop, hidden, refused, removed, step, detached = heard
     assert inserted == removed == detached == b"OK"
     assert len(byte) == 2 and hidden == byte != b"cc"
     assert refused == b"E.only the debug registers watch a TD"
     assert b"swbreak:;" in stop and pc_of(stop) == start
     assert start < pc_of(step) < start + 16
+    for rip, flags in after:
+        assert handler < rip < handler + 16
+        assert not flags & TRAP_FLAG
 
 
 def test_a_td_that_may_not() -> None:
-    result = run_td("tdx", lambda port: None)
-    assert result.passed("td"), result
-    assert result.has("error: gdb: VM 1, td, is a TD whose state is its own; only one with "
+    result = run_debugged(TD, ("tdx",), lambda port: None)
+    assert result.passed("debugged"), result
+    assert result.has("error: gdb: VM 1, debugged, is a TD whose state is its own; only one with "
                       "tdx=debug can be debugged")  # fmt: skip
+
+
+def test_the_offset_of_a_kernel() -> None:
+    """N103: the symbols that a kernel has for its own use, and by how much it is above them. GDB is
+    not connected; where the guest's handler is, it reads in another test."""
+    symbols = BUILD / "run" / "kernel.symbols"
+    subprocess.run([ROOT / "tools/kallsyms.py", debian.VMLINUX, symbols], check=True)
+    at = "number('(unsigned long)&asm_exc_divide_error')"
+    early = "number('(unsigned long)&early_idt_handler_array')"
+    asked = (f"{at} + 0x5000000, 0", f"{early} + 0x5000000, 0", f"{at}, 0", f"{at}, 0x200000",
+             f"{at} + 0x5001000, 0", f"{at} + 0x40000000, 0", f"{at} - 0x200000, 0", "0x104c89, 0",
+             "number('(unsigned long)&_text') + 0x200000, 0")  # fmt: skip
+    command = ["gdb", "-q", "-nx", "-batch", "-ex", "set architecture i386:x86-64",
+               "-ex", f"symbol-file {symbols}", "-ex", "source tools/kaslr.py",
+               "-ex", "info symbol do_sys_openat2", "-ex", "info symbol &init_task",
+               "-ex", "print &_text",
+               "-ex", f"python print([offset_of(*each) for each in (({'), ('.join(asked)}),)])"]
+    # fmt: skip
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    assert "do_sys_openat2 in section .text" in done.stdout, done.stdout + done.stderr
+    assert "init_task in section .data" in done.stdout
+    assert "0xffffffff81000000" in done.stdout
+    offset = 0x5000000
+    assert str([offset, offset, 0, 0x200000, *[None] * 5]) in done.stdout
+    refused = subprocess.run([ROOT / "tools/kallsyms.py", SMP, symbols], capture_output=True,
+                             text=True, check=False)  # fmt: skip
+    assert refused.returncode == 1
+    assert refused.stderr == f"kallsyms: {SMP}: no names of symbols are in it (CONFIG_KALLSYMS)\n"
 
 
 @pytest.mark.parametrize(

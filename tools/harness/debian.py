@@ -10,6 +10,7 @@ from .errors import HarnessError
 
 KERNEL = BUILD / "kvm/kernel/vmlinuz"
 VMLINUX = BUILD / "linux/vmlinux"  # the same kernel, extracted
+SYMBOLS = BUILD / "linux/vmlinux.symbols"  # and its symbols alone
 BUSYBOX = BUILD / "linux/busybox"
 TSC = BUILD / "linux/tsc"
 INITRD = BUILD / "linux/initrd"

@@ -34,8 +34,9 @@ def arguments(boot: Boot, accel: str, cpu: str, serial: str) -> list[str]:
     words += ["-device", boot.display] if boot.display else []
     words += ["-accel", accel, "-cpu", cpu, "-smp", str(boot.smp)]
     words += ["-m", str(boot.mem), *_console(boot, serial)]
-    if boot.gdb_port:
-        words += ["-serial", f"tcp:127.0.0.1:{boot.gdb_port}"]
+    if boot.gdb_port:  # in `nested`, by the second port of the machine around QEMU, which is Bochs
+        tcp = f"tcp:127.0.0.1:{boot.gdb_port}"
+        words += ["-serial", "/dev/ttyS1" if boot.machine == "nested" else tcp]
     words += ["-debugcon", f"file:{EXPORTED}"]
     machine = [boot.machine_type, *boot.machine_words]
     if boot.mem > LARGE_MEM:  # so that the host need not have it
