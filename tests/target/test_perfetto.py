@@ -20,7 +20,9 @@ from recordings import TABLE, Machine, two_cpus
 sys.path.insert(0, str(ROOT / "tools"))
 import map_read  # noqa: E402
 import perfetto  # noqa: E402
+import trace_causes  # noqa: E402
 import trace_page  # noqa: E402
+import trace_picture  # noqa: E402
 import trace_tracks  # noqa: E402
 
 Piece = dict[str, Any]
@@ -212,7 +214,7 @@ def test_a_recording_of_the_machine(boot, tmp_path) -> None:
     slots = Guest(BUILD / "guest/smp_slots.elf", ("testctl", "vcpus=2", "budget=60000"), "10")
     changing = re.compile(r"^ +[\d.]+|rip=0x\w+")  # with each change of the code
     td = Guest(BUILD / "guest/td_cpu.elf", ("tdx", "vcpus=2"))
-    result = boot(smp=2, cmdline="export=e9 trace=all parallel=1",
+    result = boot(smp=2, cmdline="export=e9 map=1 trace=all parallel=1",
                   guests=(trace_guest, slots, td))  # fmt: skip
     assert result.status == 0, result
     assert not any("its last" in line for line in result.lines), "they are not printed, too"
@@ -264,6 +266,18 @@ def test_a_recording_of_the_machine(boot, tmp_path) -> None:
     check_page(stream, tmp_path / "trace.html", document)
 
 
+def check_picture(stream: bytes) -> None:
+    """That of the document: the same causes have about the same shares."""
+    places = trace_causes.Places(map_read.read(stream))
+    now, kept = (trace_picture.shares(svg) for svg in (
+        trace_picture.picture(events.read(stream), places, "smp_slots"),
+        (ROOT / "docs/trace-cost.svg").read_text()))  # fmt: skip
+    assert len(kept) > 10
+    for cause in now.keys() | kept.keys():
+        share, before = now.get(cause, 0), kept.get(cause, 0)
+        assert abs(share - before) < 4, f"{cause}: {before} %, now {share}: make trace-picture"
+
+
 def check_page(stream: bytes, html: pathlib.Path, document: str) -> None:
     """The page of the same recording: its line in the document, each exit, and nothing of a TD."""
     output = html.with_suffix(".txt")
@@ -281,6 +295,7 @@ def check_page(stream: bytes, html: pathlib.Path, document: str) -> None:
     tracks = trace_tracks.timeline(events.read(stream)).tracks
     of_td = [trace_page.lines_of(s) for where, track in tracks.items() if where[0] == 3
              for s in track.slices]  # fmt: skip
+    check_picture(stream)
     told = set(re.findall(r"\b(rip|rcx|gla)=(\w+)", "\n".join(of_td)))
     assert told == {("rip", "0x0"), ("rcx", "0x0"), ("gla", "0x0")}, told
 

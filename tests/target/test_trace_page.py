@@ -113,7 +113,7 @@ def test_every_reason_has_a_group() -> None:
     assert len(listed) == len(set(listed))
     assert set(listed) - set(events.REASONS) == {"TDCALL"} - set(events.REASONS)
     assert set(trace_causes._REASONS) <= set(trace_causes.GROUPS)
-    assert set(trace_page.COLOURS) == set(trace_causes.GROUPS)
+    assert set(trace_causes.COLOURS) == set(trace_causes.GROUPS)
 
 
 def test_a_long_trace_keeps_its_sums(monkeypatch) -> None:
@@ -188,7 +188,7 @@ def test_many_addresses_keep_their_number() -> None:
 def test_devices_have_names_if_memory_was_drawn() -> None:
     machine = Machine()
     machine.stream += stream(number=0)
-    places = trace_page.Places(map_read.read(machine.stream))
+    places = trace_causes.Places(map_read.read(machine.stream))
     assert places.device(7, 0xFEE00300) == "local </script>APIC"
     assert places.device(7, 0xFED00123) == "0xfed00000"
     assert (0x200000, 0x5FFFFF, "slot 6") not in places.of(7)
@@ -238,7 +238,7 @@ def luminance(colour: str) -> float:
 def test_texts_can_be_read_on_their_colours() -> None:
     """WCAG 2.2, 1.4.3: a contrast of 4.5 to 1."""
     for theme in range(2):
-        pairs = [(text[theme], fill[theme]) for fill, text in trace_page.COLOURS.values()]
+        pairs = [(text[theme], fill[theme]) for fill, text in trace_causes.COLOURS.values()]
         card = framework.SURFACES["card"][theme]
         pairs += [(framework.SURFACES[name][theme], card) for name in ("ink", "faint")]
         for text, fill in pairs:
