@@ -23,11 +23,11 @@ import trace_tracks
 from harness import events
 from harness.errors import run_tool
 from harness.events import Recording
-from trace_tracks import PCPUS, Slice
+from trace_tracks import PCPUS, Slice, Timeline
 
 # What a page holds at most, so that it opens and answers at once: slices of all tracks, touched
-# addresses, and events whose values are shown.
-SLICES, TOUCHES, DETAILS = 200_000, 100_000, 20_000
+# addresses, events whose values are shown, and arrows.
+SLICES, TOUCHES, DETAILS, ARROWS = 200_000, 100_000, 20_000, 20_000
 
 # ---- Data ----------------------------------------------------------------------------------------
 
@@ -116,6 +116,17 @@ def turn_rows(recording: Recording, causes: Causes) -> dict[tuple[int, int], lis
     return found
 
 
+def arrows_of(shown: Timeline, tracks: list[tuple[int, int]], start: int) -> list[list[object]]:
+    """What was sent, and the track and the time of both ends."""
+    number = {where: i for i, where in enumerate(tracks)}
+    ends = ((sent, trace_tracks.track_of(sent), to, trace_tracks.track_of(to))
+            for sent, to in shown.flows.found)  # fmt: skip
+    return [
+        [sent.name, number[a], sent.tsc - start, number[b], to.tsc - start]
+        for sent, a, to, b in ends if a in number and b in number
+    ]  # fmt: skip
+
+
 def data_of(recording: Recording, pictures: Iterable[map_read.Picture]) -> dict[str, object]:
     places, causes = trace_causes.Places(pictures), Causes()
     shown = trace_tracks.timeline(recording)
@@ -139,6 +150,7 @@ def data_of(recording: Recording, pictures: Iterable[map_read.Picture]) -> dict[
     rows |= turn_rows(recording, causes)
     order = sorted(rows)
     tracks, shortest = fitted([rows[where] for where in order], SLICES)
+    arrows = arrows_of(shown, order, start)
     touched: Counter = Counter()
     for r in recording.records:
         for kind, frame, _ in trace_causes.touches(r):
@@ -159,6 +171,8 @@ def data_of(recording: Recording, pictures: Iterable[map_read.Picture]) -> dict[
             for (vm, thread), of in zip(order, tracks, strict=True)
         ],
         "details": details if not shortest else None,
+        "arrows": arrows[:ARROWS],
+        "arrows_left_out": max(len(arrows) - ARROWS, 0),
         "touched": [v for key in sorted(touched) for v in (*key, touched[key])],
         "places": {vm: places.of(vm) for vm in recording.vms},
     }  # fmt: skip
@@ -199,6 +213,7 @@ KEYS = (
     ("Page Up, Page Down", "in the timeline: the part of time before and after"),
     ("Home, End", "the first and the last slice"),
     ("n, N", "the next and the previous exit of the same cause"),
+    ("f, F", "follow the arrow that begins in this slice, or the one that ends in it"),
     ("w", "cost by time or by number"),
     ("/", "search for a cause, an address or a time"),
 )
@@ -218,6 +233,9 @@ def warnings(data: dict) -> Iterator[str]:
         yield (f'<p class="warning">This is a long trace, of {data["events"]} events: slices of '
                f"less than {us:g} µs are put together by cause. Times and numbers stay exact."
                "</p>")  # fmt: skip
+    if data["arrows_left_out"]:
+        yield (f'<p class="warning">Of the arrows, the last {data["arrows_left_out"]} are left '
+               "out.</p>")  # fmt: skip
 
 
 def page(data: dict) -> str:

@@ -139,6 +139,22 @@ def test_missing_events_are_announced() -> None:
     assert '<p class="warning" role="alert">3 events are missing.' in text
 
 
+def test_arrows_lead_from_track_to_track() -> None:
+    data = data_of(story())
+    assert data["arrows"] == [
+        ["kick", 0, 43, 1, 46], ["apic_ipi", 0, 42, 1, 47], ["apic_accept_irq", 1, 47, 1, 48],
+    ]  # fmt: skip
+    assert [data["tracks"][n]["vm"] for n in (0, 1)] == [1, 1]
+    assert data["arrows_left_out"] == 0
+
+
+def test_arrows_are_left_out_aloud(monkeypatch) -> None:
+    monkeypatch.setattr(trace_page, "ARROWS", 2)
+    data = data_of(story())
+    assert len(data["arrows"]) == 2
+    assert "Of the arrows, the last 1 are left out." in " ".join(trace_page.warnings(data))
+
+
 def test_details_are_those_of_the_slice() -> None:
     data = data_of(story())
     (fault,) = [text for text in data["details"][0] if "page_fault" in text]

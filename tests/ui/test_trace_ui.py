@@ -65,6 +65,22 @@ def test_the_timeline_by_keyboard(page: Page) -> None:
     assert page.text("#window") != whole
 
 
+def test_arrows_by_keyboard(page: Page) -> None:
+    tab_to(page, "time")
+    page.press("F")
+    assert "No arrow ends here." in page.text("#status")
+    page.press(*[Keys.ARROW_RIGHT] * 4)
+    assert "MSR_WRITE" in page.text("#entry-text")
+    assert "kick, answered after 3 µs: VM 1 first guest, vCPU 1" in page.text("#entry-text")
+    page.press("f")
+    assert "EXCEPTION_NMI" in page.text("#entry-text")
+    assert "kicked: by pCPU 0" in page.text("#entry-text")
+    assert "answers apic_ipi, sent 5 µs before: VM 1 first guest, vCPU 0" in page.text("#entry-text")
+    assert page.find("#time path.arrow").get_dom_attribute("d").count("l3.5 6") == 2
+    page.press("F")
+    assert "MSR_WRITE" in page.text("#entry-text")
+
+
 def test_costs_by_keyboard(page: Page) -> None:
     assert page.text("#cost-of").startswith("31 exits, ")
     tab_to(page, "cost")
