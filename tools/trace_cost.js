@@ -165,6 +165,8 @@ function drawShares() {
                 - Math.max(of.begin[i], view.from);
         }
         const all = sums.reduce((a, b) => a + b);
+        if (!all)
+            continue;
         list.append(element("dt", { textContent: of.name }), element("dd", { textContent: "" }),
             element("dd", { textContent: inTime(all) }));
         ["guest", "halted", "hypervisor"].forEach((name, i) => {
