@@ -143,7 +143,7 @@ def data_of(recording: Recording, pictures: Iterable[map_read.Picture]) -> dict[
              causes.number(trace_causes.cause(s, places.device, kicks.get(id(s.record)))), 1)
             for s in of
         ]
-        for where, of in slices.items()
+        for where, of in slices.items() if of
     }  # fmt: skip
     detailed = len(recording.records) <= DETAILS
     details = [[lines_of(s) for s in slices[where]] for where in sorted(rows)] if detailed else None

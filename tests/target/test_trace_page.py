@@ -244,6 +244,14 @@ def test_an_empty_recording_has_a_page() -> None:
     assert '"events":0' in text
 
 
+def test_a_track_without_slices_is_left_out() -> None:
+    """With EVENTS=mmio nothing is known of a vCPU's time."""
+    machine = Machine()
+    machine.happens(5, 0, 0, "mmio", 1, 4, DEVICE, 7)
+    data = data_of(machine)
+    assert data["tracks"] == [] and touched(data)[1, DEVICE >> 12, MMIO] == 1
+
+
 def luminance(colour: str) -> float:
     """WCAG 2.2, relative luminance."""
     parts = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]

@@ -183,9 +183,15 @@ def test_themes_names_and_widths(tmp_path: pathlib.Path, scheme: int) -> None:
             page.check_width(width)
 
 
-def test_an_empty_trace(tmp_path: pathlib.Path) -> None:
+def test_a_trace_without_slices(tmp_path: pathlib.Path) -> None:
+    """No key or search fails: the browser's log is empty at the end."""
     with opened(written(Machine(), tmp_path), DARK) as page:
         assert "no event of this trace has an address" in page.text("#heat-of")
+        for part in ("time", "cost", "heat"):
+            tab_to(page, part)
+            page.press(Keys.ARROW_RIGHT, Keys.ARROW_DOWN, Keys.ENTER, Keys.ESCAPE, "n", "f", "w")
+        page.press("/", "0 us", Keys.ENTER)
+        assert "No slice is there." in page.text("#status")
 
 
 def test_a_long_trace_answers_at_once(tmp_path: pathlib.Path) -> None:
