@@ -263,14 +263,15 @@ def test_a_recording_of_the_machine(boot, tmp_path) -> None:
     told = {(name, record[field]) for name, field in secrets for record in of_td
             if record.name == name}  # fmt: skip
     assert told == {(name, 0) for name, _ in secrets}, told
-    check_page(stream, tmp_path / "trace.html", document)
+    check_page(recording, tmp_path / "trace.html", stream, document)
+    check_picture(recording, stream)
 
 
-def check_picture(stream: bytes) -> None:
+def check_picture(recording: events.Recording, stream: bytes) -> None:
     """That of the document: the same causes have about the same shares."""
     places = trace_causes.Places(map_read.read(stream))
     now, kept = (trace_picture.shares(svg) for svg in (
-        trace_picture.picture(events.read(stream), places, "smp_slots"),
+        trace_picture.picture(recording, places, "smp_slots"),
         (ROOT / "docs/trace-cost.svg").read_text()))  # fmt: skip
     assert len(kept) > 10
     for cause in now.keys() | kept.keys():
@@ -278,7 +279,9 @@ def check_picture(stream: bytes) -> None:
         assert abs(share - before) < 4, f"{cause}: {before} %, now {share}: make trace-picture"
 
 
-def check_page(stream: bytes, html: pathlib.Path, document: str) -> None:
+def check_page(
+    recording: events.Recording, html: pathlib.Path, stream: bytes, document: str
+) -> None:
     """The page of the same recording: its line in the document, each exit, and nothing of a TD."""
     output = html.with_suffix(".txt")
     output.write_bytes(stream)
@@ -287,15 +290,14 @@ def check_page(stream: bytes, html: pathlib.Path, document: str) -> None:
     (line,) = re.findall(r"^build/trace/trace.html: (.*)\n", document, re.M)
     assert re.fullmatch(re.escape(line).replace("…", ".*"), said.strip().split(": ", 1)[1])
     data = json.loads(re.search(r'id="data">([^<]*)</script>', html.read_text())[1])
-    exits = sum(record.name == "exit" for record in events.read(stream).records)
+    exits = sum(record.name == "exit" for record in recording.records)
     groups = [data["groups"][group] for group, *_ in data["causes"]]
     counts = [(groups[cause], count) for track in data["tracks"]
               for cause, count in zip(track["slices"][2::4], track["slices"][3::4], strict=True)]
     assert sum(n for group, n in counts if group not in ("guest", "halted", "turn")) == exits
-    tracks = trace_tracks.timeline(events.read(stream)).tracks
+    tracks = trace_tracks.timeline(recording).tracks
     of_td = [trace_page.lines_of(s) for where, track in tracks.items() if where[0] == 3
              for s in track.slices]  # fmt: skip
-    check_picture(stream)
     told = set(re.findall(r"\b(rip|rcx|gla)=(\w+)", "\n".join(of_td)))
     assert told == {("rip", "0x0"), ("rcx", "0x0"), ("gla", "0x0")}, told
 

@@ -75,7 +75,8 @@ def test_arrows_by_keyboard(page: Page) -> None:
     page.press("f")
     assert "EXCEPTION_NMI" in page.text("#entry-text")
     assert "kicked: by pCPU 0" in page.text("#entry-text")
-    assert "answers apic_ipi, sent 5 µs before: VM 1 first guest, vCPU 0" in page.text("#entry-text")
+    because = "answers apic_ipi, sent 5 µs before: VM 1 first guest, vCPU 0"
+    assert because in page.text("#entry-text")
     assert page.find("#time path.arrow").get_dom_attribute("d").count("l3.5 6") == 2
     page.press("F")
     assert "MSR_WRITE" in page.text("#entry-text")
