@@ -206,16 +206,16 @@ def style() -> str:
 
 
 KEYS = (
-    ("← →", "in the timeline: the slice before and after; in the others: a cell, a neighbour"),
-    ("↑ ↓", "another track; another row; the cause or a part of it"),
-    ("Enter +", "zoom in on what the cursor is at"),
-    ("Escape -", "zoom out"),
-    ("Page Up, Page Down", "in the timeline: the part of time before and after"),
-    ("Home, End", "the first and the last slice"),
-    ("n, N", "the next and the previous exit of the same cause"),
-    ("f, F", "follow the arrow that begins in this slice, or the one that ends in it"),
-    ("w", "cost by time or by number"),
-    ("/", "search for a cause, an address or a time"),
+    (("←", "→"), "in the timeline: the slice before and after; in the others: a cause, a cell"),
+    (("↑", "↓"), "another track; the cause above and its parts; another row"),
+    (("Enter", "Escape"), "zoom in on what the cursor is at, and out"),
+    (("Page Up", "Page Down"), "in the timeline: the part of time before and after"),
+    (("Home", "End"), "the first and the last one"),
+    (("n", "N"), "the next and the previous exit of the same cause; the longest exit of a cause; "
+     "the next and the previous cell that is not empty"),
+    (("f", "F"), "follow the arrow that begins in this slice, or the one that ends in it"),
+    (("w",), "cost by time or by number"),
+    (("/",), "search for a cause, an address or a time"),
 )
 HELP = """<p>Above a track's ground, which is time in the guest, stand the exits in the colours of
 their reasons. Where many slices share a column, the column shows their shares of its time. Drag in

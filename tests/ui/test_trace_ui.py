@@ -12,6 +12,7 @@ import trace_page
 from conftest import DARK, LIGHT, Page, opened
 from harness import events
 from recordings import Machine, story
+from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.keys import Keys
 
 
@@ -169,6 +170,24 @@ def test_legend_help_and_zoom_to_the_end(page: Page) -> None:
     tab_to(page, "time")
     page.press(*[Keys.ENTER] * 12)
     assert "which is 200 µs" in page.text("#window"), "and no nearer"
+
+
+def test_the_pointer(page: Page) -> None:
+    """What keys do, the pointer does as well: it drags a part of time, chooses, and explains."""
+    time, cost, heat = (page.find(f"#{part}") for part in ("time", "cost", "heat"))
+    whole = page.text("#window")
+    actions = ActionChains(page.driver)
+    actions.move_to_element_with_offset(time, -300, -50).click_and_hold()
+    actions.move_by_offset(150, 0).release().perform()
+    assert page.text("#window") != whole and "which is" in page.text("#window")
+    page.find("#whole").click()
+    assert page.text("#window") == whole
+    ActionChains(page.driver).move_to_element_with_offset(cost, -300, -10).perform()
+    assert "EPT_MISCONFIG: 20 times" in page.driver.execute_script(
+        "const t = document.getElementById('tip'); return t.firstChild.textContent + ': ' + "
+        "t.lastChild.textContent")  # fmt: skip
+    ActionChains(page.driver).move_to_element_with_offset(heat, 20, -20).click().perform()
+    assert re.search(r"VM [12], 0x", page.text("#status"))
 
 
 @pytest.mark.parametrize("scheme", [LIGHT, DARK], ids=["light", "dark"])
