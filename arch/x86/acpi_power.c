@@ -119,7 +119,7 @@ static const uint8_t *aml_integer(const uint8_t *at, const uint8_t *end, uint8_t
 {
     if (at < end && *at == AML_BYTE_PREFIX)
         at++;
-    else if (at<end && * at> AML_ONE)
+    else if (at < end && at[0] > AML_ONE)
         return NULL;
     if (at >= end || *at > SLP_TYP_MAX)
         return NULL;
