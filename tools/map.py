@@ -126,13 +126,13 @@ def warnings(pictures: list[Picture]) -> Iterable[str]:
 
 
 KEYS = (
-    ("← → ↑ ↓", "in a map: move by an entry"),
-    ("Page Up, Page Down", "in a map: the block of 2 MiB before and after"),
-    ("Enter, Escape", "in a map: zoom in and out"),
-    (", .", "the moment before, and the next one"),
-    ("p", "play"),
-    ("c", "go to the first entry that has changed"),
-    ("/", "search for an address, a device or a slot"),
+    (("←", "→", "↑", "↓"), "in a map: move by an entry"),
+    (("Page Up", "Page Down"), "in a map: the block of 2 MiB before and after"),
+    (("Enter", "Escape"), "in a map: zoom in and out"),
+    ((",", "."), "the moment before, and the next one"),
+    (("p",), "play"),
+    (("c",), "go to the first entry that has changed"),
+    (("/",), "search for an address, a device or a slot"),
 )
 HELP = """<p>A block is 2 MiB: 512 entries in 16 rows, or one large page. Blocks lie in the area of
 their table of level 2. Tinted ground belongs to a memslot; a dashed frame has no table yet. Dots

@@ -21,7 +21,8 @@ SURFACES = {
 }
 
 # The keys that each page has; those of its own come first.
-KEYS = (("t", "light or dark"), ("?", "this list"))
+Keys = Iterable[tuple[tuple[str, ...], str]]
+KEYS = ((("t",), "light or dark"), (("?",), "this list"))
 
 
 def variables(pairs: Mapping[str, tuple[str, str]]) -> str:
@@ -40,9 +41,9 @@ def read(*names: str) -> str:
     return "".join((HERE / name).read_text() for name in names)
 
 
-def keys_table(keys: Iterable[tuple[str, str]]) -> str:
+def keys_table(keys: Keys) -> str:
     return "".join(
-        "<tr><td>" + " ".join(f"<kbd>{escape(k)}</kbd>" for k in names.split(" "))
+        "<tr><td>" + " ".join(f"<kbd>{escape(key)}</kbd>" for key in names)
         + f"</td><td>{escape(what)}</td></tr>"
         for names, what in (*keys, *KEYS)
     )  # fmt: skip
@@ -56,7 +57,7 @@ def fill(text: str, parts: Mapping[str, str]) -> str:
     return text
 
 
-def page(body: str, data: object, keys: Iterable[tuple[str, str]], parts: Mapping[str, str]) -> str:
+def page(body: str, data: object, keys: Keys, parts: Mapping[str, str]) -> str:
     """The whole page. `parts` has the others of page.html, and those of `body`."""
     known = {
         "KEYS": keys_table(keys),

@@ -208,7 +208,8 @@ test-ui: $(B)/unit/test_map_dump | deps-base ## the pages of `make map` and `mak
 TRACED := $(B)/guest/trace.elf:testctl,vcpus=2 \
           $(B)/guest/smp_slots.elf:testctl,vcpus=2,budget=60000:10 $(call guest_item,flush)
 TRACE  := $(or $(NAME),trace)
-.PHONY: trace
+TRACED_OUTPUT := $(B)/run/$(TRACE)/emulator.txt
+.PHONY: trace trace-picture
 trace: all $(B)/optrom.bin | deps-run
 trace: ## record the events of GUESTS= (EVENTS=, SMP=2) as build/trace/NAME.json and NAME.html
 	$(Q)METHOD=$(or $(METHOD),optrom) MACHINE=bochs SMP=$(or $(SMP),2) NAME=$(TRACE) \
@@ -216,10 +217,10 @@ trace: ## record the events of GUESTS= (EVENTS=, SMP=2) as build/trace/NAME.json
 	        $(if $(own_guests),,parallel=1)" \
 	    GUESTS="$(if $(own_guests),$(GUESTS),$(TRACED))" \
 	    $(PYTHON) tools/run.py; status=$$?; \
-	for kind in perfetto:json trace_page:html; do \
-	    $(PYTHON) tools/$${kind%:*}.py $(B)/run/$(TRACE)/emulator.txt \
-	        $(B)/trace/$(TRACE).$${kind#*:} || exit; \
-	done; exit $$status
+	$(PYTHON) tools/perfetto.py $(TRACED_OUTPUT) $(B)/trace/$(TRACE).json && \
+	$(PYTHON) tools/trace_page.py $(TRACED_OUTPUT) $(B)/trace/$(TRACE).html && exit $$status
+trace-picture: trace ## draw the picture of docs/TRACE.md anew
+	$(Q)$(PYTHON) tools/trace_page.py --picture smp_slots $(TRACED_OUTPUT) docs/trace-cost.svg
 
 GDB_MACHINE := $(if $(filter bochs nested qemu-kvm,$(MACHINE)),$(MACHINE),bochs)
 .PHONY: gdb

@@ -3,8 +3,9 @@
 such as EPT_MISCONFIG, "device written", "testdev". And what an event says about guest-physical
 addresses: a fault, an MMIO, or that a page was written while a log was kept."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
+import map_read
 from harness.events import Record
 from trace_tracks import Slice
 
@@ -26,7 +27,61 @@ _REASONS = {
 }
 _GROUP = {reason: group for group, reasons in _REASONS.items() for reason in reasons.split()}
 
+# By group: its colour in the light and in the dark, and that of texts on it. The colours of Okabe
+# and Ito, which people with any kind of colour vision tell apart, and for the dark lighter ones.
+COLOURS = {
+    "guest": (("#dfe5ee", "#2b3340"), ("#3a4558", "#b9c4d6")),
+    "halted": (("#f3f5f8", "#1d222b"), ("#5d687b", "#98a4b8")),
+    "EPT violation": (("#0072b2", "#4aa8e0"), ("#ffffff", "#081018")),
+    "EPT misconfiguration": (("#e69f00", "#f2b632"), ("#201600", "#201600")),
+    "call": (("#cc79a7", "#dd95bd"), ("#240b18", "#240b18")),
+    "instruction": (("#009e73", "#2fc79c"), ("#04150f", "#04150f")),
+    "port": (("#d55e00", "#f2803a"), ("#1d0b00", "#1d0b00")),
+    "interrupt": (("#56b4e9", "#8fd0f5"), ("#04141f", "#04141f")),
+    "wait": (("#8b93a1", "#858fa0"), ("#0c1016", "#0c1016")),
+    "other": (("#3b4252", "#dfe4ec"), ("#ffffff", "#101318")),
+    "turn": (("#c5cedd", "#3d4758"), ("#27303f", "#d3dae6")),
+}
+
+
+def variables() -> dict[str, tuple[str, str]]:
+    """The colours of each group as variables of CSS, for page.variables()."""
+    return {
+        f"{what}{n}": COLOURS[group][i]
+        for n, group in enumerate(GROUPS) for i, what in enumerate(("k", "on"))
+    }  # fmt: skip
+
+
+RULES = "".join(
+    f".{what}{n}{{fill:var(--{what}{n})}}" for n in range(len(GROUPS)) for what in ("k", "on")
+)
+
 SIZES = {1: "4 KiB", 2: "2 MiB", 3: "1 GiB"}
+
+class Places:
+    """Names of guest-physical addresses: of devices and slots, if the run has pictures of memory
+    (map=1), else of pages."""
+
+    def __init__(self, pictures: Iterable[map_read.Picture]) -> None:
+        self.regions: dict[int, dict[tuple[int, int], str]] = {}
+        self.slots: dict[int, dict[tuple[int, int], str]] = {}
+        for picture in pictures:
+            regions = self.regions.setdefault(picture.vm, {})
+            regions |= {(r.first, r.last): r.name for r in picture.regions}
+            slots = self.slots.setdefault(picture.vm, {})
+            for s in picture.slots:
+                slots[s.base << 12, (s.base + s.pages << 12) - 1] = f"slot {s.id}"
+
+    def device(self, vm: int, gpa: int) -> str:
+        for (first, last), name in self.regions.get(vm, {}).items():
+            if first <= gpa <= last:
+                return name
+        return f"{gpa & ~0xFFF:#x}"
+
+    def of(self, vm: int) -> list[tuple[int, int, str]]:
+        both = {**self.slots.get(vm, {}), **self.regions.get(vm, {})}
+        return [(first, last, name) for (first, last), name in sorted(both.items())]
+
 
 # The name of what is at a GPA of a VM.
 Place = Callable[[int, int], str]

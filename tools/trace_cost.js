@@ -88,9 +88,10 @@ function drawCost() {
         const y = n.depth * LEVEL + 1, deep = ["", "", "deeper", "deepest"][n.depth];
         svg.append(shape("rect", { class: n.depth ? `node k k${n.group} ${deep}` : "node ground",
             x, y, width: size, height: LEVEL, rx: 3, "data-path": n.path, "data-group": n.group ?? "" }));
-        const letters = Math.floor((size - 12) / 6.7), share = percent(weight(n), weight(cost.root));
-        const text = [`${n.words}  ${share}`, n.words].find((t) => t.length <= letters)
-            || (letters > 4 ? n.words.slice(0, letters - 1) + "…" : "");
+        const share = percent(weight(n), weight(cost.root));
+        const short = [...n.words].map((_, i) => n.words.slice(0, -1 - i) + "…")
+            .filter((t) => t.length > 4);
+        const text = [`${n.words} ${share}`, n.words, ...short].find((t) => lengthOf(t) < size - 10);
         if (text)
             svg.append(shape("text", { x: x + 6, y: y + 17.5,
                 style: n.depth === 1 ? `fill:var(--on${n.group})` : "fill:var(--ink)" }, text));
@@ -164,6 +165,8 @@ function drawShares() {
                 - Math.max(of.begin[i], view.from);
         }
         const all = sums.reduce((a, b) => a + b);
+        if (!all)
+            continue;
         list.append(element("dt", { textContent: of.name }), element("dd", { textContent: "" }),
             element("dd", { textContent: inTime(all) }));
         ["guest", "halted", "hypervisor"].forEach((name, i) => {

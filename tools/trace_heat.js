@@ -117,7 +117,7 @@ function drawHeat() {
         ...found.map((d, step) => shape("path", { class: `h${heat.kind + 1}${step}`, d })));
     for (const [at, anchor] of [[0, "start"], [0.5, "middle"], [1, "end"]]) {
         svg.append(shape("text", { x: side + at * columnCount * unit, y: y + 14, "text-anchor": anchor },
-            inTime(view.from + at * (view.to - view.from))));
+            moment(view.from + at * (view.to - view.from), view.to - view.from)));
     }
     svg.append(shape("g", { id: "heat-cursor" }));
     Object.assign(heat, { side, unit });
@@ -152,7 +152,7 @@ function cellText(i, column) {
     const row = heat.rows[i], part = (view.to - view.from) / heat.columns;
     const from = view.from + column * part, names = namesIn(row).join(", ");
     return `VM ${row.vm}, ${address(row.frame)} to ${address(row.frame + 2 ** heat.shift)}` +
-        `${names ? ` (${names})` : ""}, ${inTime(from)} to ${inTime(from + part)}: ` +
+        `${names ? ` (${names})` : ""}, ${moment(from, part)} to ${moment(from + part, part)}: ` +
         kindsIn(heat.cells[i][column]);
 }
 

@@ -93,6 +93,8 @@ function searchTime(number, unit) {
         return say(`The trace ends at ${inTime(END)}.`);
     const span = Math.min(view.to - view.from, END / 8);
     show(at - span / 2, at + span / 2);
+    if (!track())
+        return say("No slice is there.");
     select(view.track, firstAfter(track(), at));
     time.focus();
     say(`At ${inTime(at)}: ${inWords(track().cause[view.slice])}, ${track().name}`);

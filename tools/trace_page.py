@@ -4,6 +4,9 @@
 and which addresses met faults and devices: `make trace`, docs/TRACE.md.
 
     tools/trace_page.py OUTPUT-OF-THE-EMULATOR PAGE.html
+    tools/trace_page.py --picture VM OUTPUT-OF-THE-EMULATOR PICTURE.svg
+
+The second form makes the picture of docs/TRACE.md: what the exits of a VM cost.
 """
 
 import argparse
@@ -15,45 +18,21 @@ from html import escape
 import map_read
 import page as framework
 import trace_causes
+import trace_picture
 import trace_tracks
 from harness import events
 from harness.errors import run_tool
 from harness.events import Recording
-from trace_tracks import PCPUS, Slice
+from trace_tracks import PCPUS, Slice, Timeline
 
 # What a page holds at most, so that it opens and answers at once: slices of all tracks, touched
-# addresses, and events whose values are shown.
-SLICES, TOUCHES, DETAILS = 200_000, 100_000, 20_000
+# addresses, events whose values are shown, and arrows.
+SLICES, TOUCHES, DETAILS, ARROWS = 200_000, 100_000, 20_000, 20_000
 
 # ---- Data ----------------------------------------------------------------------------------------
 
 # A slice on the page: begin and duration in ticks, number of its cause, how many it stands for.
 Row = tuple[int, int, int, int]
-
-
-class Places:
-    """Names of guest-physical addresses: of devices and slots, if the run has pictures of memory
-    (map=1), else of pages."""
-
-    def __init__(self, pictures: Iterable[map_read.Picture]) -> None:
-        self.regions: dict[int, dict[tuple[int, int], str]] = {}
-        self.slots: dict[int, dict[tuple[int, int], str]] = {}
-        for picture in pictures:
-            regions = self.regions.setdefault(picture.vm, {})
-            regions |= {(r.first, r.last): r.name for r in picture.regions}
-            slots = self.slots.setdefault(picture.vm, {})
-            for s in picture.slots:
-                slots[s.base << 12, (s.base + s.pages << 12) - 1] = f"slot {s.id}"
-
-    def device(self, vm: int, gpa: int) -> str:
-        for (first, last), name in self.regions.get(vm, {}).items():
-            if first <= gpa <= last:
-                return name
-        return f"{gpa & ~0xFFF:#x}"
-
-    def of(self, vm: int) -> list[tuple[int, int, str]]:
-        both = {**self.slots.get(vm, {}), **self.regions.get(vm, {})}
-        return [(first, last, name) for (first, last), name in sorted(both.items())]
 
 
 def merged(rows: Iterable[Row], shortest: int) -> Iterator[Row]:
@@ -137,12 +116,23 @@ def turn_rows(recording: Recording, causes: Causes) -> dict[tuple[int, int], lis
     return found
 
 
+def arrows_of(shown: Timeline, tracks: list[tuple[int, int]], start: int) -> list[list[object]]:
+    """What was sent, and the track and the time of both ends."""
+    number = {where: i for i, where in enumerate(tracks)}
+    ends = ((sent, trace_tracks.track_of(sent), to, trace_tracks.track_of(to))
+            for sent, to in shown.flows.found)  # fmt: skip
+    return [
+        [sent.name, number[a], sent.tsc - start, number[b], to.tsc - start]
+        for sent, a, to, b in ends if a in number and b in number
+    ]  # fmt: skip
+
+
 def data_of(recording: Recording, pictures: Iterable[map_read.Picture]) -> dict[str, object]:
-    places, causes = Places(pictures), Causes()
+    places, causes = trace_causes.Places(pictures), Causes()
     shown = trace_tracks.timeline(recording)
     start = recording.records[0].tsc if recording.records else 0
     end = max((r.tsc for r in recording.records), default=0) - start
-    kicks = {id(to): sent.cpu for sent, to in shown.flows.found if sent.name == "kick"}
+    kicks = trace_tracks.kicks(shown)
     slices = {
         where: [s for s in track.slices if s.record.name in trace_tracks.OUTER]
         for where, track in shown.tracks.items() if where[0] != PCPUS
@@ -153,13 +143,14 @@ def data_of(recording: Recording, pictures: Iterable[map_read.Picture]) -> dict[
              causes.number(trace_causes.cause(s, places.device, kicks.get(id(s.record)))), 1)
             for s in of
         ]
-        for where, of in slices.items()
+        for where, of in slices.items() if of
     }  # fmt: skip
     detailed = len(recording.records) <= DETAILS
     details = [[lines_of(s) for s in slices[where]] for where in sorted(rows)] if detailed else None
     rows |= turn_rows(recording, causes)
     order = sorted(rows)
     tracks, shortest = fitted([rows[where] for where in order], SLICES)
+    arrows = arrows_of(shown, order, start)
     touched: Counter = Counter()
     for r in recording.records:
         for kind, frame, _ in trace_causes.touches(r):
@@ -180,6 +171,8 @@ def data_of(recording: Recording, pictures: Iterable[map_read.Picture]) -> dict[
             for (vm, thread), of in zip(order, tracks, strict=True)
         ],
         "details": details if not shortest else None,
+        "arrows": arrows[:ARROWS],
+        "arrows_left_out": max(len(arrows) - ARROWS, 0),
         "touched": [v for key in sorted(touched) for v in (*key, touched[key])],
         "places": {vm: places.of(vm) for vm in recording.vms},
     }  # fmt: skip
@@ -187,21 +180,6 @@ def data_of(recording: Recording, pictures: Iterable[map_read.Picture]) -> dict[
 
 # ---- HTML ----------------------------------------------------------------------------------------
 
-# By group: its colour in the light and in the dark, and that of texts on it. The colours of Okabe
-# and Ito, which people with any kind of colour vision tell apart, and for the dark lighter ones.
-COLOURS = {
-    "guest": (("#dfe5ee", "#2b3340"), ("#3a4558", "#b9c4d6")),
-    "halted": (("#f3f5f8", "#1d222b"), ("#5d687b", "#98a4b8")),
-    "EPT violation": (("#0072b2", "#4aa8e0"), ("#ffffff", "#081018")),
-    "EPT misconfiguration": (("#e69f00", "#f2b632"), ("#201600", "#201600")),
-    "call": (("#cc79a7", "#dd95bd"), ("#240b18", "#240b18")),
-    "instruction": (("#009e73", "#2fc79c"), ("#04150f", "#04150f")),
-    "port": (("#d55e00", "#f2803a"), ("#1d0b00", "#1d0b00")),
-    "interrupt": (("#56b4e9", "#8fd0f5"), ("#04141f", "#04141f")),
-    "wait": (("#8b93a1", "#858fa0"), ("#0c1016", "#0c1016")),
-    "other": (("#3b4252", "#dfe4ec"), ("#ffffff", "#101318")),
-    "turn": (("#c5cedd", "#3d4758"), ("#27303f", "#d3dae6")),
-}
 # Of the heat map, from few to many, for all kinds together and for each.
 HEAT = {
     "all": (("#d8dbe6", "#2a3040"), ("#aeb4ca", "#4a5470"), ("#7f88a8", "#7681a3"),
@@ -216,12 +194,9 @@ HEAT = {
 
 
 def style() -> str:
-    pairs = dict(framework.SURFACES)
-    rules = []
-    for n, group in enumerate(trace_causes.GROUPS):
-        pairs[f"k{n}"], pairs[f"on{n}"] = COLOURS[group]
-        rules.append(f".k{n}{{fill:var(--k{n})}}.sw.k{n}{{background:var(--k{n})}}"
-                     f".on{n}{{fill:var(--on{n})}}")  # fmt: skip
+    pairs = framework.SURFACES | trace_causes.variables()
+    rules = [trace_causes.RULES]
+    rules += [f".sw.k{n}{{background:var(--k{n})}}" for n in range(len(trace_causes.GROUPS))]
     for n, steps in enumerate(HEAT.values()):
         for step, pair in enumerate(steps):
             pairs[f"h{n}{step}"] = pair
@@ -231,15 +206,16 @@ def style() -> str:
 
 
 KEYS = (
-    ("← →", "in the timeline: the slice before and after; in the others: a cell, a neighbour"),
-    ("↑ ↓", "another track; another row; the cause or a part of it"),
-    ("Enter +", "zoom in on what the cursor is at"),
-    ("Escape -", "zoom out"),
-    ("Page Up, Page Down", "in the timeline: the part of time before and after"),
-    ("Home, End", "the first and the last slice"),
-    ("n, N", "the next and the previous exit of the same cause"),
-    ("w", "cost by time or by number"),
-    ("/", "search for a cause, an address or a time"),
+    (("←", "→"), "in the timeline: the slice before and after; in the others: a cause, a cell"),
+    (("↑", "↓"), "another track; the cause above and its parts; another row"),
+    (("Enter", "Escape"), "zoom in on what the cursor is at, and out"),
+    (("Page Up", "Page Down"), "in the timeline: the part of time before and after"),
+    (("Home", "End"), "the first and the last one"),
+    (("n", "N"), "the next and the previous exit of the same cause; the longest exit of a cause; "
+     "the next and the previous cell that is not empty"),
+    (("f", "F"), "follow the arrow that begins in this slice, or the one that ends in it"),
+    (("w",), "cost by time or by number"),
+    (("/",), "search for a cause, an address or a time"),
 )
 HELP = """<p>Above a track's ground, which is time in the guest, stand the exits in the colours of
 their reasons. Where many slices share a column, the column shows their shares of its time. Drag in
@@ -257,6 +233,9 @@ def warnings(data: dict) -> Iterator[str]:
         yield (f'<p class="warning">This is a long trace, of {data["events"]} events: slices of '
                f"less than {us:g} µs are put together by cause. Times and numbers stay exact."
                "</p>")  # fmt: skip
+    if data["arrows_left_out"]:
+        yield (f'<p class="warning">Of the arrows, the last {data["arrows_left_out"]} are left '
+               "out.</p>")  # fmt: skip
 
 
 def page(data: dict) -> str:
@@ -283,11 +262,17 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("output", type=pathlib.Path, help="what the emulator has written")
     parser.add_argument("page", type=pathlib.Path, help="the file to write")
+    parser.add_argument("--picture", metavar="VM", help="draw only what its exits cost")
     opt = parser.parse_args()
     stream = opt.output.read_bytes()
-    data = data_of(events.read(stream), map_read.read(stream))
+    recording, pictures = events.read(stream), map_read.read(stream)
     opt.page.parent.mkdir(parents=True, exist_ok=True)
-    opt.page.write_text(page(data))
+    if opt.picture:
+        places = trace_causes.Places(pictures)
+        opt.page.write_text(trace_picture.picture(recording, places, opt.picture))
+        print(opt.page)
+        return 0
+    opt.page.write_text(page(data_of(recording, pictures)))
     print(f"{opt.page}: the same as a page; open it in a browser: file://{opt.page.resolve()}")
     return 0
 

@@ -33,6 +33,12 @@ function inTime(ticks) {
     return size >= 1 || !size ? `${Number(us.toPrecision(3))} µs`
         : `${Math.round(us * 1000)} ns`;
 }
+// A moment, exactly enough to tell it from one that is a part of `span` away.
+function moment(ticks, span) {
+    const s = END * 1000 / data.khz >= 999_500, unit = data.khz * (s ? 1000 : 1);
+    const digits = Math.max(0, Math.min(6, Math.ceil(-Math.log10(span / unit / 20))));
+    return `${(ticks / unit).toFixed(digits)} ${s ? "s" : "ms"}`;
+}
 const many = (n, what) => `${n.toLocaleString("en")} ${what}${n === 1 ? "" : "s"}`;
 
 const shownTracks = () => data.tracks.filter((t) => !view.vm || t.vm === view.vm);
@@ -123,6 +129,9 @@ function paths(shares, top, height, unit) {
         `M${b.column * unit} ${b.y}h${b.count * unit}v${b.h}h${-b.count * unit}z`).join(""));
 }
 
+// Of a text in pixels, about.
+const lengthOf = (text) => text.length * 6.4 + text.replace(/[^A-Z_]/g, "").length * 1.8;
+
 function drawTrack(svg, of, top, width) {
     svg.append(shape("text", { class: "name", x: 2, y: top + 14 }, of.name));
     svg.append(shape("rect", { class: "ground", x: 0, y: top + HEAD, width, height: ROW }));
@@ -140,7 +149,7 @@ function drawTrack(svg, of, top, width) {
         if (end - x < 40)
             continue;
         const text = name.slice().reverse().map((_, n) => name.slice(0, name.length - n).join(" › "))
-            .find((t) => t.length * 6.6 + 10 < end - x);
+            .find((t) => lengthOf(t) + 10 < end - x);
         if (end - x < width && x > 0)
             svg.append(shape("path", { class: "edge", d: `M${x} ${top + HEAD}v${ROW}` }));
         if (text) {
@@ -149,6 +158,23 @@ function drawTrack(svg, of, top, width) {
             labels++;
         }
     }
+}
+
+// From what was sent to its answer on another track, while they can be told from each other.
+function drawArrows(svg, width) {
+    const of = shownTracks().map((t) => data.tracks.indexOf(t)), scale = width / (view.to - view.from);
+    const found = data.arrows.filter(([, a, from, b, to]) => a !== b && to >= view.from
+        && from <= view.to && of.includes(a) && of.includes(b));
+    if (found.length > 150)
+        return;
+    svg.append(shape("path", { class: "arrow", d: found.map(([, a, from, b, to]) => {
+        const down = of.indexOf(b) > of.indexOf(a), way = down ? 1 : -1;
+        const edge = (n, low) => AXIS + of.indexOf(n) * STEP + HEAD + (low ? ROW : 0);
+        const x = (from - view.from) * scale, end = (to - view.from) * scale;
+        const y = edge(a, down), goal = edge(b, !down);
+        return `M${x} ${y}C${x} ${y + 20 * way} ${end} ${goal - 20 * way} ${end} ${goal}` +
+            `m-3.5 ${-6 * way}l3.5 ${6 * way}l3.5 ${-6 * way}`;
+    }).join("") }));
 }
 
 function drawAxis(svg, width, height) {
@@ -160,7 +186,7 @@ function drawAxis(svg, width, height) {
         const x = (at - view.from) / span * width;
         d += `M${x} ${AXIS - 6}V${height}`;
         if (x < width - 50)
-            svg.append(shape("text", { x: x + 3, y: 12 }, inTime(at)));
+            svg.append(shape("text", { x: x + 3, y: 12 }, moment(at, step * 10)));
     }
     svg.prepend(shape("path", { class: "tick", d }));
 }
@@ -171,6 +197,7 @@ function drawTime() {
     svg.replaceChildren();
     drawAxis(svg, width, height);
     of.forEach((t, i) => drawTrack(svg, t, AXIS + i * STEP, width));
+    drawArrows(svg, width);
     for (const [, , at] of data.gaps) {
         if (at >= view.from && at <= view.to)
             svg.append(shape("path", { class: "gap", d: `M${(at - view.from) * scale} 0V${height}` }));
@@ -179,7 +206,8 @@ function drawTime() {
         height, y: 0, visibility: "hidden" }));
     $("window").textContent = view.from === 0 && view.to === END
         ? `the whole run, ${inTime(data.end)}`
-        : `${inTime(view.from)} to ${inTime(view.to)}, which is ${inTime(view.to - view.from)}`;
+        : [moment(view.from, view.to - view.from), "to", moment(view.to, view.to - view.from) + ",",
+            "which is", inTime(view.to - view.from)].join(" ");
     placeCursor();
     drawOverview();
 }
@@ -250,16 +278,46 @@ function showEntry() {
             textContent: `+${inTime(Number(at))}` }), element("b", { textContent: name }),
         element("div", { className: "mono", textContent: values })));
     }
+    const arrows = arrowsAt(true).map((a) => arrowText(a, true))
+        .concat(arrowsAt(false).map((a) => arrowText(a, false)));
     $("entry-text").replaceChildren(
         element("div", { className: "what" }, swatch(group), reason),
         ...[what && element("p", { textContent: detail ? `${what}: ${detail}` : what }),
             element("p", { textContent: `${inTime(of.ticks[i])} (${many(of.ticks[i], "tick")}) at ` +
                 `${inTime(of.begin[i])}` }),
             element("p", { className: "faint", textContent: of.name }),
+            ...arrows.map((textContent) => element("p", { className: "now", textContent })),
             times > 1 && element("p", { className: "now",
                 textContent: `${many(times, "slice")} of this cause, put together` }),
             lines[0] && element("p", { className: "mono", textContent: lines[0] }),
             list].filter(Boolean));
+}
+
+// ---- Arrows --------------------------------------------------------------------------------
+
+// Those that begin or end in the slice under the cursor, and not both.
+function arrowsAt(begin) {
+    const of = track(), first = of.begin[view.slice], last = first + of.ticks[view.slice];
+    const isHere = (number, at) => number === view.track && at >= first && at < last;
+    return data.arrows.filter(([, a, from, b, to]) =>
+        isHere(a, from) === begin && isHere(b, to) !== begin);
+}
+
+function arrowText([name, a, from, b, to], begin) {
+    const other = data.tracks[begin ? b : a].name;
+    return begin ? `${name}, answered after ${inTime(to - from)}: ${other}`
+        : `answers ${name}, sent ${inTime(to - from)} before: ${other}`;
+}
+
+function follow(begin) {
+    const [found] = arrowsAt(begin);
+    if (!found)
+        return say(`No arrow ${begin ? "begins" : "ends"} here.`);
+    const [name, a, from, b, to] = found, other = data.tracks[begin ? b : a];
+    if (!shownTracks().includes(other))
+        return say(`${other.name} is not shown.`);
+    select(begin ? b : a, firstAfter(other, begin ? to : from));
+    say(begin ? `The answer to ${name}` : `Here ${name} was sent`);
 }
 
 // ---- The part of time ----------------------------------------------------------------------
@@ -320,6 +378,8 @@ if (data.tracks.length) partKeys.push(["#time", {
     "-": () => zoomTime(3),
     n: () => nextAlike(1),
     N: () => nextAlike(-1),
+    f: () => follow(true),
+    F: () => follow(false),
 }]);
 
 // ---- The pointer ---------------------------------------------------------------------------

@@ -158,3 +158,8 @@ def timeline(recording: Recording) -> Timeline:
     for track in found.tracks.values():
         track.close(track.last)
     return found
+
+
+def kicks(shown: Timeline) -> dict[int, int]:
+    """By id() of the record that is the answer to a kick: the pCPU that has sent it."""
+    return {id(to): sent.cpu for sent, to in shown.flows.found if sent.name == "kick"}

@@ -20,7 +20,9 @@ from recordings import TABLE, Machine, two_cpus
 sys.path.insert(0, str(ROOT / "tools"))
 import map_read  # noqa: E402
 import perfetto  # noqa: E402
+import trace_causes  # noqa: E402
 import trace_page  # noqa: E402
+import trace_picture  # noqa: E402
 import trace_tracks  # noqa: E402
 
 Piece = dict[str, Any]
@@ -212,7 +214,7 @@ def test_a_recording_of_the_machine(boot, tmp_path) -> None:
     slots = Guest(BUILD / "guest/smp_slots.elf", ("testctl", "vcpus=2", "budget=60000"), "10")
     changing = re.compile(r"^ +[\d.]+|rip=0x\w+")  # with each change of the code
     td = Guest(BUILD / "guest/td_cpu.elf", ("tdx", "vcpus=2"))
-    result = boot(smp=2, cmdline="export=e9 trace=all parallel=1",
+    result = boot(smp=2, cmdline="export=e9 map=1 trace=all parallel=1",
                   guests=(trace_guest, slots, td))  # fmt: skip
     assert result.status == 0, result
     assert not any("its last" in line for line in result.lines), "they are not printed, too"
@@ -261,10 +263,25 @@ def test_a_recording_of_the_machine(boot, tmp_path) -> None:
     told = {(name, record[field]) for name, field in secrets for record in of_td
             if record.name == name}  # fmt: skip
     assert told == {(name, 0) for name, _ in secrets}, told
-    check_page(stream, tmp_path / "trace.html", document)
+    check_page(recording, tmp_path / "trace.html", stream, document)
+    check_picture(recording, stream)
 
 
-def check_page(stream: bytes, html: pathlib.Path, document: str) -> None:
+def check_picture(recording: events.Recording, stream: bytes) -> None:
+    """That of the document: the same causes have about the same shares."""
+    places = trace_causes.Places(map_read.read(stream))
+    now, kept = (trace_picture.shares(svg) for svg in (
+        trace_picture.picture(recording, places, "smp_slots"),
+        (ROOT / "docs/trace-cost.svg").read_text()))  # fmt: skip
+    assert len(kept) > 10
+    for cause in now.keys() | kept.keys():
+        share, before = now.get(cause, 0), kept.get(cause, 0)
+        assert abs(share - before) < 4, f"{cause}: {before} %, now {share}: make trace-picture"
+
+
+def check_page(
+    recording: events.Recording, html: pathlib.Path, stream: bytes, document: str
+) -> None:
     """The page of the same recording: its line in the document, each exit, and nothing of a TD."""
     output = html.with_suffix(".txt")
     output.write_bytes(stream)
@@ -273,12 +290,12 @@ def check_page(stream: bytes, html: pathlib.Path, document: str) -> None:
     (line,) = re.findall(r"^build/trace/trace.html: (.*)\n", document, re.M)
     assert re.fullmatch(re.escape(line).replace("…", ".*"), said.strip().split(": ", 1)[1])
     data = json.loads(re.search(r'id="data">([^<]*)</script>', html.read_text())[1])
-    exits = sum(record.name == "exit" for record in events.read(stream).records)
+    exits = sum(record.name == "exit" for record in recording.records)
     groups = [data["groups"][group] for group, *_ in data["causes"]]
     counts = [(groups[cause], count) for track in data["tracks"]
               for cause, count in zip(track["slices"][2::4], track["slices"][3::4], strict=True)]
     assert sum(n for group, n in counts if group not in ("guest", "halted", "turn")) == exits
-    tracks = trace_tracks.timeline(events.read(stream)).tracks
+    tracks = trace_tracks.timeline(recording).tracks
     of_td = [trace_page.lines_of(s) for where, track in tracks.items() if where[0] == 3
              for s in track.slices]  # fmt: skip
     told = set(re.findall(r"\b(rip|rcx|gla)=(\w+)", "\n".join(of_td)))

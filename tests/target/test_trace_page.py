@@ -113,7 +113,7 @@ def test_every_reason_has_a_group() -> None:
     assert len(listed) == len(set(listed))
     assert set(listed) - set(events.REASONS) == {"TDCALL"} - set(events.REASONS)
     assert set(trace_causes._REASONS) <= set(trace_causes.GROUPS)
-    assert set(trace_page.COLOURS) == set(trace_causes.GROUPS)
+    assert set(trace_causes.COLOURS) == set(trace_causes.GROUPS)
 
 
 def test_a_long_trace_keeps_its_sums(monkeypatch) -> None:
@@ -137,6 +137,22 @@ def test_a_long_trace_keeps_its_sums(monkeypatch) -> None:
 def test_missing_events_are_announced() -> None:
     text = trace_page.page(data_of(story()))
     assert '<p class="warning" role="alert">3 events are missing.' in text
+
+
+def test_arrows_lead_from_track_to_track() -> None:
+    data = data_of(story())
+    assert data["arrows"] == [
+        ["kick", 0, 43, 1, 46], ["apic_ipi", 0, 42, 1, 47], ["apic_accept_irq", 1, 47, 1, 48],
+    ]  # fmt: skip
+    assert [data["tracks"][n]["vm"] for n in (0, 1)] == [1, 1]
+    assert data["arrows_left_out"] == 0
+
+
+def test_arrows_are_left_out_aloud(monkeypatch) -> None:
+    monkeypatch.setattr(trace_page, "ARROWS", 2)
+    data = data_of(story())
+    assert len(data["arrows"]) == 2
+    assert "Of the arrows, the last 1 are left out." in " ".join(trace_page.warnings(data))
 
 
 def test_details_are_those_of_the_slice() -> None:
@@ -188,7 +204,7 @@ def test_many_addresses_keep_their_number() -> None:
 def test_devices_have_names_if_memory_was_drawn() -> None:
     machine = Machine()
     machine.stream += stream(number=0)
-    places = trace_page.Places(map_read.read(machine.stream))
+    places = trace_causes.Places(map_read.read(machine.stream))
     assert places.device(7, 0xFEE00300) == "local </script>APIC"
     assert places.device(7, 0xFED00123) == "0xfed00000"
     assert (0x200000, 0x5FFFFF, "slot 6") not in places.of(7)
@@ -228,6 +244,14 @@ def test_an_empty_recording_has_a_page() -> None:
     assert '"events":0' in text
 
 
+def test_a_track_without_slices_is_left_out() -> None:
+    """With EVENTS=mmio nothing is known of a vCPU's time."""
+    machine = Machine()
+    machine.happens(5, 0, 0, "mmio", 1, 4, DEVICE, 7)
+    data = data_of(machine)
+    assert data["tracks"] == [] and touched(data)[1, DEVICE >> 12, MMIO] == 1
+
+
 def luminance(colour: str) -> float:
     """WCAG 2.2, relative luminance."""
     parts = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
@@ -238,7 +262,7 @@ def luminance(colour: str) -> float:
 def test_texts_can_be_read_on_their_colours() -> None:
     """WCAG 2.2, 1.4.3: a contrast of 4.5 to 1."""
     for theme in range(2):
-        pairs = [(text[theme], fill[theme]) for fill, text in trace_page.COLOURS.values()]
+        pairs = [(text[theme], fill[theme]) for fill, text in trace_causes.COLOURS.values()]
         card = framework.SURFACES["card"][theme]
         pairs += [(framework.SURFACES[name][theme], card) for name in ("ink", "faint")]
         for text, fill in pairs:

@@ -12,6 +12,7 @@ import trace_page
 from conftest import DARK, LIGHT, Page, opened
 from harness import events
 from recordings import Machine, story
+from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.keys import Keys
 
 
@@ -63,6 +64,23 @@ def test_the_timeline_by_keyboard(page: Page) -> None:
     assert "there is no earlier one on this track" in page.text("#status")
     page.press(Keys.ENTER, Keys.PAGE_DOWN)
     assert page.text("#window") != whole
+
+
+def test_arrows_by_keyboard(page: Page) -> None:
+    tab_to(page, "time")
+    page.press("F")
+    assert "No arrow ends here." in page.text("#status")
+    page.press(*[Keys.ARROW_RIGHT] * 4)
+    assert "MSR_WRITE" in page.text("#entry-text")
+    assert "kick, answered after 3 µs: VM 1 first guest, vCPU 1" in page.text("#entry-text")
+    page.press("f")
+    assert "EXCEPTION_NMI" in page.text("#entry-text")
+    assert "kicked: by pCPU 0" in page.text("#entry-text")
+    because = "answers apic_ipi, sent 5 µs before: VM 1 first guest, vCPU 0"
+    assert because in page.text("#entry-text")
+    assert page.find("#time path.arrow").get_dom_attribute("d").count("l3.5 6") == 2
+    page.press("F")
+    assert "MSR_WRITE" in page.text("#entry-text")
 
 
 def test_costs_by_keyboard(page: Page) -> None:
@@ -154,6 +172,24 @@ def test_legend_help_and_zoom_to_the_end(page: Page) -> None:
     assert "which is 200 µs" in page.text("#window"), "and no nearer"
 
 
+def test_the_pointer(page: Page) -> None:
+    """What keys do, the pointer does as well: it drags a part of time, chooses, and explains."""
+    time, cost, heat = (page.find(f"#{part}") for part in ("time", "cost", "heat"))
+    whole = page.text("#window")
+    actions = ActionChains(page.driver)
+    actions.move_to_element_with_offset(time, -300, -50).click_and_hold()
+    actions.move_by_offset(150, 0).release().perform()
+    assert page.text("#window") != whole and "which is" in page.text("#window")
+    page.find("#whole").click()
+    assert page.text("#window") == whole
+    ActionChains(page.driver).move_to_element_with_offset(cost, -300, -10).perform()
+    assert "EPT_MISCONFIG: 20 times" in page.driver.execute_script(
+        "const t = document.getElementById('tip'); return t.firstChild.textContent + ': ' + "
+        "t.lastChild.textContent")  # fmt: skip
+    ActionChains(page.driver).move_to_element_with_offset(heat, 20, -20).click().perform()
+    assert re.search(r"VM [12], 0x", page.text("#status"))
+
+
 @pytest.mark.parametrize("scheme", [LIGHT, DARK], ids=["light", "dark"])
 def test_themes_names_and_widths(tmp_path: pathlib.Path, scheme: int) -> None:
     with opened(written(story(), tmp_path), scheme) as page:
@@ -167,9 +203,15 @@ def test_themes_names_and_widths(tmp_path: pathlib.Path, scheme: int) -> None:
             page.check_width(width)
 
 
-def test_an_empty_trace(tmp_path: pathlib.Path) -> None:
+def test_a_trace_without_slices(tmp_path: pathlib.Path) -> None:
+    """No key or search fails: the browser's log is empty at the end."""
     with opened(written(Machine(), tmp_path), DARK) as page:
         assert "no event of this trace has an address" in page.text("#heat-of")
+        for part in ("time", "cost", "heat"):
+            tab_to(page, part)
+            page.press(Keys.ARROW_RIGHT, Keys.ARROW_DOWN, Keys.ENTER, Keys.ESCAPE, "n", "f", "w")
+        page.press("/", "0 us", Keys.ENTER)
+        assert "No slice is there." in page.text("#status")
 
 
 def test_a_long_trace_answers_at_once(tmp_path: pathlib.Path) -> None:
