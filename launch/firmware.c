@@ -3,6 +3,7 @@
 
 #include "arch/x86/fadt.h"
 #include "arch/x86/madt.h"
+#include "arch/x86/mcfg.h"
 #include "dev/pci.h"
 #include "dev/power.h"
 #include "dev/rtc.h"
@@ -67,17 +68,11 @@ _Static_assert(sizeof(struct madt_wakeup) == 16, "ACPI 6.5, table 5.43");
 #define FADT_LEGACY_DEVICES BIT(0)
 #define FADT_NO_VGA         BIT(2)
 
-/* The MCFG (PCI Firmware Specification 3.2, table 4-2) with one entry (table 4-3): where the
- * configuration spaces of a range of buses lie. */
+/* The MCFG with one entry: where the configuration spaces of a range of buses lie. */
 struct mcfg {
-    struct acpi_header header;
-    uint64_t unused1;
-    uint64_t base;
-    uint16_t segment;
-    uint8_t first_bus, last_bus;
-    uint32_t unused2;
+    struct mcfg_header header;
+    struct mcfg_entry entry;
 } __attribute__((packed));
-_Static_assert(sizeof(struct mcfg) == 60, "PCI Firmware Specification 3.2, table 4-2");
 
 #define DSDT_SIZE 1536u
 
@@ -245,8 +240,8 @@ static void describe_virtio_devices(struct aml *aml, const struct guest_image *i
 
 static void fill_mcfg(struct firmware *firmware)
 {
-    firmware->mcfg.base = GUEST_ECAM;
-    acpi_table_finish(&firmware->mcfg.header, "MCFG", 1, sizeof(firmware->mcfg));
+    firmware->mcfg.entry.base = GUEST_ECAM;
+    acpi_table_finish(&firmware->mcfg.header.acpi, "MCFG", 1, sizeof(firmware->mcfg));
 }
 
 /* Describes the host bridge, and, as the resource of another device, the memory in which the

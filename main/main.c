@@ -12,6 +12,7 @@
 #include "arch/x86/interrupts.h"
 #include "arch/x86/kept_log.h"
 #include "arch/x86/this_cpu.h"
+#include "arch/x86/mcfg.h"
 #include "arch/x86/memory.h"
 #include "arch/x86/mitigate.h"
 #include "arch/x86/pc_parts.h"
@@ -179,6 +180,7 @@ static void start_basics(uint32_t magic, uint32_t address)
     screen_init(&info);
     acpi_init(&info);
     pc_parts_init();
+    mcfg_init(&info);
     acpi_power_init(&info);
     smbios_init(&info);
     if (trace_create_ring(this_cpu()))

@@ -4,6 +4,7 @@
 #include "arch/x86/memory.h"
 #include "arch/x86/power.h"
 #include "lib/log.h"
+#include "lib/name_list.h"
 #include "lib/page.h"
 #include "lib/spinlock.h"
 #include "lib/string.h"
@@ -24,14 +25,13 @@ static struct {
     uint64_t kicks;               /* NMIs that caused a VM exit */
     unsigned first_failed;        /* number of the first guest that failed, or 0 */
     enum exit_code first_failure; /* exit code of this guest */
-    char names[80];               /* of the guests that failed, as many as fit */
+    struct name_list names;       /* of the guests that failed */
 } totals;
 
 /* The caller holds the lock. */
 static void note_failure(unsigned number, const char *name, enum exit_code code)
 {
-    size_t used = strlen(totals.names);
-    snprintf(totals.names + used, sizeof(totals.names) - used, "%s%s", used ? ", " : "", name);
+    name_list_add(&totals.names, name);
     if (!totals.first_failed || number < totals.first_failed) {
         totals.first_failed = number;
         totals.first_failure = code;
@@ -131,8 +131,10 @@ static void report_results(void)
     int length = snprintf(text, sizeof(text), "%u passed, %u failed, %u skipped", totals.passed,
                           totals.failed, totals.skipped);
     log_info("%s", text);
-    if (totals.first_failed)
-        snprintf(text + length, sizeof(text) - (size_t)length, "; not ok: %s", totals.names);
+    if (totals.first_failed) {
+        length += snprintf(text + length, sizeof(text) - (size_t)length, "; not ok: ");
+        name_list_print(&totals.names, text + length, sizeof(text) - (size_t)length);
+    }
     machine_set_results(text);
 }
 

@@ -75,7 +75,7 @@ static const char *class_name(uint32_t class)
 
 void bus_masters_log(const struct bus_masters *found)
 {
-    char line[200];
+    char line[200], name[HOST_PCI_NAME_MAX];
     int used = 0;
     if (!found->count)
         return;
@@ -85,9 +85,9 @@ void bus_masters_log(const struct bus_masters *found)
              found->count);
     for (unsigned i = 0; i < found->count && i < BUS_MASTERS_NAMED; i++) {
         const struct bus_master *master = &found->named[i];
-        used += snprintf(line + used, sizeof(line) - (size_t)used, "%s%02x:%02x.%u %04x:%04x %s",
-                         used ? ", " : "  ", master->at.bus, master->at.device, master->at.function,
-                         master->id & 0xffff, master->id >> 16, class_name(master->class));
+        used += snprintf(line + used, sizeof(line) - (size_t)used, "%s%s %04x:%04x %s",
+                         used ? ", " : "  ", host_pci_name(master->at, name), master->id & 0xffff,
+                         master->id >> 16, class_name(master->class));
         bool last = i + 1 == found->count || i + 1 == BUS_MASTERS_NAMED;
         if (!last && (i + 1) % IN_A_LINE)
             continue;

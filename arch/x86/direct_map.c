@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Blocks that leave the direct map and come back; see the header. Pure. */
+/* Blocks that leave the direct map and come back, and devices in it; see the header. Pure. */
 #include "arch/x86/direct_map.h"
 
 #include "arch/x86/pte.h"
@@ -94,4 +94,61 @@ bool direct_is_hidden(hpa_t root, hpa_t address)
 {
     unsigned level;
     return *direct_map_walk(root, address, 1, &level) == PTE_PRIVATE;
+}
+
+/* ---- Devices --------------------------------------------------------------------------------- */
+
+uint64_t *direct_entry(hpa_t root, uint64_t address, unsigned level, hpa_t (*new_table)(void))
+{
+    hpa_t table = root;
+    for (unsigned at = PTE_LEVELS; at > level; at--) {
+        uint64_t *entry = pte_of(table, address, at);
+        if (!(*entry & PTE_P)) {
+            hpa_t fresh = new_table();
+            if (page_is_none(fresh))
+                return NULL;
+            *entry = fresh.v | PTE_P | PTE_W;
+        } else if (*entry & PTE_PS) {
+            return NULL;
+        }
+        table = HPA(*entry & PTE_ADDRESS);
+    }
+    return pte_of(table, address, level);
+}
+
+/* Large areas, such as that of PCI's configuration spaces, are mapped by leaves of 2 MiB where
+ * nothing is mapped yet. Only with these types is it of no importance that the MTRRs may say
+ * different things of the parts of a leaf (SDM 3, 12.11.9). */
+static unsigned level_to_add(uint64_t at, uint64_t end, uint64_t flags, unsigned free_level)
+{
+    uint64_t large = pte_size(LEVEL_2M);
+    return free_level >= LEVEL_2M && flags & PTE_TYPE && !(at % large) && end - at >= large
+               ? LEVEL_2M
+               : 1;
+}
+
+enum direct_result direct_add(hpa_t root, uint64_t start, uint64_t end, uint64_t flags,
+                              hpa_t (*new_table)(void))
+{
+    enum direct_result result = DIRECT_DONE;
+    for (uint64_t at = start; at < end;) {
+        unsigned level;
+        uint64_t *entry = direct_map_walk(root, HPA(at), 1, &level);
+        uint64_t type = flags & PTE_TYPE;
+        if (!(*entry & PTE_P)) {
+            level = level_to_add(at, end, flags, level);
+            entry = direct_entry(root, DIRECT_MAP + at, level, new_table);
+            if (!entry)
+                return DIRECT_NO_TABLE;
+            *entry =
+                at | (at ? flags : flags & ~PTE_W) | PTE_P | PTE_DEVICE | (level > 1 ? PTE_PS : 0);
+        } else if (type > (*entry & PTE_TYPE)) {
+            if (!(*entry & PTE_DEVICE))
+                return DIRECT_IS_RAM;
+            *entry = (*entry & ~PTE_TYPE) | type;
+            result = DIRECT_RETYPED;
+        }
+        at = (at & -pte_size(level)) + pte_size(level);
+    }
+    return result;
 }

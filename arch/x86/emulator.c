@@ -16,7 +16,7 @@ static const uint32_t old_bridges[] = {
 bool emulator_has_ports(bool hypervisor)
 {
     const struct host_pci_function bridge = {0};
-    if (hypervisor || !host_pci_port_exists())
+    if (hypervisor || !host_pci_exists())
         return true;
     uint32_t id = host_pci_read(bridge, HOST_PCI_ID);
     for (unsigned i = 0; i < ARRAY_SIZE(old_bridges); i++)

@@ -3,6 +3,7 @@
 #include "arch/x86/host_pci.h"
 
 #include "lib/bits.h"
+#include "lib/string.h"
 
 #define ADDRESS_ENABLE     BIT(31)
 #define BUSES              256u
@@ -23,6 +24,55 @@
 #define COMMAND_DECODES    (HOST_PCI_COMMAND_IO | HOST_PCI_COMMAND_MEMORY)
 #define COMMAND_HALF       BITS(15, 0) /* a 0 in the status changes nothing */
 
+#define AREAS         16u
+#define FUNCTION_SIZE 0x1000u
+
+static struct host_pci_area areas[AREAS];
+static unsigned area_count;
+
+/* ---- Areas of memory ------------------------------------------------------------------------- */
+
+static const struct host_pci_area *find_area(uint16_t segment, unsigned first, unsigned last)
+{
+    for (unsigned i = 0; i < area_count; i++)
+        if (areas[i].segment == segment && areas[i].first_bus <= last && areas[i].last_bus >= first)
+            return &areas[i];
+    return NULL;
+}
+
+const char *host_pci_area_problem(const struct host_pci_area *area)
+{
+    if (area_count == AREAS)
+        return "there are 16 others";
+    return find_area(area->segment, area->first_bus, area->last_bus)
+               ? "another entry has some of these buses"
+               : NULL;
+}
+
+void host_pci_add_area(const struct host_pci_area *area)
+{
+    areas[area_count++] = *area;
+}
+
+void host_pci_forget_areas(void)
+{
+    area_count = 0;
+}
+
+/* The register in memory, or NULL if the function is in no area. */
+static volatile uint32_t *area_register(struct host_pci_function at, unsigned offset)
+{
+    const struct host_pci_area *area = find_area(at.segment, at.bus, at.bus);
+    if (!area)
+        return NULL;
+    uint64_t place = (at.bus - area->first_bus) * HOST_PCI_BUS_SIZE +
+                     (at.device % DEVICES * FUNCTIONS + at.function % FUNCTIONS) * FUNCTION_SIZE +
+                     (offset & 0xfcu);
+    return (volatile uint32_t *)((volatile char *)area->registers + place);
+}
+
+/* ---- Accesses -------------------------------------------------------------------------------- */
+
 static uint32_t config_address(struct host_pci_function at, unsigned offset)
 {
     return (uint32_t)ADDRESS_ENABLE | (uint32_t)at.bus << 16 |
@@ -32,12 +82,19 @@ static uint32_t config_address(struct host_pci_function at, unsigned offset)
 
 uint32_t host_pci_read(struct host_pci_function at, unsigned offset)
 {
-    return host_pci_port_read(config_address(at, offset));
+    const volatile uint32_t *in_memory = area_register(at, offset);
+    if (in_memory)
+        return *in_memory;
+    return at.segment ? UINT32_MAX : host_pci_port_read(config_address(at, offset));
 }
 
 void host_pci_write(struct host_pci_function at, unsigned offset, uint32_t value)
 {
-    host_pci_port_write(config_address(at, offset), value);
+    volatile uint32_t *in_memory = area_register(at, offset);
+    if (in_memory)
+        *in_memory = value;
+    else if (!at.segment)
+        host_pci_port_write(config_address(at, offset), value);
 }
 
 /* A vendor of 0 is no vendor, either: some bridges answer with it for what is not there. */
@@ -54,18 +111,30 @@ static unsigned functions_of(struct host_pci_function at)
     return host_pci_read(at, HOST_PCI_HEADER) & HEADER_MULTI ? FUNCTIONS : 1;
 }
 
+bool host_pci_exists(void)
+{
+    return find_area(0, 0, BUSES - 1) || host_pci_port_exists();
+}
+
+const char *host_pci_name(struct host_pci_function at, char *name)
+{
+    int used = at.segment ? snprintf(name, HOST_PCI_NAME_MAX, "%04x:", at.segment) : 0;
+    snprintf(name + used, HOST_PCI_NAME_MAX - (size_t)used, "%02x:%02x.%x", at.bus, at.device,
+             at.function);
+    return name;
+}
+
 bool host_pci_walk(bool (*visit)(struct host_pci_function at, void *context), void *context)
 {
     return host_pci_walk_buses(BUSES, visit, context);
 }
 
-bool host_pci_walk_buses(unsigned buses, bool (*visit)(struct host_pci_function at, void *context),
-                         void *context)
+static bool walk_buses(uint16_t segment, unsigned first, unsigned buses,
+                       bool (*visit)(struct host_pci_function at, void *context), void *context)
 {
-    if (!host_pci_port_exists())
-        return false;
-    for (unsigned number = 0; number < buses * DEVICES; number++) {
-        struct host_pci_function at = {.bus = (uint8_t)(number / DEVICES),
+    for (unsigned number = first * DEVICES; number < (first + buses) * DEVICES; number++) {
+        struct host_pci_function at = {.segment = segment,
+                                       .bus = (uint8_t)(number / DEVICES),
                                        .device = (uint8_t)(number % DEVICES)};
         unsigned functions = functions_of(at);
         for (; at.function < functions; at.function++)
@@ -74,6 +143,22 @@ bool host_pci_walk_buses(unsigned buses, bool (*visit)(struct host_pci_function 
     }
     return false;
 }
+
+bool host_pci_walk_buses(unsigned buses, bool (*visit)(struct host_pci_function at, void *context),
+                         void *context)
+{
+    if (host_pci_port_exists() && walk_buses(0, 0, buses, visit, context))
+        return true;
+    for (unsigned i = 0; i < area_count; i++) {
+        unsigned there = areas[i].last_bus - areas[i].first_bus + 1u;
+        if (walk_buses(areas[i].segment, areas[i].first_bus, there < buses ? there : buses, visit,
+                       context))
+            return true;
+    }
+    return false;
+}
+
+/* ---- BARs ------------------------------------------------------------------------------------ */
 
 /* Writes all ones to the address bits of a BAR, and returns those that stay. */
 static uint32_t bar_mask(struct host_pci_function at, unsigned offset, uint32_t before)

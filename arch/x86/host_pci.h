@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The configuration space of the machine's own PCI functions, by configuration mechanism #1 (PCI
- * Local Bus 3.0, 3.2.2.3.2), which every PC has that has PCI: the first 256 bytes of each function
- * of segment 0.
+ * The configuration space of the machine's own PCI functions: the first 256 bytes of each. Segment
+ * 0 is reached by configuration mechanism #1 (PCI Local Bus 3.0, 3.2.2.3.2), which nearly every PC
+ * has, and whose ports no table can be wrong about. Where it is missing, and for other segments,
+ * mcfg.c finds areas of memory.
  *
  * Pure: the two ports are accessed by host_pci_port.c. Address and data are two accesses, so one
  * CPU at a time uses this, and that is the first one before the others are started, and the last
@@ -15,7 +16,12 @@
 
 struct host_pci_function {
     uint8_t bus, device, function;
+    uint16_t segment;
 };
+
+/* Writes the function's name, as lspci has it, and returns `name`. */
+#define HOST_PCI_NAME_MAX 16u
+const char *host_pci_name(struct host_pci_function at, char *name);
 
 /* Registers of every function (PCI Local Bus 3.0, 6.1 and 6.2). */
 #define HOST_PCI_ID             0x00u /* the vendor, and the device in the upper half */
@@ -32,15 +38,31 @@ struct host_pci_function {
 uint32_t host_pci_read(struct host_pci_function at, unsigned offset);
 void host_pci_write(struct host_pci_function at, unsigned offset, uint32_t value);
 
-/* Calls `visit` for each function of all 256 buses, in the order of their addresses, until it
- * returns true. Buses are not found by way of the bridges that lead to them, because a second
+/* Is there any way to segment 0? */
+bool host_pci_exists(void) MUST_CHECK;
+
+/* Calls `visit` for each function of all buses, in the order of their addresses, until it returns
+ * true. Buses are not found by way of the bridges that lead to them, because a second
  * processor's root bus has none. Of a device that has no function 0, nothing is visited. Returns
  * whether `visit` returned true; without a configuration mechanism there is nothing to visit. */
 bool host_pci_walk(bool (*visit)(struct host_pci_function at, void *context), void *context);
 
-/* The same for the buses with numbers below `buses`, at most 256. */
+/* The same for the first `buses` buses of each segment, at most 256. */
 bool host_pci_walk_buses(unsigned buses, bool (*visit)(struct host_pci_function at, void *context),
                          void *context);
+
+/* The spaces of some buses of a segment that are in memory, from the first bus on. */
+#define HOST_PCI_BUS_SIZE 0x100000ull
+struct host_pci_area {
+    volatile void *registers;
+    uint16_t segment;
+    uint8_t first_bus, last_bus;
+};
+
+/* Why there can be no such area beside the others; NULL: there can be. */
+const char *host_pci_area_problem(const struct host_pci_area *area) MUST_CHECK;
+void host_pci_add_area(const struct host_pci_area *area);
+void host_pci_forget_areas(void);
 
 /* A base address register, decoded. */
 struct host_pci_bar {

@@ -12,9 +12,14 @@ void pager_begin(struct pager *pager, struct terminal *terminal, void (*wait)(vo
 
 static void pager_prompt(struct pager *pager)
 {
+    /* It has one row. */
     char prompt[80];
-    int length = snprintf(prompt, sizeof(prompt), "-- more -- (page %u; press a key)", pager->page);
-    terminal_write(pager->terminal, prompt, (size_t)length);
+    size_t columns = pager->terminal->columns;
+    size_t length =
+        (size_t)snprintf(prompt, sizeof(prompt), "-- more -- (page %u; press a key)", pager->page);
+    if (length > columns)
+        length = (size_t)snprintf(prompt, sizeof(prompt), "-- more %u --", pager->page);
+    terminal_write(pager->terminal, prompt, length < columns ? length : columns);
     pager->wait();
     terminal_clear(pager->terminal);
     pager->page++;

@@ -16,11 +16,8 @@
 #include "lib/spinlock.h"
 #include "lib/string.h"
 
-/* PWT and PCD select an entry of IA32_PAT. Entries 0 (write-back) and 3 (uncached) keep their reset
- * values. Entry 1 is not used by any other mapping, so it can become write-combining without
- * flushing caches. */
-#define PTE_UC                (PTE_PCD | PTE_PWT)
-#define PTE_WC                PTE_PWT
+/* Entries 0 (write-back) and 3 (uncached) of IA32_PAT keep their reset values. Entry 1 is not used
+ * by any other mapping, so it can become write-combining without flushing caches. */
 #define PAT_1                 BITS(15, 8)
 #define PAT_1_WRITE_COMBINING (1ull << 8)
 
@@ -44,30 +41,10 @@ static hpa_t paging_new_table(void)
     return table;
 }
 
-/* Returns the entry for the address at `level`, or NULL if no page is left for a table on the way,
- * or if a larger leaf already covers the address. */
-static uint64_t *make_entry(uint64_t address, unsigned level)
-{
-    hpa_t table = root;
-    for (unsigned at = PTE_LEVELS; at > level; at--) {
-        uint64_t *entry = pte_of(table, address, at);
-        if (!(*entry & PTE_P)) {
-            hpa_t fresh = paging_new_table();
-            if (page_is_none(fresh))
-                return NULL;
-            *entry = fresh.v | PTE_P | PTE_W;
-        } else if (*entry & PTE_PS) {
-            return NULL;
-        }
-        table = HPA(*entry & PTE_ADDRESS);
-    }
-    return pte_of(table, address, level);
-}
-
-/* Maps one leaf at `level`. Returns false if make_entry() fails. */
+/* Maps one leaf at `level`. Returns false if direct_entry() fails. */
 static bool map_leaf(uint64_t address, uint64_t physical, unsigned level, uint64_t flags)
 {
-    uint64_t *entry = make_entry(address, level);
+    uint64_t *entry = direct_entry(root, address, level, paging_new_table);
     if (entry)
         *entry = physical | flags | PTE_P | (level > 1 ? PTE_PS : 0);
     return entry;
@@ -146,28 +123,25 @@ static bool map_whole_image(void)
 
 static bool map_windows(void)
 {
-    uint64_t *entry = make_entry(WINDOWS, 2);
+    uint64_t *entry = direct_entry(root, WINDOWS, 2, paging_new_table);
     if (entry)
         *entry = window_table().v | PTE_P | PTE_W;
     return entry;
 }
 
-/* Maps those pages of start..end that are not mapped yet into the direct map. Page 0 becomes
- * read-only. */
-static bool map_absent(uint64_t start, uint64_t end, uint64_t flags)
+/* Maps pages that are not RAM. What has been mapped with a less strict memory type leaves the caches
+ * and this CPU's TLB; the others are not running yet, or ask for what they use already. */
+static bool map_device(uint64_t start, uint64_t end, uint64_t flags)
 {
-    for (uint64_t at = start; at < end; at += PAGE_SIZE) {
-        hpa_t table = root;
-        unsigned level = PTE_LEVELS;
-        uint64_t entry = *pte_of(table, DIRECT_MAP + at, level);
-        while (entry & PTE_P && !(entry & PTE_PS) && level > 1) {
-            table = HPA(entry & PTE_ADDRESS);
-            entry = *pte_of(table, DIRECT_MAP + at, --level);
-        }
-        if (!(entry & PTE_P) && !map_leaf(DIRECT_MAP + at, at, 1, at ? flags : flags & ~PTE_W))
-            return false;
+    enum direct_result result = direct_add(root, start, end, flags, paging_new_table);
+    if (result == DIRECT_RETYPED) {
+        host_tlb_flush();
+        wbinvd();
     }
-    return true;
+    if (result == DIRECT_IS_RAM)
+        log_error("paging: %#lx to %#lx cannot be mapped as a device: some of it is RAM", start,
+                  end);
+    return result == DIRECT_DONE || result == DIRECT_RETYPED;
 }
 
 static void unmap_page(const void *address)
@@ -195,7 +169,8 @@ bool paging_init(const struct boot_info *info)
         return false;
     root = fresh;
     if (!map_ram(info) || !map_whole_image() || !map_windows() ||
-        !map_absent(early.start, early.start + early.size, early.flags)) {
+        direct_add(root, early.start, early.start + early.size, early.flags, paging_new_table) ==
+            DIRECT_NO_TABLE) {
         root = HPA(0);
         return false;
     }
@@ -248,7 +223,7 @@ void *physical_map(hpa_t base, uint64_t size, enum map_type type)
         return NULL;
     if (!root.v)
         return physical_map_early(base, start, end, flags);
-    return map_absent(start, end, flags) ? phys_to_virt(base) : NULL;
+    return map_device(start, end, flags) ? phys_to_virt(base) : NULL;
 }
 
 /* ---- Blocks that leave the direct map -------------------------------------------------------- */

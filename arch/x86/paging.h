@@ -38,7 +38,8 @@ enum map_type {
 };
 
 /* Maps `size` bytes of physical address space that is not RAM and returns their virtual address.
- * Returns NULL if no page is left for a table, or if the range exceeds the CPU's physical-address
+ * What is mapped already keeps the stricter memory type; RAM can only be MAP_CACHED. Returns NULL
+ * if it is not, if no page is left for a table, or if the range exceeds the CPU's physical-address
  * width. Before paging_init(), it can be called once (for the screen), within the first 4 GiB;
  * paging_init() keeps that mapping. */
 void *physical_map(hpa_t base, uint64_t size, enum map_type type) MUST_CHECK;

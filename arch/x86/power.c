@@ -140,6 +140,7 @@ static void triple_fault(void)
 static void restart(void)
 {
     (void)vmxoff_safe();
+    serial_leave();
     if (acpi_reset())
         wait_to_end();
     if (host_pci_port_exists()) {

@@ -20,6 +20,15 @@
  * the flaw L1TF would load speculatively what the address of an entry points to. */
 #define PTE_PRIVATE BIT(9)
 
+/* A leaf of the direct map that is not RAM, so its memory type may change. */
+#define PTE_DEVICE BIT(10)
+
+/* PWT and PCD select an entry of IA32_PAT: 0 is write-back, 1 write-combining, 3 uncached. Of two
+ * memory types, the larger number is the stricter one. */
+#define PTE_WC   PTE_PWT
+#define PTE_UC   (PTE_PCD | PTE_PWT)
+#define PTE_TYPE (PTE_PCD | PTE_PWT)
+
 #define PTE_ENTRIES 512u
 #define PTE_LEVELS  4
 

@@ -134,6 +134,12 @@ void serial_drain(void)
     serial_wait_for(serial_port_is_idle);
 }
 
+void serial_leave(void)
+{
+    if (is_open)
+        serial_port_leave(&console);
+}
+
 /* ---- The second port ------------------------------------------------------------------------- */
 
 static const struct serial_port second = {.at = {.address = SERIAL_COM2,

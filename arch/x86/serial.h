@@ -41,6 +41,11 @@ int serial_read(void);
 /* Waits until the last character has been sent. */
 void serial_drain(void);
 
+/* Switches the console's FIFOs off, as they are after a reset. Not every reset reaches a UART, and
+ * a BIOS may not find one whose FIFOs are on: its interrupt identification then has two more bits.
+ */
+void serial_leave(void);
+
 /* Programs COM2, 115200 8N1. Returns false if there is no such port. */
 bool serial2_init(void);
 

@@ -113,14 +113,13 @@ static bool try_io(const struct search *search, uint64_t port)
 static bool try_card(const struct search *search, struct host_pci_function at, unsigned number)
 {
     struct serial_place place;
-    char who[96];
+    char who[96], name[HOST_PCI_NAME_MAX];
     const char *problem = serial_card_place(at, number, &place);
-    snprintf(who, sizeof(who), ", port %u of the PCI function %02x:%02x.%x", number, at.bus,
-             at.device, at.function);
+    snprintf(who, sizeof(who), ", port %u of the PCI function %s", number, host_pci_name(at, name));
     if (!problem)
         return try_place(search, &place, who, serial_card_is_lpss(at) ? &at : NULL);
-    snprintf(search->text, SERIAL_TEXT_MAX, "the PCI function %02x:%02x.%x cannot be used: %s",
-             at.bus, at.device, at.function, problem);
+    snprintf(search->text, SERIAL_TEXT_MAX, "the PCI function %s cannot be used: %s", name,
+             problem);
     return false;
 }
 

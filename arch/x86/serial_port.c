@@ -112,6 +112,11 @@ void serial_port_program(const struct serial_port *port)
     uart_write(port, UART_MODEM_CONTROL, MODEM_DTR | MODEM_RTS);
 }
 
+void serial_port_leave(const struct serial_port *port)
+{
+    uart_write(port, UART_FIFO, 0);
+}
+
 bool serial_port_has_room(const struct serial_port *port)
 {
     return uart_read(port, UART_LINE_STATUS) & STATUS_EMPTY;

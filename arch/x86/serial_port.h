@@ -44,6 +44,9 @@ const char *serial_port_prove(const struct serial_port *port) MUST_CHECK;
  * if only a part is programmed. */
 void serial_port_program(const struct serial_port *port);
 
+/* Switches the FIFOs off. */
+void serial_port_leave(const struct serial_port *port);
+
 /* Is there room for a FIFO of 16 characters; has the last one been sent; and one character. */
 bool serial_port_has_room(const struct serial_port *port) MUST_CHECK;
 bool serial_port_is_idle(const struct serial_port *port) MUST_CHECK;

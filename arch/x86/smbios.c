@@ -188,7 +188,7 @@ static void read_structures(const struct smbios_table *table)
 static void join(char *text, size_t size, const char *const parts[], unsigned count)
 {
     size_t length = 0;
-    snprintf(text, size, "?");
+    text[0] = 0;
     for (unsigned i = 0; i < count; i++)
         if (parts[i][0])
             length +=
@@ -205,16 +205,16 @@ void smbios_init(const struct boot_info *info)
                                           : find_in_bios(&table);
     if (found)
         read_structures(&table);
-    if (!names.vendor[0] && !names.product[0] && !names.version[0] && !names.bios_version[0]) {
+    join(name, sizeof(name), parts, ARRAY_SIZE(parts));
+    if (!name[0] && !names.bios_version[0]) {
         log_info("machine: its firmware does not name it (%s)",
                  found ? "SMBIOS has no names" : "there is no SMBIOS");
         return;
     }
-    join(name, sizeof(name), parts, ARRAY_SIZE(parts));
-    log_info("machine: %s, firmware %s of %s by %s", name,
-             names.bios_version[0] ? names.bios_version : "?",
-             names.bios_date[0] ? names.bios_date : "?",
-             names.bios_vendor[0] ? names.bios_vendor : "?");
+    log_info(
+        "machine: %s, firmware %s of %s by %s", name[0] ? name : "its firmware does not name it",
+        names.bios_version[0] ? names.bios_version : "?",
+        names.bios_date[0] ? names.bios_date : "?", names.bios_vendor[0] ? names.bios_vendor : "?");
 }
 
 const struct smbios_names *smbios_names(void)

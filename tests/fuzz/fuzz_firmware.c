@@ -3,9 +3,9 @@
  * The firmware's tables under libFuzzer: an input is the memory of a machine, with whatever its
  * firmware left there. Its first byte chooses what is repaired: checksums and signatures, which no
  * fuzzer would find, at places that the input names. Then everything that reads such tables runs:
- * ACPI's root tables, the MADT, SPCR, DBG2, the FADT with its DSDT, the DMAR, the SRAT, SMBIOS and
- * EFI's system table, each of which may get no byte more than it has asked for, and whose results
- * are within their limits. The machine then ends by what the tables say, and no RAM is written.
+ * ACPI's root tables, the MADT, SPCR, DBG2, the FADT with its DSDT, the DMAR, the SRAT, the MCFG,
+ * SMBIOS and EFI's system table, each of which may get no byte more than it has asked for, and
+ * whose results are within their limits. The machine then ends by what the tables say, and no RAM is written.
  */
 #include "arch/x86/acpi.h"
 #include "arch/x86/acpi_power.h"
@@ -14,6 +14,7 @@
 #include "arch/x86/host_pci.h"
 #include "arch/x86/host_port.h"
 #include "arch/x86/madt.h"
+#include "arch/x86/mcfg.h"
 #include "arch/x86/paging.h"
 #include "arch/x86/pc_parts.h"
 #include "arch/x86/smbios.h"
@@ -51,8 +52,10 @@ static unsigned copy_count;
 /* A copy of just the bytes asked for, so that the sanitizer sees who reads more. */
 void *physical_map(hpa_t base, uint64_t size, enum map_type type)
 {
-    /* Registers that are written are one or two bytes. */
-    check(type == MAP_CACHED || size > 2 || base.v < RAM_BASE || base.v >= RAM_END);
+    /* Of a unit that remaps DMA, which has a page, registers are read only. */
+    check(type == MAP_CACHED || size == 0x1000 || base.v >= RAM_END || base.v + size <= RAM_BASE);
+    if (size >= HOST_PCI_BUS_SIZE && type == MAP_UNCACHED)
+        return bios; /* nobody reads it */
     if (base.v >= BIOS && base.v < BIOS + sizeof(bios) && size == BIOS + sizeof(bios) - base.v)
         return bios + (base.v - BIOS); /* up to the array's end, so that no copy is needed */
     if (base.v < HIGH || base.v - HIGH > INPUT_SIZE || size > INPUT_SIZE - (base.v - HIGH) ||
@@ -121,6 +124,28 @@ void host_pci_write(struct host_pci_function at, unsigned offset, uint32_t value
     (void)host_pci_read(at, offset);
 }
 
+static bool has_ports;
+
+bool host_pci_port_exists(void)
+{
+    return has_ports;
+}
+
+const char *host_pci_area_problem(const struct host_pci_area *area)
+{
+    return area->first_bus == 7 ? "it is the seventh" : NULL;
+}
+
+void host_pci_add_area(const struct host_pci_area *area)
+{
+    check(area->registers && area->first_bus <= area->last_bus && area->first_bus != 7);
+    check(area->segment || !has_ports);
+}
+
+void host_pci_forget_areas(void)
+{
+}
+
 void bug(const char *file, int line, const char *what)
 {
     (void)file, (void)line, (void)what;
@@ -178,6 +203,7 @@ static void put(uint8_t *at, uint64_t value, size_t size)
 #define AT_SPCR  0x700u
 #define AT_DBG2  0x800u
 #define AT_FADT  0xa00u
+#define AT_MCFG  0xb40u
 #define AT_DSDT  0xc00u
 #define AT_DMAR  0xd00u
 #define AT_SRAT  0xe80u
@@ -203,8 +229,8 @@ static void repair(uint8_t repairs)
     static const struct {
         unsigned at;
         const char *signature;
-    } tables[] = {{AT_MADT, "APIC"}, {AT_SPCR, "SPCR"}, {AT_DBG2, "DBG2"},
-                  {AT_FADT, "FACP"}, {AT_DMAR, "DMAR"}, {AT_SRAT, "SRAT"}};
+    } tables[] = {{AT_MADT, "APIC"}, {AT_SPCR, "SPCR"}, {AT_DBG2, "DBG2"}, {AT_FADT, "FACP"},
+                  {AT_DMAR, "DMAR"}, {AT_SRAT, "SRAT"}, {AT_MCFG, "MCFG"}};
     if (repairs & 1) {
         put(memory + AT_FADT + 40, make_table(AT_DSDT, "DSDT", length_at(AT_DSDT) % 0x100), 4);
         for (unsigned i = 0; i < ARRAY_SIZE(tables); i++)
@@ -280,6 +306,7 @@ static void read_everything(const struct boot_info *info)
     srat_log(&srat);
     check(srat.nodes <= SRAT_NODES && srat.without_memory <= srat.nodes);
     pc_parts_init();
+    mcfg_init(info);
     acpi_power_init(info);
     (void)acpi_reset();
     (void)acpi_power_off();
@@ -297,6 +324,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     memset(memory, 0, sizeof(memory));
     size_t used = size - 1 < sizeof(memory) ? size - 1 : sizeof(memory);
     memcpy(memory, data + 1, used);
+    has_ports = !(memory[AT_MCFG] & 1); /* where the signature will be */
     repair(data[0]);
     memcpy(bios + (LOW - BIOS), memory, sizeof(memory));
     /* By EFI, or from the BIOS area; and the loader may have passed the RSDP. */

@@ -24,11 +24,10 @@ from collections.abc import Iterator
 if __name__ == "__main__":
     sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2] / "tools"))
 
-from harness import session, terminal
+from harness import port, session, terminal
 from harness.boot import BUILD, Boot
 
 OPTION = b"\xff\xfb\x01"  # WILL ECHO: a console server speaks telnet
-HELD = 1 << 20  # bytes for the machine that may wait until its port is connected
 
 
 @dataclasses.dataclass
@@ -40,6 +39,7 @@ class Server:
     wakeup: int  # readable when a signal has come
     client: socket.socket | None = None
     machine: socket.socket | None = None
+    telnet: port.Telnet = dataclasses.field(default_factory=port.Telnet)  # of the client
 
     def _accept(self, listening: socket.socket, before: socket.socket | None) -> socket.socket:
         if before:
@@ -52,9 +52,10 @@ class Server:
         data = b""
         with contextlib.suppress(OSError):
             data = source.recv(4096)
-        if data and target:
+        text, _ = self.telnet.feed(data) if source is self.client else (data, b"")
+        if target:
             with contextlib.suppress(OSError):
-                target.sendall(data)
+                target.sendall(text)
         return bool(data)
 
     def serve(self) -> None:
@@ -69,6 +70,7 @@ class Server:
                 return
             if self.outside in ready:
                 self.client = self._accept(self.outside, self.client)
+                self.telnet = port.Telnet()
                 self.client.sendall(OPTION)
             elif self.inside in ready:
                 self.machine = self._accept(self.inside, self.machine)

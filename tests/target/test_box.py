@@ -3,10 +3,13 @@
 pseudo-terminal; two read an emulator's."""
 
 import contextlib
+import importlib
 import os
 import pathlib
 import pty
+import re
 import select
+import signal
 import socket
 import subprocess
 import termios
@@ -16,7 +19,7 @@ import tty
 from collections.abc import Callable, Iterator
 
 import pytest
-from conftest import HELLO, hello
+from conftest import HELLO, ROOT, hello
 
 from harness import box, menu, port, session, sums, terminal
 from harness.boot import Boot, Guest
@@ -406,21 +409,70 @@ def test_bochs_by_a_serial_line(line: Line) -> None:
     assert spoilt.line and spoilt.text.startswith("report: CU: ")
 
 
-def test_qemu_by_the_menu_of_the_image(tmp_path: pathlib.Path) -> None:
+@pytest.fixture(scope="module")
+def image(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
+    """A small image, with the menu of `make image`."""
+    folder = tmp_path_factory.mktemp("image")
+    test = Guest(HELLO, ("testctl", "shared=39", "execute_only=38"))
+    bench = Guest(HELLO.parent / "bench.elf", ("testctl", "budget=120000"), name="exits")
+    offered = menu.entries({"test": (test,), "bench": (bench,)})
+    menu.write_files(folder / "boot/grub", offered, menu.config(offered, timeout=60))
+    subprocess.run(["grub-mkrescue", "-d", "/usr/lib/grub/i386-pc", "--fonts=", "--locales=",
+                    "--themes=", "-o", "box.iso", folder], cwd=folder, check=True,
+                   capture_output=True)  # fmt: skip
+    return folder / "box.iso"
+
+
+def test_qemu_by_the_menu_of_the_image(image: pathlib.Path) -> None:
     """The words and the entry are typed at GRUB's menu, which is on the serial port. QEMU refuses
     for lack of VMX."""
-    words = ("testctl", "shared=39", "execute_only=38")
-    offered = menu.entries({"test": (Guest(HELLO, words),)})
-    menu.write_files(tmp_path / "boot/grub", offered, menu.config(offered, timeout=60))
-    subprocess.run(["grub-mkrescue", "-d", "/usr/lib/grub/i386-pc", "--fonts=", "--locales=",
-                    "--themes=", "-o", "box.iso", tmp_path], cwd=tmp_path, check=True,
-                   capture_output=True)  # fmt: skip
     qemu = ("qemu-system-x86_64 -nodefaults -display none -accel tcg -cpu max -m 256 "
-            f"-cdrom {tmp_path}/box.iso -serial stdio")  # fmt: skip
+            f"-cdrom {image} -serial stdio")  # fmt: skip
     run = box.run(Boot(name="box-qemu", machine="serial", port=f"cmd:{qemu}", entry=box.TEST,
                        cmdline="huge=0 vpid=0 on_exit=reboot", timeout=BUSY))  # fmt: skip
     assert (run.status, run.reason, run.complaints) == (10, "", [])
     (said,) = [line for line in run.output.lines if line.startswith("boot: ")]
     assert said.endswith(' command line "report on_exit=reboot huge=0 vpid=0"'), said
-    grub = (tmp_path / "boot/grub/grub.cfg").read_text()
+    grub = (image.parent / "boot/grub/grub.cfg").read_text()
     assert "'hello' 'testctl' 'shared=35' 'execute_only=34'" in grub, "for CPUs of 36 bits"
+
+
+@pytest.fixture
+def server(image: pathlib.Path) -> Iterator[tuple[str, int]]:
+    """PORT= of a machine on a console server, which is off, and the server's process."""
+    command = [pathlib.Path(__file__).with_name("emulated_box.py"), "0", "--image", image, "--off",
+               "--name", "box-emulated"]  # fmt: skip
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout
+        number = process.stdout.readline().split()[-1]
+        try:
+            yield f"telnet:127.0.0.1:{number}", process.pid
+        finally:
+            process.terminate()
+
+
+def test_a_machine_that_restarts_and_is_measured(
+    server: tuple[str, int], monkeypatch: pytest.MonkeyPatch, capsys
+) -> None:
+    """`make test` and `make bench` from the first byte to the last one. After the first boot the
+    machine restarts by itself, and POWER= starts the third one."""
+    monkeypatch.syspath_prepend(ROOT / "tools")
+    tool = importlib.import_module("box")
+    monkeypatch.setattr(tool, "SWITCHES", ("", "vpid=0 huge=0"))
+    port, pid = server
+    power = f"kill -USR1 {pid}"
+    options = ["--machine=serial", f"--port={port}", f"--timeout={BUSY}", "--name=box-served"]
+    threading.Timer(0.5, os.kill, (pid, signal.SIGUSR1)).start()  # somebody starts it
+    monkeypatch.setattr(tool.sys, "argv", ["box.py", "test", *options])
+    assert tool.main() == 0
+    said = capsys.readouterr()
+    assert said.err == f"run: start the machine; {port} is being read\n"
+    assert re.findall(r"^ok \d (.*), \d+ s$", said.out, re.M) == [
+        "no switches # 2 passed, 0 failed, 0 skipped",
+        "vpid=0 huge=0 # 2 passed, 0 failed, 0 skipped",
+    ]
+    monkeypatch.setattr(tool.sys, "argv", ["box.py", "bench", f"--power={power}", *options])
+    assert tool.main() == 0
+    said = capsys.readouterr()
+    assert re.search(r"^# CPU: .*i7-1065G7", said.out, re.M), said.out
+    assert re.search(r"^exits +cpuid +\d+ +\d+ ticks$", said.out, re.M), said.out

@@ -2,7 +2,8 @@
 /*
  * Blocks that leave the direct map: exactly the block is not translated any more, whatever leaves
  * map it, every other address is translated as before at each store, and showing the block again
- * restores it (rule X16). And the windows onto what has left: the last two pointers are valid, and
+ * restores it (rule X16). Devices and tables that come into it, with the stricter of the memory
+ * types that are asked for (rule N118). And the windows onto what has left: the last two pointers are valid, and
  * a frame that has a window gets no other.
  */
 #include "arch/x86/direct_map.h"
@@ -153,6 +154,108 @@ static void mistakes_are_bugs(void **state)
     expect_assert_failure((void)!direct_hide(root, HPA(SMALL), table));
 }
 
+/* ---- Devices --------------------------------------------------------------------------------- */
+
+#define DEVICE (PTE_W | PTE_G | PTE_NX)
+#define AREA   (5 * GIB)
+
+/* The entry that maps the address, and its level. */
+static uint64_t leaf(uint64_t physical, unsigned *level)
+{
+    hpa_t at = root;
+    for (*level = 4;; --*level) {
+        uint64_t entry = *pte_of(at, DIRECT_MAP + physical, *level);
+        if (*level == 1 || !(entry & PTE_P) || entry & PTE_PS)
+            return entry;
+        at = HPA(entry & PTE_ADDRESS);
+    }
+}
+
+static uint64_t type_of(uint64_t physical)
+{
+    unsigned level;
+    return leaf(physical, &level) & PTE_TYPE;
+}
+
+static void a_device_is_mapped(void **state)
+{
+    (void)state;
+    unsigned level;
+    assert_int_equal(direct_add(root, AREA, AREA + 2 * PAGE_SIZE, DEVICE, table), DIRECT_DONE);
+    assert_int_equal(translate(AREA), AREA | RAM);
+    assert_int_equal(translate(AREA + PAGE_SIZE), (AREA + PAGE_SIZE) | RAM);
+    assert_int_equal(translate(AREA + 2 * PAGE_SIZE), 0);
+    assert_int_equal(direct_add(root, 0, PAGE_SIZE, DEVICE, table), DIRECT_DONE);
+    assert_int_equal(translate(0), RAM & ~PTE_W); /* the BIOS data, which are only read */
+    leaf(AREA, &level);
+    assert_int_equal(level, 1);
+}
+
+/* What is mapped as a table of the firmware and then wanted as a device's register is uncached;
+ * afterwards the table is, too. */
+static void the_stricter_type_stays(void **state)
+{
+    (void)state;
+    static const uint64_t wc = DEVICE | PTE_WC, uc = DEVICE | PTE_UC;
+    const uint64_t end = AREA + 3 * PAGE_SIZE;
+    assert_int_equal(direct_add(root, AREA, end, DEVICE, table), DIRECT_DONE);
+    assert_int_equal(direct_add(root, AREA + PAGE_SIZE, end, wc, table), DIRECT_RETYPED);
+    assert_int_equal(direct_add(root, end - PAGE_SIZE, end, uc, table), DIRECT_RETYPED);
+    assert_int_equal(direct_add(root, end - PAGE_SIZE, end, uc, table), DIRECT_DONE);
+    assert_int_equal(direct_add(root, AREA, end, DEVICE, table), DIRECT_DONE);
+    assert_int_equal(type_of(AREA), 0);
+    assert_int_equal(type_of(AREA + PAGE_SIZE), PTE_WC);
+    assert_int_equal(type_of(end - PAGE_SIZE), PTE_UC);
+    assert_int_equal(translate(end - PAGE_SIZE), (end - PAGE_SIZE) | RAM);
+}
+
+static void ram_is_no_device(void **state)
+{
+    (void)state;
+    static const uint64_t places[] = {GIANT, LARGE + MIB2, SMALL};
+    for (unsigned i = 0; i < ARRAY_SIZE(places); i++) {
+        unsigned level;
+        uint64_t at = places[i], before = leaf(at, &level);
+        assert_int_equal(direct_add(root, at, at + PAGE_SIZE, DEVICE, table), DIRECT_DONE);
+        assert_int_equal(direct_add(root, at, at + PAGE_SIZE, DEVICE | PTE_UC, table),
+                         DIRECT_IS_RAM);
+        assert_int_equal(leaf(at, &level), before);
+    }
+}
+
+/* 1 MiB, and then whole leaves; cached memory of the firmware gets small ones. */
+static void large_areas_need_few_tables(void **state)
+{
+    (void)state;
+    unsigned level;
+    uint64_t start = AREA + MIB2 / 2, end = AREA + 128 * MIB2 + PAGE_SIZE;
+    uint64_t before = support_pages_in_use();
+    assert_int_equal(direct_add(root, start, end, DEVICE | PTE_UC, table), DIRECT_DONE);
+    assert_int_equal(support_pages_in_use() - before, 3); /* of levels 2 and 1 */
+    leaf(AREA + MIB2, &level);
+    assert_int_equal(level, 2);
+    for (uint64_t at = start; at < end; at += PAGE_SIZE) {
+        assert_int_equal(translate(at), at | RAM);
+        assert_int_equal(type_of(at), PTE_UC);
+    }
+    assert_int_equal(translate(start - PAGE_SIZE), 0);
+    assert_int_equal(translate(end), 0);
+    start = AREA + 256 * MIB2;
+    assert_int_equal(direct_add(root, start, start + MIB2, DEVICE, table), DIRECT_DONE);
+    leaf(start, &level);
+    assert_int_equal(level, 1);
+    assert_int_equal(direct_add(root, start, start + MIB2, DEVICE | PTE_UC, table), DIRECT_RETYPED);
+    assert_int_equal(type_of(start + MIB2 - PAGE_SIZE), PTE_UC);
+}
+
+static void no_table_is_left_for_a_device(void **state)
+{
+    (void)state;
+    support_fail_allocations_after(1);
+    assert_int_equal(direct_add(root, AREA, AREA + PAGE_SIZE, DEVICE, table), DIRECT_NO_TABLE);
+    assert_int_equal(translate(AREA), 0);
+}
+
 /* ---- Windows --------------------------------------------------------------------------------- */
 
 /* Opens a window as page_window() does. Returns its number. */
@@ -207,6 +310,11 @@ static void a_walk_finds_its_windows_open(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup(a_device_is_mapped, setup),
+        cmocka_unit_test_setup(the_stricter_type_stays, setup),
+        cmocka_unit_test_setup(ram_is_no_device, setup),
+        cmocka_unit_test_setup(large_areas_need_few_tables, setup),
+        cmocka_unit_test_setup(no_table_is_left_for_a_device, setup),
         cmocka_unit_test_setup(only_the_block_leaves, setup),
         cmocka_unit_test_setup(a_hidden_entry_has_no_address, setup),
         cmocka_unit_test_setup(a_giant_page_stays_split, setup),

@@ -361,6 +361,20 @@ static void test_the_second_port(void **state)
     assert_int_equal(serial2_read(), -1);
 }
 
+/* A machine whose reset does not reach the UART (N116): its BIOS finds it as after power-on. */
+static void test_a_port_is_left_as_it_was_found(void **state)
+{
+    (void)state;
+    boot_anew();
+    serial_leave(); /* there is none */
+    assert_int_equal(world_strays, 0);
+    struct world_uart *uart = com1_there();
+    serial_begin("");
+    assert_int_equal(uart->fifo, 1);
+    serial_leave();
+    assert_int_equal(uart->fifo, 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -377,6 +391,7 @@ int main(void)
         cmocka_unit_test_setup(test_a_port_that_stops_sending, setup),
         cmocka_unit_test_setup(test_newlines, setup),
         cmocka_unit_test_setup(test_the_second_port, setup),
+        cmocka_unit_test(test_a_port_is_left_as_it_was_found),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -130,7 +130,9 @@ static uint32_t good_table(void)
     "Megatrends Inc.\n"
 #define NO_NAMES  "machine: its firmware does not name it (SMBIOS has no names)\n"
 #define NO_SMBIOS "machine: its firmware does not name it (there is no SMBIOS)\n"
-#define ONLY_BIOS "machine: ?, firmware F.42 of 11/08/2019 by American Megatrends Inc.\n"
+#define ONLY_BIOS                                                                                 \
+    "machine: its firmware does not name it, firmware F.42 of 11/08/2019 by American Megatrends " \
+    "Inc.\n"
 
 static void expect(const char *line)
 {

@@ -241,6 +241,28 @@ static void pages_of_whole_lines(void **state)
     assert_int_equal(waits, 3);
 }
 
+/* The prompt has one row on any screen, so that it pushes no line out. */
+static void narrow_pages(void **state)
+{
+    (void)state;
+    static const struct {
+        unsigned columns;
+        const char *shown;
+    } screens[] = {
+        {32, "1|2|-- more -- (page 1; press a key)|\n"},
+        {31, "1|2|-- more 1 --|\n"},
+        {9, "1|2|-- more 1|\n"},
+    };
+    for (unsigned i = 0; i < ARRAY_SIZE(screens); i++) {
+        start(3);
+        terminal_init(&terminal, screens[i].columns, 3, 1, draw);
+        pager_begin(&pager, &terminal, note_page);
+        pager_write(&pager, "1\n2\n3\n", 6);
+        pager_end(&pager);
+        assert_string_equal(pages, screens[i].shown);
+    }
+}
+
 /* A line that no page can hold is cut, and its parts are shown one after the other. */
 static void long_lines_in_pages(void **state)
 {
@@ -379,11 +401,17 @@ static void verdict_in_text_mode(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(colours_of_lines),           cmocka_unit_test(colours_of_rows),
-        cmocka_unit_test(colours_of_lines_in_pieces), cmocka_unit_test(scrolls_by_blocks),
-        cmocka_unit_test(rows_are_taken_away),        cmocka_unit_test(pages_of_whole_lines),
-        cmocka_unit_test(long_lines_in_pages),        cmocka_unit_test(verdict_in_pixels),
-        cmocka_unit_test(verdicts_that_are_too_long), cmocka_unit_test(verdict_in_text_mode),
+        cmocka_unit_test(colours_of_lines),
+        cmocka_unit_test(colours_of_rows),
+        cmocka_unit_test(colours_of_lines_in_pieces),
+        cmocka_unit_test(scrolls_by_blocks),
+        cmocka_unit_test(rows_are_taken_away),
+        cmocka_unit_test(pages_of_whole_lines),
+        cmocka_unit_test(narrow_pages),
+        cmocka_unit_test(long_lines_in_pages),
+        cmocka_unit_test(verdict_in_pixels),
+        cmocka_unit_test(verdicts_that_are_too_long),
+        cmocka_unit_test(verdict_in_text_mode),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
