@@ -268,7 +268,7 @@ else
 endif
 
 # `make test` plays the random tests in full. The boot comes first here: it uses one CPU, and
-# meanwhile the other one compiles the unit tests.
+# meanwhile another one has the unit tests.
 check: export SHORTER := 5
 check: | deps-check ## unit tests, linters and one boot
 	$(Q)$(PYTHON) tools/check.py "run-quick unit lint-quick"

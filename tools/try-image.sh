@@ -8,8 +8,8 @@
 #
 # Without arguments it tries the first three; bochs-efi takes a minute, and the last two boot what
 # `make netboot` has made. IMAGE= and NETBOOT= are the image and the folder, BOCHS= chooses the
-# version of Bochs, SMP= the number of CPUs, and TIMEOUT= the seconds of CPU time that a boot may
-# take: 300, which is not enough for an image whose default entry is `stress`.
+# version of Bochs, SMP= the number of CPUs, MEM= the RAM in MiB (256; the entry `linux` needs 512),
+# and TIMEOUT= the seconds of CPU time that a boot may take (300; the entry `stress` needs more).
 
 cd "$(dirname "$0")/.." || exit 1
 image=${IMAGE:-build/eptvisor.iso}
