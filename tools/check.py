@@ -1,6 +1,7 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: MIT
 """Runs make targets one after the other and adds up what they counted: tools/check.py TARGET...
+An argument that names several targets, as in "unit lint", makes them beside each other.
 
 A target that fails does not keep the later ones from running. The last line printed is
 `N passed, N failed, N skipped`, and the status is 0 only if nothing failed. The targets' output
@@ -50,8 +51,9 @@ def run(target: str) -> tuple[Counts, int]:
     """Runs a target and shows its output as it comes. Returns the counts and the exit status."""
     inherited = ("MAKE", "MFLAGS")  # do not use the job server of an outer make
     env = {key: value for key, value in os.environ.items() if not key.startswith(inherited)}
-    command = [os.environ.get("MAKE", "make"), f"-j{os.cpu_count()}", "-Otarget", "-k", target]
-    if target.startswith(("run", "target")):
+    command = [os.environ.get("MAKE", "make"), f"-j{os.cpu_count()}", "-Otarget", "-k"]
+    command += target.split()
+    if target in ("run", "run-quick", "target"):  # one program, whose lines are shown as they come
         command.remove("-Otarget")
     lines = []
     with subprocess.Popen(
@@ -64,7 +66,7 @@ def run(target: str) -> tuple[Counts, int]:
             sys.stdout.flush()
             lines.append(line)
     text = "".join(lines)
-    (LOGS / f"{target}.log").write_text(text)
+    (LOGS / f"{target.replace(' ', '-')}.log").write_text(text)
     return count(text), process.returncode
 
 

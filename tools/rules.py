@@ -10,7 +10,7 @@ import sys
 
 from textcheck import SKIPPED
 
-REFERENCE = re.compile(r"(?<![\w/.#+-])([SPFCWXTND][1-9]\d?)(?![\w.:=-]*\w)")
+REFERENCE = re.compile(r"(?<![\w/.#+-])([SPFCWXTND][1-9]\d{0,2})(?![\w.:=-]*\w)")
 ROW = re.compile(r"^\| ([SPFCWXTN]\d+) \|(.*)\|$", re.MULTILINE)
 DECISION = re.compile(r"^\*\*(D\d+)\.", re.MULTILINE)
 COMMENT = re.compile(r"/\*.*?\*/|//[^\n]*", re.DOTALL)

@@ -8,7 +8,8 @@
 #
 # Without arguments it tries the first three; bochs-efi takes a minute, and the last two boot what
 # `make netboot` has made. IMAGE= and NETBOOT= are the image and the folder, BOCHS= chooses the
-# version of Bochs, and SMP= the number of CPUs.
+# version of Bochs, SMP= the number of CPUs, MEM= the RAM in MiB (256; the entry `linux` needs 512),
+# and TIMEOUT= the seconds of CPU time that a boot may take (300; the entry `stress` needs more).
 
 cd "$(dirname "$0")/.." || exit 1
 image=${IMAGE:-build/eptvisor.iso}
@@ -20,7 +21,7 @@ status=0
 try() {
     folder=build/run/${NAME:-try-image}-$1
     CMDLINE= GUESTS= NAME=${folder#build/run/} tools/run.py --medium "$2" --machine "$3" \
-        --method "$4" --timeout 300 >"$folder.txt" 2>&1
+        --method "$4" --timeout "${TIMEOUT:-300}" >"$folder.txt" 2>&1
     got=$?
     last=$(grep '^EXIT ' "$folder.txt" | tail -n 1)
     if [ "$last" = "$5" ] && [ "$got" = "$(echo "$5" | cut -d ' ' -f 2)" ]; then

@@ -151,8 +151,9 @@ def test_unpack_says_what_is_wrong(apt, tmp_path: pathlib.Path) -> None:
 # test_budget.py checks the budget on both, and test_nested.py runs both nested in KVM.
 
 
-@pytest.mark.parametrize("method", ["optrom", "grub-bios", "grub-efi"])
+@pytest.mark.parametrize("method", ["optrom", "grub-bios"])
 def test_boots_on_the_other_one(boot: BootFixture, method: str) -> None:
+    """By UEFI, it boots the image of `make image` (test_image.py)."""
     result = boot(bochs=OTHER, method=method, guests=(hello(),))
     assert result.status == 0, result
     assert f"Emulator {OTHER}" in (result.run.boot.folder / "bochs.log").read_text(errors="replace")

@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Iterator
 
 import pytest
-from conftest import BUILD, CODES, LONG, ROOT, Person, listed, need_made
+from conftest import BUILD, CODES, LONG, OTHER, ROOT, Person, listed, need_made
 from test_screen import SAVE_PICTURE, Picture
 
 from harness import grub, menu, session, terminal
@@ -131,15 +131,31 @@ def test_another_way_is_another_page(monkeypatch: pytest.MonkeyPatch) -> None:
 # ---- Booting it -------------------------------------------------------------------------------
 
 
+def try_image(image: pathlib.Path, *boots: str, **variables: str) -> list[str]:
+    """Returns the verdicts, after all boots have ended as they have to."""
+    env = os.environ | {"IMAGE": str(image), "NETBOOT": str(NETBOOT), "NAME": NAME} | variables
+    done = subprocess.run(["tools/try-image.sh", *boots], cwd=ROOT, env=env, capture_output=True,
+                          text=True, check=False)  # fmt: skip
+    assert done.returncode == 0, done
+    return done.stdout.splitlines()
+
+
 def test_boots_to_the_right_verdicts(image: pathlib.Path) -> None:
     """Bochs boots it as a disk, and QEMU gets it from a server of TFTP by PXE."""
-    env = os.environ | {"IMAGE": str(image), "NETBOOT": str(NETBOOT), "NAME": NAME}
-    done = subprocess.run(["tools/try-image.sh", "bochs-bios", "net-bios"], cwd=ROOT, env=env,
-                          capture_output=True, text=True, check=False)  # fmt: skip
-    assert done.stdout == "ok bochs-bios: EXIT 0 ok\nok net-bios: EXIT 10 no-vmx\n", done.stderr
-    assert done.returncode == 0
+    verdicts = try_image(image, "bochs-bios", "net-bios")
+    assert verdicts == ["ok bochs-bios: EXIT 0 ok", "ok net-bios: EXIT 10 no-vmx"]
     log = (BUILD / f"run/{NAME}-bochs-bios.txt").read_text()
     assert re.search(r"^boot: multiboot2 by GRUB .* command line \"on_exit=halt\"$", log, re.M)
+
+
+def test_the_other_bochs_boots_it_by_uefi(image: pathlib.Path) -> None:
+    """OVMF loads all files of the checks from the disk, and all of them pass there, too."""
+    assert try_image(image, "bochs-efi", BOCHS=OTHER) == ["ok bochs-efi: EXIT 0 ok"]
+    folder = BUILD / f"run/{NAME}-bochs-efi"
+    assert f"Emulator {OTHER}" in (folder / "bochs.log").read_text(errors="replace")
+    log = (folder / "serial.txt").read_text()
+    assert re.search(r"^boot: multiboot2 by GRUB .* command line \"on_exit=halt\"$", log, re.M)
+    assert log.count("\nok ") == len(listed("run-guests")), log
 
 
 def test_a_boot_that_fails_is_not_ok(tmp_path: pathlib.Path) -> None:

@@ -2,6 +2,7 @@
 """Each checker of `make lint` finds the errors that it is for."""
 
 import pathlib
+import re
 import subprocess
 
 import check
@@ -69,6 +70,25 @@ def test_stores_of_sptes(tmp_path: pathlib.Path, path: str, line: str, why: str 
     found = stores.check(tmp_path)
     assert len(found) == bool(why)
     assert not why or (found[0].startswith(f"{path}:2: ") and why in found[0])
+
+
+def test_each_header_is_compiled_with_nothing_before_it(tmp_path: pathlib.Path) -> None:
+    """Either with a source that begins with it, or by the linter."""
+    for name in ("Makefile", "tools", "guest", "tests"):
+        (tmp_path / name).symlink_to(ROOT / name)
+    sources = {
+        "lib": ('#include "lib/first.h"', '#include "lib/second.h"'),
+        "vm": ("#define ODD 1", '#include "vm/changed.h"'),
+        "ept": ("#include <stdint.h>", '#include "ept/helped.h"'),
+    }
+    for layer, lines in sources.items():
+        (tmp_path / layer).mkdir()
+        (tmp_path / layer / "a.c").write_text("\n".join(("/* It is", " */", *lines, "")))
+        for header in re.findall(r'"(.*)"', "\n".join(lines)):
+            (tmp_path / header).touch()
+    done = subprocess.run(["make", "-s", "--eval=show: ; @echo $(HEADERS_ALONE)", "show"],
+                          cwd=tmp_path, capture_output=True, text=True, check=True)  # fmt: skip
+    assert done.stdout.split() == ["lib/second.h", "ept/helped.h", "vm/changed.h"]
 
 
 @pytest.mark.parametrize(

@@ -25,8 +25,9 @@ def test_a_kernel_is_started_and_its_cpus_wait(boot, vcpus: int, smp: int) -> No
     assert case.counters["cpus"] == vcpus, result
 
 
-@pytest.mark.parametrize("method", ["optrom", "grub-bios", "grub-efi"])
+@pytest.mark.parametrize("method", ["optrom", "grub-bios"])
 def test_each_way_to_boot_has_the_shim(boot, method: str) -> None:
+    """UEFI is in test_smp.py."""
     result = boot(method=method, guests=(td("measure=0"),))
     assert result.status == 0, result
 

@@ -258,14 +258,6 @@ static struct {
 
 #define GONE SWITCH_PORTS
 
-static unsigned model_held(unsigned port, unsigned sender)
-{
-    unsigned held = 0;
-    for (unsigned i = 0; i < model[port].count; i++)
-        held += model[port].frames[i].sender == sender;
-    return held;
-}
-
 static void model_lose(unsigned sender)
 {
     if (sender != GONE)
@@ -277,11 +269,13 @@ static void model_put(unsigned port, unsigned sender, unsigned mark)
     if (!model[port].open || !model[port].attached || port == sender)
         return;
     if (model[port].count == PORT_FRAMES) {
-        unsigned most = 0, at = PORT_FRAMES;
+        unsigned held[GONE + 1] = {0}, most = 0, at = PORT_FRAMES; /* by sender */
+        for (unsigned i = 0; i < PORT_FRAMES; i++)
+            held[model[port].frames[i].sender]++;
         for (unsigned i = 1; i <= GONE; i++)
-            if (model_held(port, i) > model_held(port, most))
+            if (held[i] > held[most])
                 most = i;
-        if (model_held(port, most) < model_held(port, sender) + 2) {
+        if (held[most] < held[sender] + 2) {
             model_lose(sender);
             return;
         }

@@ -16,7 +16,8 @@
 /* The guest's memory, and where it was written. */
 static uint8_t memory[RAM];
 static int write_error;
-static uint64_t written; /* by this piece */
+static uint64_t written;             /* by this piece */
+static bool filled[RAM / PAGE_SIZE]; /* its pages that are as setup() fills them */
 
 int guest_write(struct mmu *mmu, gpa_t gpa, const void *buffer, size_t size)
 {
@@ -25,6 +26,8 @@ int guest_write(struct mmu *mmu, gpa_t gpa, const void *buffer, size_t size)
         return write_error;
     assert_true(gpa.v <= RAM && size <= RAM - gpa.v);
     memcpy(memory + gpa.v, buffer, size);
+    for (uint64_t page = gpa.v / PAGE_SIZE; page * PAGE_SIZE < gpa.v + size; page++)
+        filled[page] = false;
     written += size;
     assert_true(written <= 32768);
     return 0;
@@ -53,7 +56,10 @@ static int setup(void **state)
 {
     (void)state;
     support_reset();
-    memset(memory, 0xee, sizeof(memory));
+    for (unsigned page = 0; page < RAM / PAGE_SIZE; page++)
+        if (!filled[page])
+            memset(memory + page * PAGE_SIZE, 0xee, PAGE_SIZE);
+    memset(filled, true, sizeof(filled));
     memset(file, 0, sizeof(file));
     memcpy(file,
            "\x7f"

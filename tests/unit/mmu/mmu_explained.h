@@ -18,11 +18,12 @@ static struct {
 /* What mmu_why() says changes nothing, whatever it tried. */
 static inline void explain(struct mmu *mmu, gpa_t gpa, unsigned access, struct mmu_why *why)
 {
-    uint64_t changes = mmu->cpu[support_cpu].stats.spte_changes, faults = mmu_stats(mmu).faults;
+    const struct mmu_stats *stats = &mmu->cpu[support_cpu].stats;
+    uint64_t changes = stats->spte_changes, faults = stats->faults;
     uint64_t pages = support_pages_in_use(), debt = tlb_debt(mmu);
     mmu_why(mmu, gpa, access, why);
-    assert_int_equal(mmu->cpu[support_cpu].stats.spte_changes, changes);
-    assert_int_equal(mmu_stats(mmu).faults, faults);
+    assert_int_equal(stats->spte_changes, changes);
+    assert_int_equal(stats->faults, faults);
     assert_int_equal(support_pages_in_use(), pages);
     assert_int_equal(tlb_debt(mmu), debt);
     assert_int_equal(mmu->lock.state, 0);

@@ -270,8 +270,9 @@ static inline struct world_scan world_check(struct mmu *mmu)
     world_scan_table(mmu, mmu->composite, mmu->root_level, &scan);
     if (mmu_has_mirror(mmu))
         world_scan_table(mmu, mmu->mirror.table, mmu->root_level, &scan);
+    struct mmu_stats stats = mmu_stats(mmu);
     for (unsigned level = 1; level <= 4; level++)
-        assert_int_equal(mmu_stats(mmu).pages[level - 1], scan.leaves[level]);
-    assert_int_equal(mmu_stats(mmu).tables, scan.tables);
+        assert_int_equal(stats.pages[level - 1], scan.leaves[level]);
+    assert_int_equal(stats.tables, scan.tables);
     return scan;
 }

@@ -172,8 +172,11 @@ static void every_byte_has_a_row(void **state)
 
 static void fill(void *at, size_t size)
 {
-    for (size_t i = 0; i < size; i++)
-        ((uint8_t *)at)[i] = (uint8_t)(next() >> 24);
+    for (size_t i = 0; i < size; i += sizeof(uint64_t)) {
+        uint64_t random = next();
+        size_t rest = size - i;
+        memcpy((uint8_t *)at + i, &random, rest < sizeof(random) ? rest : sizeof(random));
+    }
 }
 
 static uint32_t apic_page[1024];
