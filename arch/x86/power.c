@@ -22,9 +22,8 @@
 #define QEMU_DEBUG_EXIT  0xf4   /* QEMU's isa-debug-exit: the exit status is 2 * value + 1 */
 #define RESET_PORT       0xcf9
 
-#define TSC_KHZ_GUESS 3000000u
-#define TEXT_OF(x)    #x
-#define AS_TEXT(x)    TEXT_OF(x)
+#define TEXT_OF(x) #x
+#define AS_TEXT(x) TEXT_OF(x)
 
 static enum on_exit on_exit;
 static bool pause;
@@ -100,10 +99,10 @@ void machine_exit(enum exit_code code)
             MACHINE_HOLD_SECONDS) " seconds or at a key; on_exit=halt keeps it on.",
         [ON_EXIT_REBOOT] = "The machine restarts.",
         [ON_EXIT_HALT] = "The machine has stopped; switch it off."};
-    static bool ending;
+    static bool ending; /* only this CPU is left that can be here */
+    cpus_stop_others();
     again = ending;
     ending = true;
-    cpus_stop_others();
     serial_last_resort();
     log_divert(NULL);
     show_verdict(code, next[on_exit]);
