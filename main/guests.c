@@ -342,8 +342,10 @@ static void pcpu_run_guests(void)
 {
     struct entry entry;
     for (;;) {
-        print_waiting_text();
         bool works = pcpu_has_work();
+        if (unlikely(works || transcript_has_text()))
+            watch_leave();
+        print_waiting_text();
         if (unlikely(works)) {
             work_turn();
             works = pcpu_has_work();
@@ -355,6 +357,8 @@ static void pcpu_run_guests(void)
         struct vcpu *vcpu = sched_take();
         if (!vcpu && !works)
             vcpu = sleep_take();
+        if (vcpu || works)
+            watch_leave();
         if (vcpu)
             run_turn(vcpu);
         else if (works)

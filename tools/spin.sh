@@ -29,6 +29,10 @@ check 0 idle
 for mutant in NO_WAY_BACK WAKE_CLEARED_LATE NO_KICK KICK_ALONE; do
     check 1 idle -DMUTANT_$mutant
 done
+check 0 sentry
+for mutant in NOT_RELIEVED WOKEN_BEFORE_LEFT IDLE_MARKED_LATE NO_SECOND_LOOK; do
+    check 1 sentry -DMUTANT_$mutant
+done
 check 0 halt
 for mutant in MAIL_NOT_LOOKED_AT MAIL_LOOKED_AT_FIRST SLEEPER_LOOKED_FOR_FIRST TAKEN_WITHOUT_CLAIM \
     NOT_KICKED ARMING_UNDOES_A_KICK TIMER_NOT_ZEROED; do

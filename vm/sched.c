@@ -171,10 +171,9 @@ void sched_idle(void)
     cpu_idle(&queues[this_cpu()].wake);
 }
 
-void sched_idle_until(uint64_t until)
+bool sched_is_woken(void)
 {
-    while (rdtsc() < until && !__atomic_load_n(&queues[this_cpu()].wake, __ATOMIC_SEQ_CST))
-        cpu_relax();
+    return __atomic_load_n(&queues[this_cpu()].wake, __ATOMIC_SEQ_CST);
 }
 
 void sched_wake_all(void)

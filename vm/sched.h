@@ -43,8 +43,8 @@ void sched_found(void);
 void sched_idle(void);
 void sched_wake_all(void);
 
-/* The same, but waits at most until the TSC value `until`, with a CPU that does not halt. */
-void sched_idle_until(uint64_t until);
+/* Returns true if sched_idle() would not wait. */
+bool sched_is_woken(void);
 
 /* Marks this pCPU as idle until sched_busy(), because it is about to halt with its vCPU. Returns
  * false if sched_take() may find another vCPU for it. */

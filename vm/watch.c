@@ -8,6 +8,7 @@
 #include "vm/sched.h"
 #include "vm/transcript.h"
 #include "vm/vcpu.h"
+#include "lib/cpu_local.h"
 
 static struct spinlock lock; /* held while a watch looks */
 static struct watch *first;
@@ -58,15 +59,56 @@ void watch_look(uint64_t now)
         watches_look(now);
 }
 
-/* While a pCPU has a vCPU, it looks at the watches. The last one that loses its vCPU comes here
- * after that, and finds none that has one. */
+/* ---- While no pCPU has a vCPU ---------------------------------------------------------------- */
+
+static uint32_t sentry; /* the number + 1 of the pCPU that looks at the TSC for all, or 0; atomic */
+
+static uint32_t sentry_now(void)
+{
+    return __atomic_load_n(&sentry, __ATOMIC_SEQ_CST);
+}
+
+/* While a pCPU has a vCPU, it looks at the watches. The last one that loses its vCPU comes to
+ * watch_idle() after that, and finds none that has one. */
+static bool sentry_is_needed(void)
+{
+    return watch_next() != TIME_NEVER && !pcpus_have_vcpu();
+}
+
+/* Returns true if this pCPU is the sentry from now on. One that is not needed any more lays the
+ * duty down before it looks whether that is still so: a pCPU that has found the duty taken, and
+ * halts, had no vCPU at that time, which the second look sees (tests/models/sentry.pml). */
+static bool sentry_is_me(void)
+{
+    uint32_t self = this_cpu() + 1, now = 0;
+    while (!sentry_is_needed()) {
+        if (sentry_now() != self)
+            return false;
+        __atomic_store_n(&sentry, 0, __ATOMIC_SEQ_CST);
+    }
+    return __atomic_compare_exchange_n(&sentry, &now, self, false, __ATOMIC_SEQ_CST,
+                                       __ATOMIC_SEQ_CST) ||
+           now == self;
+}
+
 void watch_idle(void)
 {
-    uint64_t next = watch_next();
-    if (next == TIME_NEVER || pcpus_have_vcpu()) {
+    if (!sentry_is_me()) {
         sched_idle();
         return;
     }
-    sched_idle_until(next);
+    while (rdtsc() < watch_next() && !sched_is_woken())
+        cpu_relax();
     watch_look(rdtsc());
+}
+
+/* The duty is laid down before an idle pCPU is looked for, and a pCPU marks itself as idle before
+ * it finds the duty taken, so it is woken. */
+void watch_leave(void)
+{
+    if (sentry_now() != this_cpu() + 1)
+        return;
+    sched_busy();
+    __atomic_store_n(&sentry, 0, __ATOMIC_SEQ_CST);
+    sched_wake_one();
 }

@@ -4,8 +4,8 @@
  * because no interrupt tells it. The console's input (vm/input.h) is looked at with them.
  *
  * A pCPU that runs a vCPU, or halts with it, has its timer set for the next look. A pCPU that runs
- * none has no timer that would wake it; if no pCPU runs a vCPU, because all are paused, it looks at
- * the TSC instead of halting.
+ * none has no timer that would wake it. If no pCPU runs a vCPU, because all are paused, one of them,
+ * the sentry, looks at the TSC instead of halting, and the others halt.
  */
 #pragma once
 
@@ -42,5 +42,9 @@ static inline uint64_t watch_next(void)
 void watch_look(uint64_t now);
 
 /* Waits until this pCPU, which is marked as idle (vm/sched.h), is woken, or has looked at what is
- * due. */
+ * due as the sentry. */
 void watch_idle(void);
+
+/* Called when this pCPU has found something else to do: if it is the sentry, another one relieves
+ * it. */
+void watch_leave(void);

@@ -33,10 +33,9 @@
 #define KEYBOARD_PULSE   0xfe /* pulses the line that resets the CPUs */
 #define KEYBOARD_READS   10000u
 
-#define TSC_KHZ_GUESS 3000000u
-#define OBEY_MS       500u /* a machine that has been told to end has ended after this time */
-#define TEXT_OF(x)    #x
-#define AS_TEXT(x)    TEXT_OF(x)
+#define OBEY_MS    500u /* a machine that has been told to end has ended after this time */
+#define TEXT_OF(x) #x
+#define AS_TEXT(x) TEXT_OF(x)
 
 static enum on_exit on_exit;
 static bool pause;
@@ -162,10 +161,10 @@ void machine_exit(enum exit_code code)
             MACHINE_HOLD_SECONDS) " seconds or at a key; on_exit=halt keeps it on.",
         [ON_EXIT_REBOOT] = "The machine restarts.",
         [ON_EXIT_HALT] = "The machine has stopped; switch it off."};
-    static bool ending;
+    static bool ending; /* only this CPU is left that can be here */
+    cpus_stop_others();
     again = ending;
     ending = true;
-    cpus_stop_others();
     serial_last_resort();
     log_divert(NULL);
     show_verdict(code, next[on_exit]);

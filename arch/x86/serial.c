@@ -3,22 +3,37 @@
 #include "arch/x86/serial.h"
 
 #include "arch/x86/serial_find.h"
+#include "arch/x86/tsc.h"
+#include "arch/x86/unprivileged.h"
 #include "lib/errno.h"
 #include "lib/log.h"
+#include "lib/spinlock.h"
 #include "lib/string.h"
 #include "lib/words.h"
 
-#define WAIT_LIMIT 1000000u
+#define STALL_MS 1000u /* a port that has had no room for so long has stalled */
+#define AGAIN_MS 200u  /* the same for one that has stalled before: 16 characters at 1200 baud */
+#define RETRY_MS 100u
 
 static struct serial_port console;
 static char where[SERIAL_TEXT_MAX];
-static bool begun, is_open; /* `is_open`: the console is a port that still sends */
+static bool begun, is_open; /* `is_open`: the console is a port */
+
+/* What is written while the port is stalled is lost, because nobody may wait for it. */
+static struct {
+    bool now, before;
+    uint64_t since, retry; /* TSC: when it began, and when to look next whether it is over */
+    uint64_t lost;         /* characters */
+    bool cut;              /* the last line that was sent is not complete */
+} stall;
+static char last = '\n'; /* the last character that was written, sent or not */
 
 static void serial_open(const struct serial_port *port)
 {
     serial_port_program(port);
     console = *port;
     is_open = true;
+    memset(&stall, 0, sizeof(stall));
     log_add_console(serial_write, NULL);
 }
 
@@ -100,23 +115,79 @@ bool serial_is_at(uint16_t port)
     return is_open && !console.at.memory && console.at.address == port;
 }
 
-static void serial_wait_for(bool (*is_ready)(const struct serial_port *port))
+/* ---- Output, also by a port that stalls ------------------------------------------------------ */
+
+/* Before the TSC has been measured, it is taken for a fast one. */
+static uint64_t serial_ticks(uint64_t ms)
 {
-    for (unsigned i = 0; is_open && !is_ready(&console); i++)
-        is_open = i < WAIT_LIMIT;
+    return ms * (tsc_khz() ? tsc_khz() : TSC_KHZ_GUESS);
+}
+
+/* Returns false if the port has stalled. */
+static bool serial_wait_for(bool (*is_ready)(const struct serial_port *port))
+{
+    if (is_ready(&console))
+        return true;
+    uint64_t start = rdtsc(), most = serial_ticks(stall.before ? AGAIN_MS : STALL_MS);
+    while (!is_ready(&console)) {
+        uint64_t now = rdtsc();
+        if (now - start > most) {
+            stall.since = stall.lost ? stall.since : start;
+            stall.now = stall.before = true;
+            stall.retry = now + serial_ticks(RETRY_MS);
+            return false;
+        }
+        cpu_relax();
+    }
+    return true;
+}
+
+static bool serial_send(char c)
+{
+    if (!serial_wait_for(serial_port_has_room))
+        return false;
+    serial_port_put(&console, (uint8_t)c);
+    stall.cut = c != '\n';
+    return true;
+}
+
+/* Says on the port itself what is missing. Returns false if it stalls again meanwhile. */
+static bool serial_says_lost(void)
+{
+    char text[128];
+    int length =
+        snprintf(text, sizeof(text),
+                 "%s# serial: the port did not send for %lu ms; %lu characters are missing "
+                 "here\r\n",
+                 stall.cut ? "\r\n" : "", (rdtsc() - stall.since) / serial_ticks(1), stall.lost);
+    stall.now = false;
+    for (int i = 0; i < length; i++)
+        if (!serial_send(text[i]))
+            return false;
+    stall.lost = 0;
+    return true;
+}
+
+/* The end of a line whose beginning is lost may look like another line, a result for example, so
+ * only whole lines follow. */
+static bool serial_is_back(void)
+{
+    uint64_t now = last == '\n' ? rdtsc() : 0;
+    if (now < stall.retry)
+        return false;
+    stall.retry = now + serial_ticks(RETRY_MS);
+    return serial_port_has_room(&console) && serial_says_lost();
 }
 
 static void serial_put(char c)
 {
-    serial_wait_for(serial_port_has_room);
-    if (is_open)
-        serial_port_put(&console, (uint8_t)c);
+    bool sent = (!stall.now || serial_is_back()) && serial_send(c);
+    stall.lost += !sent;
 }
 
 void serial_write(const char *text, size_t length)
 {
-    static char last;
-    for (size_t i = 0; i < length; i++) {
+    for (size_t i = 0; i < length && is_open; i++) {
         if (text[i] == '\n' && last != '\r')
             serial_put('\r');
         serial_put(text[i]);
@@ -131,7 +202,8 @@ int serial_read(void)
 
 void serial_drain(void)
 {
-    serial_wait_for(serial_port_is_idle);
+    if (is_open && !stall.now)
+        (void)serial_wait_for(serial_port_is_idle);
 }
 
 void serial_leave(void)

@@ -14,6 +14,7 @@
 #define CAP_POWER        1u
 #define CAP_POWER_STATE  4u /* offset of the register with the state, which is bits 1:0 */
 #define POWER_STATE      0x3u
+#define POWER_PME_STATUS 0x8000u /* a write of 1 clears it */
 #define STATUS_HAS_CAPS  BIT(20)
 #define POWER_UP_READS   20000u /* 10 ms; a read takes longer than half a microsecond */
 #define VENDOR_INTEL     0x8086u
@@ -97,7 +98,7 @@ static void power_up(struct host_pci_function at)
             uint32_t state = host_pci_read(at, next + CAP_POWER_STATE);
             if (!(state & POWER_STATE))
                 return;
-            host_pci_write(at, next + CAP_POWER_STATE, state & ~POWER_STATE);
+            host_pci_write(at, next + CAP_POWER_STATE, state & ~(POWER_STATE | POWER_PME_STATUS));
             for (unsigned reads = 0; reads < POWER_UP_READS; reads++)
                 (void)host_pci_read(at, HOST_PCI_ID);
             return;

@@ -8,8 +8,10 @@
  * prints how. Called after acpi_init(). */
 void tsc_calibrate(const struct boot_info *info);
 
-/* Ticks per millisecond; 0 before the calibration. */
+/* Ticks per millisecond; 0 before the calibration. For waits that are limited by then, it is taken
+ * for TSC_KHZ_GUESS, that of a fast CPU. */
 uint64_t tsc_khz(void);
+#define TSC_KHZ_GUESS 3000000u
 
 /* Waits actively. Called after the calibration. */
 void tsc_wait(uint64_t microseconds);

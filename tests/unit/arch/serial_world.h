@@ -23,7 +23,8 @@
 #define WORLD_SENT  0x20000u
 
 struct world_uart {
-    bool there, memory, no_scratch, no_loop, never_sends;
+    bool there, memory, no_scratch, no_loop, never_sends, stalls;
+    unsigned takes; /* characters, until it has no room, if it stalls */
     uint64_t address;
     unsigned stride, width;
     uint8_t enable, line, modem, scratch, fifo;
@@ -67,7 +68,8 @@ static uint8_t world_uart_read(struct world_uart *uart, unsigned index)
     case 4:
         return uart->modem;
     case 5:
-        return (uint8_t)((uart->never_sends ? 0 : 0x60) | (byte >= 0));
+        return (uint8_t)((uart->never_sends || (uart->stalls && !uart->takes) ? 0 : 0x60) |
+                         (byte >= 0));
     case 6:
         return world_modem_status(uart);
     default:
@@ -86,6 +88,7 @@ static void world_uart_write(struct world_uart *uart, unsigned index, uint8_t va
             uart->received = value;
         else if (uart->sent + 1 < WORLD_SENT)
             uart->text[uart->sent++] = (char)value;
+        uart->takes -= uart->stalls && uart->takes;
         return;
     case 1:
         if (divisor)

@@ -200,8 +200,8 @@ static struct world_function *sleeping_lpss(uint32_t id)
     function->registers[0x34 / 4] = 0x40;
     function->registers[0x40 / 4] = 0x8009; /* vendor-specific, then power management */
     function->registers[0x80 / 4] = 0x0001;
-    function->registers[0x84 / 4] = 0x0103; /* D3, and another bit */
-    function->writable[0x84 / 4] = 3;
+    function->registers[0x84 / 4] = 0x8103; /* D3, and PME_En and PME_Status, which a 1 clears */
+    function->writable[0x84 / 4] = 0x8103;
     return function;
 }
 
@@ -222,7 +222,7 @@ static void test_an_lpss_uart_is_woken(void **state)
         assert_false(serial_card_by_class(slot)); /* not without being asked for */
         assert_true(serial_card_is_lpss(slot));
         expect_place(0, true, 0xfe030000, SERIAL_CLOCK);
-        assert_int_equal(function->registers[0x84 / 4], 0x0100);
+        assert_int_equal(function->registers[0x84 / 4], 0x0100); /* as written: PME_Status stays */
         assert_true(world_pci_reads > 10000); /* the 10 ms that the way to D0 takes */
         assert_int_equal(function->registers[1], 0x100002);
         world_mapped_end = 0xfe030000 + LPSS_SIZE;

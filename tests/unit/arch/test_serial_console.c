@@ -8,6 +8,8 @@
 
 #include "arch/x86/serial.h"
 #include "arch/x86/serial_find.h"
+#include "arch/x86/tsc.h"
+#include "arch/x86/unprivileged.h"
 #include "lib/errno.h"
 #include "lib/log.h"
 
@@ -43,6 +45,18 @@ static int setup(void **state)
 
 /* The state of arch/x86/serial.c is that of a machine's life, so that each case is one of its own:
  * the file is included, and reset. */
+static uint64_t clock_now, clock_step, clock_khz;
+static uint64_t clock_read(void)
+{
+    return clock_now += clock_step;
+}
+#define rdtsc clock_read
+
+uint64_t tsc_khz(void)
+{
+    return clock_khz;
+}
+
 #include "arch/x86/serial.c"
 
 static void boot_anew(void)
@@ -51,6 +65,8 @@ static void boot_anew(void)
     console = (struct serial_port){0};
     begun = is_open = false;
     where[0] = 0;
+    last = '\n';
+    clock_khz = clock_step = 1000; /* a read takes a millisecond */
 }
 
 static struct world_uart *com1_there(void)
@@ -320,17 +336,93 @@ static void test_the_last_resort(void **state)
     assert_int_equal(uart->sent, 0);
 }
 
-static void test_a_port_that_stops_sending(void **state)
+static void writes(const char *text)
+{
+    serial_write(text, strlen(text));
+}
+
+/* How long writing takes, in milliseconds. */
+static uint64_t write_ms(const char *text)
+{
+    uint64_t start = clock_now;
+    writes(text);
+    return (clock_now - start) / (clock_khz ? clock_khz : TSC_KHZ_GUESS);
+}
+
+/* A port that has stalled is waited for once. When it has room again, whole lines follow. */
+static void test_a_port_that_stalls(void **state)
 {
     (void)state;
     struct world_uart *uart = two_ports();
-    settle("auto");
+    serial_begin("");
+    writes("no ");
     uart->never_sends = true;
-    size_t sent = uart->sent;
-    serial_write("lost", 4); /* gives up after a bounded wait, once */
+    assert_in_range(write_ms("t ok\n"), STALL_MS, STALL_MS + 3); /* 6 characters with CR LF */
+    clock_step = 10;                                             /* 10 us */
+    for (unsigned i = 0; i < 500; i++)
+        writes("1\n"); /* 3 characters, and a look at the clock */
+    assert_in_range(clock_now / 1000, STALL_MS, STALL_MS + 20);
+    serial_drain();
+    assert_in_range(clock_now / 1000, STALL_MS, STALL_MS + 20);
     uart->never_sends = false;
-    serial_write("lost", 4);
-    assert_int_equal(uart->sent, sent);
+    writes("2\n"); /* it is not time to look again */
+    assert_string_equal(uart->text, "no ");
+    clock_now += RETRY_MS * clock_khz;
+    writes("ok 1\nok 2\n");
+    assert_string_equal(uart->text, "no \r\n# serial: the port did not send for 1106 ms; 1509 "
+                                    "characters are missing here\r\nok 1\r\nok 2\r\n");
+    assert_true(is_open);
+}
+
+/* The rest of a line is not shown, because it looks like another line. */
+static void test_a_line_whose_beginning_is_lost(void **state)
+{
+    (void)state;
+    struct world_uart *uart = two_ports();
+    serial_begin("");
+    uart->never_sends = true;
+    writes("not ");
+    uart->never_sends = false;
+    clock_now += RETRY_MS * clock_khz;
+    writes("ok 1");
+    assert_string_equal(uart->text, "");
+    clock_step = 1;
+    writes("\nok 2\n");
+    assert_string_equal(uart->text,
+                        "# serial: the port did not send for 1101 ms; 10 characters are "
+                        "missing here\r\nok 2\r\n");
+}
+
+/* Later waits are short, also for the line about what was lost, which is said again then. */
+static void test_a_port_that_stalls_again(void **state)
+{
+    (void)state;
+    struct world_uart *uart = two_ports();
+    serial_begin("");
+    uart->stalls = true;
+    assert_in_range(write_ms("a\n"), STALL_MS, STALL_MS + 3);
+    uart->takes = 4;
+    clock_now += RETRY_MS * clock_khz;
+    assert_in_range(write_ms("b\n"), AGAIN_MS, AGAIN_MS + 20);
+    assert_string_equal(uart->text, "# se");
+    uart->stalls = false;
+    clock_now += RETRY_MS * clock_khz;
+    writes("c\n");
+    assert_non_null(strstr(uart->text, "# se\r\n# serial: the port did not send for 1"));
+    assert_non_null(strstr(uart->text, " ms; 6 characters are missing here\r\nc\r\n"));
+    uart->never_sends = true;
+    assert_in_range(write_ms("d\n"), AGAIN_MS, AGAIN_MS + 3);
+}
+
+static void test_a_stall_before_the_tsc_is_measured(void **state)
+{
+    (void)state;
+    struct world_uart *uart = two_ports();
+    serial_begin("");
+    uart->never_sends = true;
+    clock_khz = 0;
+    clock_step = TSC_KHZ_GUESS;
+    assert_in_range(write_ms("a"), STALL_MS, STALL_MS + 3);
 }
 
 static void test_newlines(void **state)
@@ -388,7 +480,10 @@ int main(void)
         cmocka_unit_test_setup(test_nothing_is_there, setup),
         cmocka_unit_test_setup(test_what_the_command_line_names_must_be_there, setup),
         cmocka_unit_test_setup(test_the_last_resort, setup),
-        cmocka_unit_test_setup(test_a_port_that_stops_sending, setup),
+        cmocka_unit_test_setup(test_a_port_that_stalls, setup),
+        cmocka_unit_test_setup(test_a_line_whose_beginning_is_lost, setup),
+        cmocka_unit_test_setup(test_a_port_that_stalls_again, setup),
+        cmocka_unit_test_setup(test_a_stall_before_the_tsc_is_measured, setup),
         cmocka_unit_test_setup(test_newlines, setup),
         cmocka_unit_test_setup(test_the_second_port, setup),
         cmocka_unit_test(test_a_port_is_left_as_it_was_found),

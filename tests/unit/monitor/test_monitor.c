@@ -73,9 +73,17 @@ void sched_idle(void)
 {
 }
 
-void sched_idle_until(uint64_t until)
+bool sched_is_woken(void)
 {
-    (void)until;
+    return false;
+}
+
+void sched_busy(void)
+{
+}
+
+void sched_wake_one(void)
+{
 }
 
 void sched_wake_all(void)

@@ -273,9 +273,15 @@ void sched_idle(void)
     fail_msg("an idle CPU");
 }
 
-void sched_idle_until(uint64_t until)
+bool sched_is_woken(void)
 {
-    fail_msg("an idle CPU, until %lu", until);
+    fail_msg("an idle CPU");
+    return false;
+}
+
+void sched_wake_one(void)
+{
+    fail_msg("an idle CPU");
 }
 
 bool sched_halts(void)
