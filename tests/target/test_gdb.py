@@ -13,6 +13,7 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
+import kallsyms
 import pytest
 from conftest import BUILD, CODES, ROOT, Result, hello
 from harness import debian, session, trace
@@ -365,6 +366,9 @@ def test_the_offset_of_a_kernel() -> None:
     assert "0xffffffff81000000" in done.stdout
     offset = 0x5000000
     assert str([offset, offset, 0, 0x200000, *[None] * 5]) in done.stdout
+    later = dict(map(reversed, kallsyms.Tables(debian.TDX_VMLINUX.read_bytes()).symbols()))
+    assert later["_text"] == 0xFFFFFFFF81000000
+    assert later["_text"] < later["do_sys_openat2"] < later["_etext"] < later["init_task"]
     refused = subprocess.run([ROOT / "tools/kallsyms.py", SMP, symbols], capture_output=True,
                              text=True, check=False)  # fmt: skip
     assert refused.returncode == 1

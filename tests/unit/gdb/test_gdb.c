@@ -243,10 +243,10 @@ static void descriptions(void **state)
         bool avx;
         unsigned registers;
     } rows[] = {
-        {&gdb_x86_64, true, 24 + 16 + 17 + 2 + 6 + 16},
-        {&gdb_x86_64, false, 24 + 16 + 17 + 2 + 6},
-        {&gdb_i386, true, 16 + 16 + 9 + 6 + 8},
-        {&gdb_i386, false, 16 + 16 + 9 + 6},
+        {&gdb_x86_64, true, 24 + 16 + 17 + 2 + 10 + 16},
+        {&gdb_x86_64, false, 24 + 16 + 17 + 2 + 10},
+        {&gdb_i386, true, 16 + 16 + 9 + 10 + 8},
+        {&gdb_i386, false, 16 + 16 + 9 + 10},
     };
     (void)state;
     for (unsigned i = 0; i < ARRAY_SIZE(rows); i++) {
