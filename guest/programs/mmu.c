@@ -4,11 +4,13 @@
  * the host makes, and which of these flush. Run with each of ept_ad=0, pml=0, vpid=0, huge=0 and
  * nx_huge= in turn.
  */
+#include "guest/programs/rt/apic.h"
 #include "guest/programs/rt/rt.h"
 
-#define SLOT  8
-#define BASE  0xc0000000ull
-#define PAGES 1024ull
+#define SLOT   8
+#define BASE   0xc0000000ull
+#define PAGES  1024ull
+#define VECTOR 0x52
 
 static uint64_t page(uint64_t i)
 {
@@ -179,6 +181,32 @@ static void aging(void)
     end();
 }
 
+/* An interrupt of the x2APIC is pushed onto a page whose large leaf has just been split. A
+ * hypervisor below has no entry for the page then, and its exit cuts the delivery short. The
+ * interrupt arrives all the same, and no older exception in its place. */
+static void interrupt_after_split(void)
+{
+    begin();
+    write64(page(0), 0);
+    apic_enter_x2apic();
+    apic_write(APIC_REG_SVR, 0x1ff);
+    look_for(VECTOR_PF, 2);
+    __asm__ volatile(".byte 0x8b, 0x07" : : "D"(TEST_VA + 64 * RT_2M) : "rax", "memory");
+    EXPECT_EQ(seen.count, 1);
+    set_handler(VECTOR_PF, NULL); /* a second one ends the guest */
+    set_stack(VECTOR, page(1));
+    look_for(VECTOR, 0);
+    send_ipi(0, ICR_SELF | VECTOR);
+    EXPECT_EQ(hc_page(HC_TRACK, page(5)), 0);
+    __asm__ volatile("sti; nop; nop; cli" : : : "memory");
+    EXPECT_EQ(seen.count, 1);
+    apic_write(APIC_REG_EOI, 0);
+    set_handler(VECTOR, NULL);
+    set_stack(VECTOR, 0);
+    EXPECT_EQ(hc_page(HC_UNTRACK, page(5)), 0);
+    end();
+}
+
 void guest_main(void)
 {
     static const struct test tests[] = {
@@ -189,6 +217,7 @@ void guest_main(void)
         {"write_tracking", write_tracking, NEED_TESTCTL},
         {"host_remap", host_remap, NEED_TESTCTL},
         {"aging", aging, NEED_TESTCTL},
+        {"interrupt_after_split", interrupt_after_split, NEED_TESTCTL},
     };
 
     run_tests(tests, ARRAY_SIZE(tests));

@@ -83,6 +83,7 @@ def test_an_image_is_made(image, tmp_path: pathlib.Path, release: str) -> None:
     assert inside(out, "cat /etc/fstab").startswith("/dev/vda / ext4 ")
     assert "DeviceTimeoutSec=infinity" in inside(out, "cat /etc/systemd/system.conf.d/slow.conf")
     assert 'dest: "/dev/null"' in inside(out, "stat /etc/systemd/system/e2scrub_reap.service")
+    assert '"hvc0", ENV{SYSTEMD_WANTS}' in inside(out, "cat /etc/udev/rules.d/hvc0.rules")
     assert inside(out, "cat /usr/local/bin/resize").startswith("#!/bin/bash\n")
     assert (tmp_path / "chroot").read_text() == "passwd --quiet --delete root\n"
     arguments = (tmp_path / "arguments").read_text().split()

@@ -15,9 +15,10 @@ OURSELVES = {"make test", "make check", "make target"}
 # test_linux_cost.py, test_linux.py, test_tdx_linux.py and test_debian.py do in less time, or in
 # parts; what is to be typed to the monitor, test_monitor.py types. test_image.py makes the image
 # and the folder, and boots them. The next two need files that their user brings; test_foreign.py
-# tests their tools. In the last one, somebody has to type; test_gdb.py tests what it uses.
+# tests their tools, and test_matrix.py that of the third. In the last one, somebody has to type;
+# test_gdb.py tests what it uses.
 UNTRIED = {
-    "make bench", "make bench-linux", "make bench-tdx", "make linux",
+    "make bench", "make bench-linux", "make linux-matrix", "make bench-tdx", "make linux",
     "make tdx", "make tdx VCPUS=2", "make debian", "make debian VCPUS=2",
     "make tdx KERNEL=build/linux/kernels/sid-cloud/vmlinuz",
     'make run CMDLINE=monitor GUESTS="ada=build/guest/echo.elf:pc,live '

@@ -60,6 +60,11 @@ for unit in getty-static.service getty@tty1.service e2scrub_reap.service apt-dai
     apt-daily-upgrade.timer; do
     ln -s /dev/null "$tree/etc/systemd/system/$unit"
 done
+# With PCI=1 what is typed goes to hvc0, whose driver Debian 12 loads after systemd has looked for
+# consoles, so that nobody could log in there.
+mkdir -p "$tree/etc/udev/rules.d"
+echo 'KERNEL=="hvc0", ENV{SYSTEMD_WANTS}+="serial-getty@hvc0.service"' \
+    >"$tree/etc/udev/rules.d/hvc0.rules"
 # Root logs in without a password.
 chroot "$tree" passwd --quiet --delete root
 echo debian >"$tree/etc/hostname"

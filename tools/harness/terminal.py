@@ -19,7 +19,8 @@ from collections.abc import Callable, Iterator
 from .errors import Status
 
 # Only the machine's last line counts, because a guest with a live console can print such lines.
-EXIT = re.compile(rb"(?:^|\n)EXIT (\d+) ([a-z0-9-]+)\r?\n\Z")
+# With MACHINE=nested, the terminal of the Linux below adds a CR.
+EXIT = re.compile(rb"(?:^|\n)EXIT (\d+) ([a-z0-9-]+)\r*\n\Z")
 TAIL = 200  # bytes of the last output, in which the EXIT line is
 # The first VM begins. From then on the hypervisor reads what is typed; what was sent earlier could
 # be lost when the hypervisor sets up the serial port.
