@@ -142,6 +142,7 @@ $(B)/guest/%.elf:
 	@echo "GUEST=$*: guest/programs/ has no such program; docs/ABI.md lists them" >&2; false
 
 .PHONY: run-guest
-run-guest: $(B)/guest/$(or $(GUEST),hello).elf ## GUEST=hello: it runs directly on QEMU, no hypervisor
+run-guest: $(B)/guest/$(or $(GUEST),hello).elf
+run-guest: ## GUEST=hello: it runs directly on QEMU, no hypervisor
 	@qemu-system-x86_64 -cpu max -kernel $< -append "$(GUEST_ARGS)" -m 32 -serial stdio -display none \
 	    -no-reboot -device isa-debug-exit,iobase=0xf4; test $$? -eq 1
