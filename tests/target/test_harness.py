@@ -108,6 +108,7 @@ def run_py(*args: str, **env: str) -> subprocess.CompletedProcess[str]:
         ({"GUESTS": "'x.elf"}, "GUESTS='x.elf: No closing quotation; quote its items as in a sh"),
         ({"SMP": "0"}, "SMP=0 is not a number of at least 1"),
         ({"MACHINE": "bochs", "SMP": "16"}, "Bochs has at most 15 CPUs, not 16: choose a small"),
+        ({"MACHINE": "bochs", "MEM": "1048576"}, "MEM=1048576: Bochs has less than 1 TiB"),
         ({"MEM": "1G"}, "MEM=1G is not a number of at least 1"),
         ({"TIMEOUT": "-1"}, "TIMEOUT=-1 is not a number of at least 1"),
         ({"BAUD": "²"}, "BAUD=² is not a number of at least 1"),

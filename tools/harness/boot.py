@@ -24,6 +24,7 @@ BOCHS_RELEASES = {"2.7": "bookworm", "3.0": "trixie", "3.1": "sid"}
 
 # MiB of the largest RAM of Bochs that lies in one piece: PCI's addresses begin at 3 GiB.
 BOCHS_LOW = 3072
+BOCHS_MEM = 1 << 20  # MiB that it can address
 # The largest number of CPUs for which Bochs, 2.7 and 3.0, has timers.
 BOCHS_CPUS = 15
 
@@ -189,6 +190,8 @@ class Boot:
         if bochs and self.smp > BOCHS_CPUS:
             raise HarnessError(f"Bochs has at most {BOCHS_CPUS} CPUs, not {self.smp}: choose a "
                                "smaller SMP=, or VCPUS= of a Linux")  # fmt: skip
+        if bochs and self.mem >= BOCHS_MEM:
+            raise HarnessError(f"MEM={self.mem}: Bochs has less than 1 TiB, {BOCHS_MEM} MiB")
         # The folder is emptied before the boot.
         if BUILD / "run" not in pathlib.Path(os.path.normpath(self.folder)).parents:
             raise HarnessError(f"NAME={self.name}: give the name of a folder below build/run/")
