@@ -28,7 +28,7 @@ import subprocess
 import sys
 
 from harness import host, session
-from harness.boot import BUILD, ROOT, Boot, Guest
+from harness.boot import BUILD, ROOT, Boot, Guest, variable
 from harness.errors import HarnessError, run_tool
 
 LIST = ROOT / "tools/foreign/kut.txt"
@@ -138,7 +138,7 @@ def build(checkout: pathlib.Path) -> None:
 
 def boot_of(test: Test, bare: bool) -> Boot:
     name, smp = f"kut/{test.name}", min(test.smp, CPUS)
-    timeout = float(env("TIMEOUT") or 300)
+    timeout = variable("TIMEOUT", 300)
     if not bare:
         words = ("kut", "live", f"mem={MEM}M", f"vcpus={test.smp}", f"budget={test.budget}")
         return Boot(name=name, guests=(Guest(test.program(), words, test.args, test.name),),

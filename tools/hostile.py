@@ -16,18 +16,15 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 from harness import session
+from harness.boot import variable
 from harness.campaign import BUDGET_MS, PER_BOOT, STEPS, Campaign, Failure, endings, judge
 from harness.errors import run_tool
 
 env = os.environ.get
 
 
-def number(name: str, default: int) -> int:
-    return int(env(name) or default)
-
-
 def report(campaign: Campaign, boot: int, failure: Failure) -> None:
-    again = campaign.command(N=number("N", 500), BOOT=boot)
+    again = campaign.command(N=variable("N", 500), BOOT=boot)
     alone = f"; alone: {campaign.command(VM=failure.vm, TRACE=1)}" if failure.vm is not None else ""
     print(f"hostile: {failure.kind}: {failure.text[:300]}")
     print(f"hostile:     repeat it: {again}{alone}", flush=True)
@@ -135,14 +132,14 @@ def run_one(campaign: Campaign, vm: int) -> int:
 
 def main() -> int:
     campaign = Campaign(
-        number("SEED", 1), env("MACHINE") or "bochs", env("CPU") or "", number("SMP", 0),
-        number("PER_BOOT", PER_BOOT), env("CMDLINE") or "",
+        variable("SEED", 1, 0), env("MACHINE") or "bochs", env("CPU") or "", variable("SMP", 0, 0),
+        variable("PER_BOOT", PER_BOOT), env("CMDLINE") or "",
     )  # fmt: skip
-    vms = number("N", 500)
+    vms = variable("N", 500)
     if env("VM"):
-        return run_one(campaign, number("VM", 0))
-    boots = [number("BOOT", 0)] if env("BOOT") else list(range(campaign.boots(vms)))
-    return run_campaign(campaign, vms, boots, number("JOBS", 2))
+        return run_one(campaign, variable("VM", 0, 0))
+    boots = [variable("BOOT", 0, 0)] if env("BOOT") else list(range(campaign.boots(vms)))
+    return run_campaign(campaign, vms, boots, variable("JOBS", 2))
 
 
 if __name__ == "__main__":

@@ -24,7 +24,7 @@ import sys
 import time
 
 from harness import bochs, debian, session, terminal
-from harness.boot import Boot, Guest
+from harness.boot import Boot, Guest, variable
 from harness.errors import HarnessError, Status, run_tool
 
 # What to do when the hypervisor refuses something, by the name on its EXIT line. The hypervisor's
@@ -48,13 +48,6 @@ MAKERS = {"linux": debian.guests, "tdx": debian.tdx_guests, "debian": debian.sys
 CMDLINES = {
     "linux": debian.CMDLINE, "tdx": debian.TDX_CMDLINE, "debian": debian.SYSTEM_CMDLINE,
 }  # fmt: skip
-
-
-def number(name: str, default: int) -> int:
-    text = os.environ.get(name) or str(default)
-    if not text.isdigit() or not int(text):
-        raise HarnessError(f"{name}={text} is not a number of at least 1")
-    return int(text)
 
 
 def checked(name: str, text: str, what: str) -> pathlib.Path:
@@ -97,7 +90,10 @@ def machine(kind: str, vms: int, vcpus: int, mem: int) -> Boot:
     }
     options = {name: value for name, value in given.items() if value}
     words = ("live", *os.environ.get("WORDS", "").split())
-    if os.environ.get("PCI") == "1":
+    pci = os.environ.get("PCI") or "0"
+    if pci not in ("0", "1"):
+        raise HarnessError(f"PCI={pci}: write PCI=1 for a PCI bus, or leave it out")
+    if pci == "1":
         words += ("pci", "rng", "console=virtio")
         usual = CMDLINES[kind]
         options.setdefault("cmdline", usual.replace("ttyS0", "ttyS0 console=hvc0", 1))
@@ -158,8 +154,8 @@ class Progress:
 def main() -> int:
     (kind,) = sys.argv[1:] or ["linux"]
     whole = kind == "debian"
-    vms, vcpus = number("VMS", 1), number("VCPUS", 2 if whole else 1)
-    plan = machine(kind, vms, vcpus, number("MEM", debian.SYSTEM_MEM if whole else debian.MEM))
+    vms, vcpus = variable("VMS", 1), variable("VCPUS", 2 if whole else 1)
+    plan = machine(kind, vms, vcpus, variable("MEM", debian.SYSTEM_MEM if whole else debian.MEM))
     if whole:
         print(WHAT_TO_EXPECT, file=sys.stderr)
     with terminal.listen() as server:

@@ -16,7 +16,7 @@ import subprocess
 import sys
 
 from harness import debian, session
-from harness.boot import BUILD, ROOT, Boot
+from harness.boot import BUILD, ROOT, Boot, variable
 from harness.errors import HarnessError, Status, run_tool
 
 TIMEOUT = 3000.0  # seconds of the emulator's CPU time
@@ -48,7 +48,7 @@ def programs(what: str, folder: pathlib.Path) -> dict[str, pathlib.Path]:
 
 def main() -> int:
     kind, what, folder = sys.argv[1], sys.argv[2], pathlib.Path(sys.argv[3]).resolve()
-    vcpus, mem = int(os.environ.get("VCPUS") or 4), int(os.environ.get("MEM") or 512)
+    vcpus, mem = variable("VCPUS", 4), variable("MEM", 512)
     seconds = os.environ.get("SECONDS_EACH") or "10"
     path = BUILD / "linux" / f"initrd-{kind}-{what}"
     words = debian.TDX_WORDS if kind == "tdx" else ""

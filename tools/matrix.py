@@ -21,7 +21,7 @@ import os
 import subprocess
 
 from harness import debian, session
-from harness.boot import BUILD, ROOT, Boot
+from harness.boot import BUILD, ROOT, Boot, variable
 from harness.errors import HarnessError, Status, run_tool
 
 # The release and metapackage that name a kernel.
@@ -75,7 +75,7 @@ def boot(kernel: str, entry: str, vcpus: int, machine: str) -> Boot:
         name=f"matrix/{machine}{env('BOCHS', '')}-{kernel}-{entry}-{vcpus}", machine=machine,
         method=METHODS[machine], guests=guests, mem=debian.machine_memory(debian.MEM, guests),
         smp=1 if nested else vcpus, ips=0 if nested else debian.IPS,
-        machine_time=0 if nested else MACHINE_TIME, timeout=float(env("TIMEOUT") or 900),
+        machine_time=0 if nested else MACHINE_TIME, timeout=variable("TIMEOUT", 900),
     )  # fmt: skip
 
 

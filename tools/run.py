@@ -9,12 +9,14 @@ SMP, MEM, GUESTS, GUEST_ARGS, MEDIUM, TIMEOUT, NAME, PORT, BAUD, POWER, ENTRY.
 
 import argparse
 import dataclasses
+import functools
 import os
 import pathlib
 import sys
+from collections.abc import Callable
 
 from harness import box, host, port, session, terminal
-from harness.boot import MACHINES, METHODS, Boot, parse_guests
+from harness.boot import MACHINES, METHODS, Boot, number, parse_guests
 from harness.errors import Status, run_tool
 
 COMPLAINTS_SHOWN = 8
@@ -30,21 +32,25 @@ def options() -> argparse.Namespace:
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     env, add = os.environ.get, parser.add_argument
+
+    def given(name: str) -> Callable[[str], int]:
+        return functools.partial(number, name)
+
     add("--machine", default=env("MACHINE") or "auto", help=f"auto, {', '.join(MACHINES)}")
     add("--method", default=env("METHOD") or "grub-bios",
         help="; ".join(f"{name}: {what}" for name, what in METHODS.items()))  # fmt: skip
     add("--cpu", default=env("CPU") or "", help="a CPU model of the machine")
     add("--cmdline", default=env("CMDLINE") or "", help="words for the hypervisor")
-    add("--smp", type=int, default=env("SMP") or 1, help="number of CPUs")
-    add("--mem", type=int, default=env("MEM") or 256, help="MiB of RAM")
+    add("--smp", type=given("SMP"), default=env("SMP") or 1, help="number of CPUs")
+    add("--mem", type=given("MEM"), default=env("MEM") or 256, help="MiB of RAM")
     add("--guests", default=env("GUESTS") or "", help='"path[:word,word...] ..."')
     add("--guest-args", default=env("GUEST_ARGS") or "", help="command line for each guest")
     add("--medium", type=pathlib.Path, default=env("MEDIUM") or None,
         help="boot what `make image` or `make netboot` has made")  # fmt: skip
-    add("--timeout", type=float, default=env("TIMEOUT") or 0,
+    add("--timeout", type=given("TIMEOUT"), default=env("TIMEOUT") or 0,
         help="seconds; 120, and 600 where it is nested or on a serial port")
     add("--port", default=env("PORT") or "", help=f"MACHINE=serial: {port.KINDS}")
-    add("--baud", type=int, default=env("BAUD") or Boot.baud, help="its speed")
+    add("--baud", type=given("BAUD"), default=env("BAUD") or Boot.baud, help="its speed")
     add("--power", default=env("POWER") or "", help="a command that starts the machine")
     add("--entry", default=env("ENTRY") or "", help="the key of an entry of GRUB's menu")
     add("--name", default=env("NAME") or "last", help="logs go to build/run/NAME/")

@@ -137,7 +137,12 @@ $(patsubst %,$(B)/guest/%.elf,$(filter td_%,$(GUEST_PROGRAMS))): $(B)/guest/%.el
 	@mkdir -p $(@D)
 	$(Q)$(GUEST_LD) -e rt_start_64 $(filter %.o,$^) -o $@
 
+# What is not one of these programs has no other rule.
+$(B)/guest/%.elf:
+	@echo "GUEST=$*: guest/programs/ has no such program; docs/ABI.md lists them" >&2; false
+
 .PHONY: run-guest
-run-guest: $(B)/guest/$(GUEST).elf ## GUEST=hello: it runs directly on QEMU, no hypervisor
+run-guest: $(B)/guest/$(or $(GUEST),hello).elf
+run-guest: ## GUEST=hello: it runs directly on QEMU, no hypervisor
 	@qemu-system-x86_64 -cpu max -kernel $< -append "$(GUEST_ARGS)" -m 32 -serial stdio -display none \
 	    -no-reboot -device isa-debug-exit,iobase=0xf4; test $$? -eq 1

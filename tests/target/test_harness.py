@@ -91,8 +91,9 @@ def test_last_test_is_named() -> None:
 def run_py(*args: str, **env: str) -> subprocess.CompletedProcess[str]:
     """Starts tools/run.py as a user does."""
     return subprocess.run(
-        ["/usr/bin/python3", "tools/run.py", "--name", "harness-run-py", *args],
-        cwd=ROOT, env={"PATH": "/usr/bin:/bin"} | env, capture_output=True, text=True, check=False,
+        ["/usr/bin/python3", "tools/run.py", *args], cwd=ROOT,
+        env={"PATH": "/usr/bin:/bin", "NAME": "harness-run-py"} | env, capture_output=True,
+        text=True, check=False,
     )  # fmt: skip
 
 
@@ -104,15 +105,30 @@ def run_py(*args: str, **env: str) -> subprocess.CompletedProcess[str]:
         ({"MACHINE": "bochs", "METHOD": "kernel"}, "METHOD=kernel is QEMU's"),
         ({"MACHINE": "qemu-tcg", "METHOD": "optrom"}, "METHOD=optrom is Bochs'"),
         ({"GUESTS": "/nowhere/x.elf"}, "/nowhere/x.elf: no such file"),
-        ({"SMP": "0"}, "SMP=0"),
+        ({"GUESTS": "'x.elf"}, "GUESTS='x.elf: No closing quotation; quote its items as in a sh"),
+        ({"SMP": "0"}, "SMP=0 is not a number of at least 1"),
+        ({"MACHINE": "bochs", "SMP": "16"}, "Bochs has at most 15 CPUs, not 16: choose a small"),
+        ({"MACHINE": "bochs", "MEM": "1048576"}, "MEM=1048576: Bochs has less than 1 TiB"),
+        ({"MEM": "1G"}, "MEM=1G is not a number of at least 1"),
+        ({"TIMEOUT": "-1"}, "TIMEOUT=-1 is not a number of at least 1"),
+        ({"BAUD": "²"}, "BAUD=² is not a number of at least 1"),
+        ({"NAME": "../.."}, "NAME=../..: give the name of a folder below build/run/"),
+        ({"NAME": "."}, "NAME=.: give the name of a folder below build/run/"),
         ({"MACHINE": "bochs", "METHOD": "optrom", "MEM": "2"}, "MEM=2: the image"),
     ],
 )
 def test_bad_request_is_refused_with_a_message(env: dict[str, str], message: str) -> None:
     done = run_py(**env)
     assert done.returncode == Status.NOT_STARTED
-    assert message in done.stderr
-    assert "Traceback" not in done.stderr
+    assert done.stderr.startswith("run: ") and message in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_a_guest_that_does_not_exist_is_named() -> None:
+    done = subprocess.run(["make", "-s", "build/guest/nobody.elf"], cwd=ROOT, text=True,
+                          capture_output=True, check=False)  # fmt: skip
+    assert done.returncode
+    assert done.stderr.startswith("GUEST=nobody: guest/programs/ has no such program; docs/ABI.md ")
 
 
 def test_run_streams_and_returns_the_status() -> None:

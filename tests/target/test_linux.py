@@ -294,6 +294,7 @@ def test_two_vms_with_disks(tmp_path) -> None:
         ({"MEM": "32"}, "give the VM more RAM with MEM="),
         ({"ESCAPE": "1"}, "ESCAPE= takes a letter, or off"),
         ({"VMS": "0"}, "VMS=0 is not a number of at least 1"),
+        ({"PCI": "yes"}, "PCI=yes: write PCI=1 for a PCI bus, or leave it out"),
     ],
 )  # fmt: skip
 def test_what_to_do_about_a_bad_option(options: dict[str, str], text: str, tmp_path) -> None:

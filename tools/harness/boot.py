@@ -24,6 +24,9 @@ BOCHS_RELEASES = {"2.7": "bookworm", "3.0": "trixie", "3.1": "sid"}
 
 # MiB of the largest RAM of Bochs that lies in one piece: PCI's addresses begin at 3 GiB.
 BOCHS_LOW = 3072
+BOCHS_MEM = 1 << 20  # MiB that it can address
+# The largest number of CPUs for which Bochs, 2.7 and 3.0, has timers.
+BOCHS_CPUS = 15
 
 
 @dataclasses.dataclass(frozen=True)
@@ -184,6 +187,14 @@ class Boot:
             raise HarnessError("only QEMU boots from a server: MACHINE=qemu-tcg or qemu-kvm")
         if self.smp < 1 or self.mem < 1:
             raise HarnessError(f"SMP={self.smp} MEM={self.mem}: both are at least 1")
+        if bochs and self.smp > BOCHS_CPUS:
+            raise HarnessError(f"Bochs has at most {BOCHS_CPUS} CPUs, not {self.smp}: choose a "
+                               "smaller SMP=, or VCPUS= of a Linux")  # fmt: skip
+        if bochs and self.mem >= BOCHS_MEM:
+            raise HarnessError(f"MEM={self.mem}: Bochs has less than 1 TiB, {BOCHS_MEM} MiB")
+        # The folder is emptied before the boot.
+        if BUILD / "run" not in pathlib.Path(os.path.normpath(self.folder)).parents:
+            raise HarnessError(f"NAME={self.name}: give the name of a folder below build/run/")
         names = [guest.name for guest in self.guests]
         for name in sorted({name for name in names if names.count(name) > 1}):
             raise HarnessError(f"two guests are called {name}; write NAME=path for one of them")
@@ -193,6 +204,18 @@ class Boot:
         return BUILD / "run" / self.name
 
 
+def number(name: str, text: str, least: int = 1) -> int:
+    """The number `text`, which is the value of the variable `name`."""
+    if not (text.isascii() and text.isdigit() and int(text) >= least):
+        raise HarnessError(f"{name}={text} is not a number of at least {least}")
+    return int(text)
+
+
+def variable(name: str, default: int, least: int = 1) -> int:
+    """The number that the environment gives."""
+    return number(name, os.environ.get(name) or str(default), least)
+
+
 def parse_guests(text: str, args: str = "") -> tuple[Guest, ...]:
     """`[name=]path[:word,word...[:args]] ...`, quoted as in a shell.
 
@@ -200,7 +223,11 @@ def parse_guests(text: str, args: str = "") -> tuple[Guest, ...]:
     word `testctl` unless words are given.
     """
     guests = []
-    for item in shlex.split(text):
+    try:
+        items = shlex.split(text)
+    except ValueError as error:
+        raise HarnessError(f"GUESTS={text}: {error}; quote its items as in a shell") from None
+    for item in items:
         head, *rest = item.split(":", 2)
         name, equals, path_text = head.partition("=")
         if not equals:
