@@ -264,6 +264,8 @@ static NOINLINE void handle_any(struct vcpu *vcpu)
     case REASON_INVEPT:
     case REASON_INVVPID:
     case REASON_VMFUNC:
+    case REASON_SEAMCALL: /* exits on every CPU that has TDX */
+    case REASON_TDCALL:
         return vmx_raise(&vcpu->vmx, VECTOR_UD, 0);
     case REASON_TRIPLE_FAULT:
         return exit_triple_fault(vcpu);
