@@ -15,7 +15,8 @@ enum td_answer {
     TD_RAISE_VE,  /* #VE with the exit's reason, qualification and instruction length */
     TD_RAISE_UD,  /* #UD: CPUID does not offer the instruction */
     TD_RAISE_GP,  /* #GP(0) */
-    TD_EXCEPTION, /* TDCALL, or an exception to be reflected */
+    TD_CALL,      /* TDCALL, of a CPU that has TDX */
+    TD_EXCEPTION, /* TDCALL of any other CPU, or an exception to be reflected */
     TD_MEMORY,    /* an EPT violation */
 };
 

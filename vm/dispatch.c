@@ -252,18 +252,12 @@ static NOINLINE void handle_any(struct vcpu *vcpu)
     case REASON_MWAIT: /* CPUID does not offer MONITOR */
     case REASON_MONITOR:
     case REASON_GETSEC: /* nor SMX, nor VMX */
-    case REASON_VMCLEAR:
-    case REASON_VMLAUNCH:
-    case REASON_VMPTRLD:
-    case REASON_VMPTRST:
-    case REASON_VMREAD:
-    case REASON_VMRESUME:
-    case REASON_VMWRITE:
-    case REASON_VMXOFF:
-    case REASON_VMXON:
+    case REASON_VMCLEAR ... REASON_VMXON:
     case REASON_INVEPT:
     case REASON_INVVPID:
     case REASON_VMFUNC:
+    case REASON_SEAMCALL: /* exits on every CPU that has TDX */
+    case REASON_TDCALL:
         return vmx_raise(&vcpu->vmx, VECTOR_UD, 0);
     case REASON_TRIPLE_FAULT:
         return exit_triple_fault(vcpu);

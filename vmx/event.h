@@ -143,7 +143,7 @@ struct event_pending {
 struct event_plan {
     struct event inject;   /* the event that this entry delivers, or no event */
     bool nmi_window;       /* exit as soon as the guest can take an NMI */
-    bool interrupt_window; /* exit as soon as the guest can take an interrupt */
+    bool interrupt_window; /* exit as soon as the guest could take an interrupt */
     bool shutdown;         /* a triple fault: the guest must not be entered */
 
     /* The interruptibility state for the entry (SDM 3, 28.2.3 and 33.7.1.2). NMI blocking after an

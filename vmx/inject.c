@@ -85,16 +85,17 @@ bool vmx_deliver_event(struct vmx_vcpu *vcpu)
         vmwrite(VMCS_GUEST_INTERRUPTIBILITY, plan.interruptibility);
     if (plan.inject.valid) {
         event_consume(vcpu, &plan.inject);
+        plan.interrupt_window = p->interrupt; /* the next one may be pending now */
         trace_injection(&plan.inject, again);
         vmwrite(VMCS_ENTRY_INTERRUPTION_INFO, event_encode(&plan.inject));
         if (plan.inject.has_error)
             vmwrite(VMCS_ENTRY_ERROR_CODE, plan.inject.error_code);
         vmwrite(VMCS_ENTRY_INSTRUCTION_LENGTH, plan.inject.length);
     }
-    bool windows = plan.nmi_window || p->interrupt;
+    bool windows = plan.nmi_window || plan.interrupt_window;
     if (windows || vcpu->windows) {
         vmx_set_primary(PRIMARY_NMI_WINDOW_EXITING, plan.nmi_window);
-        vmx_set_primary(PRIMARY_INTERRUPT_WINDOW_EXITING, p->interrupt);
+        vmx_set_primary(PRIMARY_INTERRUPT_WINDOW_EXITING, plan.interrupt_window);
         vcpu->windows = windows;
     }
     return true;

@@ -402,7 +402,8 @@ static void page_attributes(void **state)
 static void exits(void **state)
 {
     static const uint8_t ve[] = {12, 13, 18, 30, 36, 39, 54};
-    static const uint8_t ud[] = {11, 17, 19, 20, 21, 22, 23, 24, 25, 26, 27, 50, 53, 59, 60, 70};
+    static const uint8_t ud[] = {11, 17, 19, 20, 21, 22, 23, 24, 25,
+                                 26, 27, 50, 53, 59, 60, 70, 76};
     static const uint8_t usual[] = {1, 2, 7, 8, 14, 29, 45, 52, 55, 56, 58, 62};
     static const uint8_t cpu[] = {10, 28, 31, 32};
     enum td_answer want[256] = {TD_STOP};
@@ -415,6 +416,7 @@ static void exits(void **state)
         want[usual[i]] = TD_AS_USUAL;
     for (unsigned i = 0; i < ARRAY_SIZE(cpu); i++)
         want[cpu[i]] = TD_CPU;
+    want[77] = TD_CALL;
     want[REASON_EXCEPTION_OR_NMI] = TD_EXCEPTION;
     want[REASON_EPT_VIOLATION] = TD_MEMORY;
     want[REASON_RDPMC] = TD_RAISE_GP;

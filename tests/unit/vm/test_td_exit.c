@@ -102,10 +102,22 @@ static void whose_exception_it_is(void **state)
     }
 }
 
+/* A CPU that has TDX does not raise #UD for TDCALL, but exits. */
+static void a_cpu_with_tdx(void **state)
+{
+    (void)state;
+    memset(&seen, 0, sizeof(seen));
+    vcpu.vm = &vm;
+    assert_true(td_exit(&vcpu, REASON_TDCALL));
+    assert_int_equal(seen.calls, 1);
+    assert_int_equal(seen.asked + seen.reflected + seen.ended, 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(whose_exception_it_is),
+        cmocka_unit_test(a_cpu_with_tdx),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -44,9 +44,10 @@ uint8_t vmx_interrupt_taken(struct vmx_vcpu *v)
     return 0;
 }
 
+static uint64_t primary;
 void vmx_set_primary(uint64_t mask, bool on)
 {
-    (void)mask, (void)on;
+    primary = on ? primary | mask : primary & ~mask;
 }
 
 #define BS BIT(14)
@@ -209,6 +210,33 @@ static void what_wakes(void **state)
     }
 }
 
+/* The window that is opened for an NMI. While STI blocks events, that is the one of interrupts. */
+static void windows_of_an_nmi(void **state)
+{
+    (void)state;
+    static const struct {
+        uint64_t interruptibility, window;
+    } rows[] = {
+        {BLOCKING_BY_STI, PRIMARY_INTERRUPT_WINDOW_EXITING},
+        {BLOCKING_BY_MOV_SS, PRIMARY_NMI_WINDOW_EXITING},
+        {BLOCKING_BY_NMI, PRIMARY_NMI_WINDOW_EXITING},
+        {0, 0},
+    };
+    memset(&vcpu, 0, sizeof(vcpu));
+    vcpu.pending.nmis = 1;
+    vmcs[VMCS_GUEST_ACTIVITY_STATE] = ACTIVITY_ACTIVE;
+    vmcs[VMCS_GUEST_PENDING_DEBUG] = 0;
+    vmcs[VMCS_GUEST_RFLAGS] = RFLAGS_IF;
+    for (unsigned i = 0; i < ARRAY_SIZE(rows); i++) {
+        vcpu.regs.known = 0;
+        vmcs[VMCS_GUEST_INTERRUPTIBILITY] = rows[i].interruptibility;
+        assert_true(vmx_deliver_event(&vcpu));
+        assert_int_equal(primary, rows[i].window);
+        assert_int_equal(vcpu.pending.nmis, rows[i].window ? 1 : 0);
+        assert_int_equal(vcpu.windows, rows[i].window != 0);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -219,6 +247,7 @@ int main(void)
         cmocka_unit_test(breakpoints),
         cmocka_unit_test(nothing_else),
         cmocka_unit_test(what_wakes),
+        cmocka_unit_test(windows_of_an_nmi),
     };
     return cmocka_run_group_tests_name("the end of an instruction", tests, NULL, NULL);
 }
