@@ -6,8 +6,8 @@
 #include "lib/log.h"
 #include "lib/string.h"
 
-/* The table of 32-bit firmware has the same header, and then pointers and numbers of 4 bytes; so its
- * size tells it apart from the other one. */
+/* The table of 32-bit firmware has the same header, and then pointers and numbers of 4 bytes; so
+ * its size tells it apart from the other one. */
 struct efi_system_table {
     uint64_t signature;
     uint32_t revision, size, crc32, reserved;

@@ -133,7 +133,8 @@ def test_uefi_of_32_bits(tmp_path: pathlib.Path) -> None:
     offered = menu.entries({})
     menu.write_files(tmp_path / "boot/grub", offered, menu.config(offered, "report", 0))
     subprocess.run(["grub-mkrescue", "-d", GRUB_32, "--fonts=", "--locales=", "--themes=", "-o",
-                    "box.iso", tmp_path], cwd=tmp_path, check=True, capture_output=True)  # fmt: skip
+                    "box.iso", tmp_path], cwd=tmp_path, check=True,
+                   capture_output=True)  # fmt: skip
     boot = Boot(name="pcs-uefi-32", machine="qemu-tcg", method="grub-efi", machine_type="q35",
                 machine_words=("smm=on",), medium=tmp_path / "box.iso")  # fmt: skip
     command = session.prepare(boot)
