@@ -16,6 +16,7 @@ enum tag_type {
     TAG_MODULE = 3,
     TAG_MEMORY_MAP = 6,
     TAG_FRAMEBUFFER = 8,
+    TAG_EFI32 = 11,
     TAG_EFI64 = 12,
     TAG_RSDP_OLD = 14,
     TAG_RSDP_NEW = 15,
@@ -120,9 +121,11 @@ static int parse_framebuffer(struct boot_info *info, const struct tag *tag)
     return 0;
 }
 
-static int parse_efi64(struct boot_info *info, const struct tag *tag)
+/* The firmware is of one kind, so there is one of these tags. */
+static int parse_efi(struct boot_info *info, const struct tag *tag)
 {
-    memcpy(&info->efi_system_table, tag + 1, sizeof(uint64_t));
+    bool wide = tag->type == TAG_EFI64;
+    memcpy(&info->efi_system_table, tag + 1, wide ? sizeof(uint64_t) : sizeof(uint32_t));
     return 0;
 }
 
@@ -151,7 +154,8 @@ static const struct {
     {TAG_MODULE, "module", sizeof(struct module_tag) + 1, parse_module},
     {TAG_MEMORY_MAP, "memory map", sizeof(struct map_tag), parse_memory_map},
     {TAG_FRAMEBUFFER, "framebuffer", 31, parse_framebuffer},
-    {TAG_EFI64, "EFI system table", 16, parse_efi64},
+    {TAG_EFI32, "EFI system table", 12, parse_efi},
+    {TAG_EFI64, "EFI system table", 16, parse_efi},
     {TAG_RSDP_OLD, "RSDP", 28, parse_rsdp},
     {TAG_RSDP_NEW, "RSDP", 44, parse_rsdp},
 };

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What changes in the direct map: blocks of RAM leave it while they are private to a TD, and devices
- * and tables of the firmware come into it. Pure: the page tables and where new ones come from are
- * parameters, so that the hosted tests run it on tables of their own. For blocks of RAM, the caller
- * holds a lock, and flushes TLBs afterwards (lib/host_tlb.h).
+ * What changes in the direct map: blocks of RAM leave it while they are private to a TD, and
+ * devices and tables of the firmware come into it. Pure: the page tables and where new ones come
+ * from are parameters, so that the hosted tests run it on tables of their own. For blocks of RAM,
+ * the caller holds a lock, and flushes TLBs afterwards (lib/host_tlb.h).
  */
 #pragma once
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Finds tables by the EFI system table of 64-bit firmware (UEFI 2.10, 4.2 and 4.3), which is
- * untrusted input. Pure: physical memory is accessed only through physical_map(). */
+/* Finds tables by the EFI system table (UEFI 2.10, 4.2 and 4.3) of 64-bit or 32-bit firmware, which
+ * is untrusted input. Pure: physical memory is accessed only through physical_map(). */
 #pragma once
 
 #include "lib/compiler.h"

@@ -129,8 +129,8 @@ static bool map_windows(void)
     return entry;
 }
 
-/* Maps pages that are not RAM. What has been mapped with a less strict memory type leaves the caches
- * and this CPU's TLB; the others are not running yet, or ask for what they use already. */
+/* Maps pages that are not RAM. What has been mapped with a less strict memory type leaves the
+ * caches and this CPU's TLB; the others are not running yet, or ask for what they use already. */
 static bool map_device(uint64_t start, uint64_t end, uint64_t flags)
 {
     enum direct_result result = direct_add(root, start, end, flags, paging_new_table);

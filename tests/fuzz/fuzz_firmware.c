@@ -5,7 +5,8 @@
  * fuzzer would find, at places that the input names. Then everything that reads such tables runs:
  * ACPI's root tables, the MADT, SPCR, DBG2, the FADT with its DSDT, the DMAR, the SRAT, the MCFG,
  * SMBIOS and EFI's system table, each of which may get no byte more than it has asked for, and
- * whose results are within their limits. The machine then ends by what the tables say, and no RAM is written.
+ * whose results are within their limits. The machine then ends by what the tables say, and no RAM
+ * is written.
  */
 #include "arch/x86/acpi.h"
 #include "arch/x86/acpi_power.h"

@@ -3,16 +3,20 @@
 on whatever output the machine has. QEMU's TCG has no VMX, which is the last thing to be said. A PC
 with 900 GiB is in test_bare_metal.py."""
 
+import pathlib
+import re
+import shutil
+import subprocess
 import time
 
 import pytest
 from conftest import CODES, Result, hello
 from test_screen import SAVE_TEXT, text_mode
 
-from harness import session
+from harness import menu, session
 from harness.boot import Boot
 
-PATIENCE = 60.0  # seconds until a screen shows the end
+PATIENCE = 120.0  # seconds until a screen or a console shows the end
 OLD_CLOCKS = "by the HPET, confirmed by the PM timer, the PIT"
 # What a PC of today may lack: the clock of its PIT, the HPET, a keyboard controller, and other
 # devices of the chipset.
@@ -112,3 +116,45 @@ def test_neither_screen_nor_serial_port(boot) -> None:
     result = boot(machine="qemu-tcg", method="kernel", machine_type="q35", machine_words=WITHOUT,
                   display="", console="none", guests=())  # fmt: skip
     assert result.run.emulator_status == 2 * CODES.NO_VMX[0] + 1, result
+
+
+# ---- UEFI of 32 bits --------------------------------------------------------------------------
+
+OVMF_32 = pathlib.Path("/usr/share/OVMF/OVMF32_CODE_4M.secboot.fd")
+VARIABLES_32 = OVMF_32.with_name("OVMF32_VARS_4M.fd")
+GRUB_32 = pathlib.Path("/usr/lib/grub/i386-efi")
+
+
+@pytest.mark.skipif(not OVMF_32.exists() or not GRUB_32.exists(),
+                    reason="apt-get install ovmf-ia32 grub-efi-ia32-bin")  # fmt: skip
+def test_uefi_of_32_bits(tmp_path: pathlib.Path) -> None:
+    """Firmware as tablets have it, whose tables have pointers of 32 bits: by them the machine's
+    name is found, and the screen is no text."""
+    offered = menu.entries({})
+    menu.write_files(tmp_path / "boot/grub", offered, menu.config(offered, "report", 0))
+    subprocess.run(["grub-mkrescue", "-d", GRUB_32, "--fonts=", "--locales=", "--themes=", "-o",
+                    "box.iso", tmp_path], cwd=tmp_path, check=True,
+                   capture_output=True)  # fmt: skip
+    boot = Boot(name="pcs-uefi-32", machine="qemu-tcg", method="grub-efi", machine_type="q35",
+                machine_words=("smm=on",), medium=tmp_path / "box.iso")  # fmt: skip
+    command = session.prepare(boot)
+    shutil.copy(VARIABLES_32, boot.folder / "variables.fd")
+    at = command.index("-bios")
+    command[at : at + 2] = [
+        "-global", "driver=cfi.pflash01,property=secure,value=on",
+        "-drive", f"if=pflash,unit=0,format=raw,readonly=on,file={OVMF_32}",
+        "-drive", "if=pflash,unit=1,format=raw,file=variables.fd",
+    ]  # fmt: skip
+    console = boot.folder / "serial.txt"
+    text = ""
+    with session.started(command, boot) as process:
+        deadline = time.monotonic() + PATIENCE
+        while "\nEXIT " not in text:
+            assert time.monotonic() < deadline and process.poll() is None, text
+            time.sleep(0.1)
+            text = console.read_text(errors="replace") if console.exists() else ""
+    lines = text.splitlines()
+    assert any(line.startswith("EXIT 10 no-vmx") for line in lines), text
+    assert any(re.match("machine: QEMU Standard PC .*, firmware .* by EFI Dev", line)
+               for line in lines), text  # fmt: skip
+    assert any(re.match("report: loader: .*, EFI$", line) for line in lines), text

@@ -3,8 +3,8 @@
  * Blocks that leave the direct map: exactly the block is not translated any more, whatever leaves
  * map it, every other address is translated as before at each store, and showing the block again
  * restores it (rule X16). Devices and tables that come into it, with the stricter of the memory
- * types that are asked for (rule N118). And the windows onto what has left: the last two pointers are valid, and
- * a frame that has a window gets no other.
+ * types that are asked for (rule N118). And the windows onto what has left: the last two pointers
+ * are valid, and a frame that has a window gets no other.
  */
 #include "arch/x86/direct_map.h"
 #include "arch/x86/pte.h"

@@ -226,6 +226,28 @@ static void test_entry_points_by_efi(void **state)
     expect(NO_SMBIOS);
 }
 
+/* The firmware of a tablet: pointers have four bytes. */
+#define EFI_CRC_32 0x293971d6u
+
+static void test_entry_points_by_32_bit_efi(void **state)
+{
+    (void)state;
+    uint32_t size = good_table();
+    efi(EFI_CRC, "3", 0);
+    memset(at(HIGH + 0x8000 + 24), 0, 96);
+    put(HIGH + 0x8000 + 12, 72, 4);
+    put(HIGH + 0x8000 + 16, EFI_CRC_32, 4);
+    put(HIGH + 0x8000 + 64, 2, 4);
+    put(HIGH + 0x8000 + 68, HIGH + 0x9000, 4);
+    memmove(at(HIGH + 0x9000 + 20), at(HIGH + 0x9000 + 24), 16);
+    put(HIGH + 0x9000 + 36, HIGH + 0x3008, 4);
+    put(HIGH + 0x9000 + 40, UINT32_MAX, 4); /* not the upper half of it */
+    entry_3(HIGH + 0x3008, TABLE, size);
+    expect(GOOD_LINE);
+    put(HIGH + 0x8000 + 12, 71, 4);
+    expect(NO_SMBIOS);
+}
+
 static void test_structures_that_are_cut(void **state)
 {
     (void)state;
@@ -289,6 +311,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_both_entry_points_in_the_bios_area, setup, teardown),
         cmocka_unit_test_setup_teardown(test_entry_points_that_are_none, setup, teardown),
         cmocka_unit_test_setup_teardown(test_entry_points_by_efi, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_entry_points_by_32_bit_efi, setup, teardown),
         cmocka_unit_test_setup_teardown(test_structures_that_are_cut, setup, teardown),
         cmocka_unit_test_setup_teardown(test_structures_that_are_wrong, setup, teardown),
     };

@@ -97,6 +97,18 @@ static void multiboot2(void **state)
     assert_string_equal(support_log(), "");
 }
 
+static void efi_of_32_bits(void **state)
+{
+    (void)state;
+    uint32_t place = 0x8ff00000;
+    begin();
+    memcpy(tag(11, 4), &place, 4);
+    map_tag(0x1000, 0x2000, 1);
+    tag(0, 0);
+    assert_int_equal(parse2(), 0);
+    assert_int_equal(info.efi_system_table.v, place);
+}
+
 static void framebuffer(void **state)
 {
     (void)state;
@@ -261,6 +273,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup(multiboot2, setup),
+        cmocka_unit_test_setup(efi_of_32_bits, setup),
         cmocka_unit_test_setup(framebuffer, setup),
         cmocka_unit_test_setup(multiboot2_malformed, setup),
         cmocka_unit_test_setup(multiboot2_random, setup),
