@@ -73,9 +73,15 @@ void monitor_call_begin(struct monitor_call *call, const char *line)
 static bool monitor_gives_up(struct monitor_call *call)
 {
     call->waits = call->visiting && !visit_done(&call->visit);
-    if (!call->waits)
-        monitor_say(call, "^C");
-    return !call->waits;
+    if (call->waits)
+        return false;
+    if (!call->taken_back)
+        call->visiting = false;
+    call->taken_back = true;
+    if (call->take_back && call->take_back(call))
+        return false;
+    monitor_say(call, "^C");
+    return true;
 }
 
 /* Returns true if the call goes on: with its command, or with what is to be said at its end. */

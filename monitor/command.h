@@ -63,7 +63,10 @@ struct monitor_call {
     bool visiting;  /* a visit has begun, and its end has not been seen */
     bool missed;    /* the last visit found that the vCPU has no turns, and called nothing */
     bool abandoned; /* set by whoever executes the call: it is to end soon */
-    bool over;      /* the command has executed its last piece */
+    /* What is to be done before an abandoned call ends, as pieces; NULL: nothing. */
+    bool (*take_back)(struct monitor_call *call);
+    bool taken_back; /* … has begun */
+    bool over;       /* the command has executed its last piece */
     bool online; /* between monitor_begin_look() and monitor_end_look(): what this CPU was before */
     const void *owner;
     bool leaves; /* the monitor is to give the console back after the call */

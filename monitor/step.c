@@ -41,14 +41,27 @@ static void say_bytes(struct monitor_call *call, struct vcpu *vcpu)
 
 /* ---- The step -------------------------------------------------------------------------------- */
 
-/* The request of the pause is made before the count is changed, for which the command waits. */
 static void stepped(struct vcpu *vcpu)
 {
     pause_vcpu(vcpu, PAUSE_MONITOR);
-    __atomic_add_fetch(&vcpu->debugger.steps, 1, __ATOMIC_SEQ_CST);
 }
 
-/* Sets call->value[1] if the step is made. */
+static void cancel(struct monitor_call *call, struct vcpu *vcpu)
+{
+    (void)call;
+    (void)debugger_step_cancel(vcpu);
+}
+
+/* Takes the step back, unless it has been made meanwhile. The vCPU is paused as before the step,
+ * also if an INIT has taken it its turns. */
+static bool step_is_taken_back(struct monitor_call *call)
+{
+    if (!call->visiting)
+        pause_vcpu(call->vcpu, PAUSE_MONITOR);
+    return !monitor_visit(call, cancel);
+}
+
+/* Begins a step, and then sets call->value[1]. */
 static void step_begins(struct monitor_call *call, struct vcpu *vcpu)
 {
     const struct vm *vm = vcpu->vm;
@@ -59,23 +72,33 @@ static void step_begins(struct monitor_call *call, struct vcpu *vcpu)
     } else if (pausers != PAUSE_MONITOR) {
         monitor_say(call, "step: %u.%u %s is not paused; type: pause %u.%u", vm->number,
                     vcpu->index, vm->name, vm->number, vcpu->index);
+    } else if (attention_requested(&vcpu->vmx.attention, ATTENTION_HALTED) && !vcpu_wakes(vcpu)) {
+        monitor_say(call,
+                    "step: %u.%u %s is halted, and executes nothing until an event wakes it; type: "
+                    "resume %u.%u, or inject %u.%u VECTOR",
+                    vm->number, vcpu->index, vm->name, vm->number, vcpu->index, vm->number,
+                    vcpu->index);
     } else {
         call->value[1] = true;
         for (unsigned i = 0; i < MONITOR_REGISTERS; i++)
             call->registers[i] = read_register(vcpu, i);
-        monitor_say(call, "%u.%u %s at RIP %#lx%s", vm->number, vcpu->index, vm->name,
-                    call->registers[RIP],
-                    attention_requested(&vcpu->vmx.attention, ATTENTION_HALTED)
-                        ? ", halted: the step waits for an event; ^C ends the waiting"
-                        : "");
+        monitor_say(call, "%u.%u %s at RIP %#lx", vm->number, vcpu->index, vm->name,
+                    call->registers[RIP]);
         say_bytes(call, vcpu);
+        call->take_back = step_is_taken_back;
         debugger_step(vcpu, stepped);
         resume_vcpu(vcpu, PAUSE_MONITOR);
     }
 }
 
+/* Somebody else may have paused the vCPU before it has made the step. */
 static void step_is_over(struct monitor_call *call, struct vcpu *vcpu)
 {
+    if (debugger_step_cancel(vcpu)) {
+        monitor_say(call, "    somebody else has paused the vCPU before it could make the step");
+        pause_vcpu(vcpu, PAUSE_MONITOR);
+        return;
+    }
     uint64_t rip = read_register(vcpu, RIP);
     if (rip == call->registers[RIP])
         monitor_say(call, "    RIP is the same: a repetition of a string instruction, or a jump to "
@@ -87,11 +110,11 @@ static void step_is_over(struct monitor_call *call, struct vcpu *vcpu)
     }
 }
 
-/* An INIT, which takes the vCPU its turns, ends the waiting as well. */
-static bool step_was_made(const struct monitor_call *call)
+/* The vCPU is paused after the step, and if somebody else pauses it. An INIT, which takes the vCPU
+ * its turns, ends the waiting as well. */
+static bool step_may_be_over(const struct monitor_call *call)
 {
-    return __atomic_load_n(&call->vcpu->debugger.steps, __ATOMIC_SEQ_CST) != call->value[0] ||
-           !visit_is_open(call->vcpu);
+    return pause_pausers(call->vcpu) || !visit_is_open(call->vcpu);
 }
 
 bool command_step(struct monitor_call *call)
@@ -100,7 +123,6 @@ bool command_step(struct monitor_call *call)
         if (!monitor_words_end(call, 2) || !monitor_vcpu(call, 1) ||
             !monitor_may_look(call, "registers"))
             return false;
-        call->value[0] = __atomic_load_n(&call->vcpu->debugger.steps, __ATOMIC_SEQ_CST);
     }
     if (!call->step) {
         if (!monitor_visit(call, step_begins))
@@ -109,12 +131,14 @@ bool command_step(struct monitor_call *call)
         return monitor_seen(call) && call->value[1];
     }
     if (!call->visiting && vm_ending(call->vm) != VM_RUNNING) {
-        monitor_say(call, "VM %u %s has ended by this", call->vm->number, call->vm->name);
+        monitor_say(call, "VM %u %s has ended, by this step or meanwhile", call->vm->number,
+                    call->vm->name);
         return false;
     }
-    call->waits = !step_was_made(call);
+    call->waits = !call->visiting && !step_may_be_over(call);
     if (call->waits || !monitor_visit(call, step_is_over))
         return true;
-    monitor_seen(call);
+    if (!monitor_seen(call))
+        pause_vcpu(call->vcpu, PAUSE_MONITOR);
     return false;
 }

@@ -124,6 +124,13 @@ void debugger_written(struct vcpu *vcpu)
         debugger->written(vcpu);
 }
 
+void debugger_remapped(struct vcpu *vcpu)
+{
+    const struct debugger *debugger = debugger_of(vcpu);
+    if (debugger->watches)
+        debugger->remapped(vcpu);
+}
+
 /* ---- Steps ----------------------------------------------------------------------------------- */
 
 void debugger_step(struct vcpu *vcpu, void (*stepped)(struct vcpu *vcpu))
@@ -131,6 +138,14 @@ void debugger_step(struct vcpu *vcpu, void (*stepped)(struct vcpu *vcpu))
     vcpu->debugger.stepped = stepped;
     vcpu->debugger.step_began = vcpu->debugger.step_armed = false;
     attention_request(&vcpu->vmx.attention, ATTENTION_STEP);
+}
+
+/* Between two entries nothing of a step is in the VMCS: debugger_step_exited() has been called. */
+bool debugger_step_cancel(struct vcpu *vcpu)
+{
+    bool steps = attention_requested(&vcpu->vmx.attention, ATTENTION_STEP);
+    attention_clear(&vcpu->vmx.attention, ATTENTION_STEP);
+    return steps;
 }
 
 static void step_over(struct vcpu *vcpu)

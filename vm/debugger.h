@@ -42,7 +42,8 @@ struct debugger {
     /* All are called on the vCPU's pCPU after an exit. */
     bool (*owns)(struct vcpu *vcpu, uint64_t linear); /* is the INT3 there the debugger's? */
     void (*stopped)(struct vcpu *vcpu, enum debugger_stop why, uint64_t detail);
-    void (*written)(struct vcpu *vcpu); /* after a write to a tracked page, if `watches` */
+    void (*written)(struct vcpu *vcpu);  /* after a write to a tracked page, if `watches` */
+    void (*remapped)(struct vcpu *vcpu); /* after a change of the slots, if `watches` */
 };
 
 /* A vCPU's part. */
@@ -51,7 +52,6 @@ struct debugger_vcpu {
     uint64_t guest_address[DEBUGGER_SLOTS], guest_dr7;
     uint32_t generation;                /* of the code that the emulator's caches have seen */
     void (*stepped)(struct vcpu *vcpu); /* called on its pCPU when the step is over */
-    uint32_t steps;                     /* that were made for the monitor; atomic */
     bool step_began, step_armed, nmis_were_blocked;
     uint64_t step_rip, interruptibility, pending_debug; /* before the step */
 };
@@ -71,9 +71,17 @@ bool debugger_exception(struct vcpu *vcpu);
 /* Called when the vCPU has written to a tracked page, or may have done so. */
 void debugger_written(struct vcpu *vcpu);
 
+/* Called when the vCPU has changed the VM's memory slots, or the tracking of a page: what was
+ * tracked for the debugger may be so no more. */
+void debugger_remapped(struct vcpu *vcpu);
+
 /* Makes the vCPU execute one instruction when it is resumed, and call `stepped`, which pauses it.
  * Called in a visit. The VM need not have a debugger. */
 void debugger_step(struct vcpu *vcpu, void (*stepped)(struct vcpu *vcpu));
+
+/* Takes such a step back, if it has not been made. Called in a visit. Returns false if there is
+ * none. */
+bool debugger_step_cancel(struct vcpu *vcpu);
 
 /* The step, as vm/run.c makes it: after each exit; before the entry's events are chosen, when false
  * says that the step is over; and after that. */

@@ -229,6 +229,9 @@ void ipi_receive(struct vcpu *vcpu)
 
 bool ipi_restarts(struct vcpu *vcpu)
 {
+    /* A step of GDB's ends before the first instruction after the start, and the monitor's now. */
+    if (!vcpu->vm->debugger)
+        attention_clear(&vcpu->vmx.attention, ATTENTION_STEP);
     attention_clear(&vcpu->vmx.attention, ATTENTION_STOP | ATTENTION_HALTED);
     visit_close(vcpu);
     if (!startup_restarts(&vcpu->mailbox.startup))

@@ -149,6 +149,14 @@ static bool halt_ends(struct vcpu *vcpu)
     return vmx_wakes(&vcpu->vmx) || (by_cpu && interrupts_wake(vcpu));
 }
 
+bool vcpu_wakes(struct vcpu *vcpu)
+{
+    if (!halt_ends(vcpu))
+        return false;
+    attention_clear(&vcpu->vmx.attention, ATTENTION_HALTED);
+    return true;
+}
+
 /* Returns true if no event can end the halt of the VM's only vCPU. If the VM has a PC's devices and
  * an interrupt ends the halt, input on the serial port can end it. */
 static bool sleeps_for_ever(struct vcpu *vcpu)
@@ -172,10 +180,8 @@ static void wait_halted(struct vcpu *vcpu)
 {
     struct attention *requests = &vcpu->vmx.attention;
     while (!attention_requested(requests, NOT_HALTED)) {
-        if (halt_ends(vcpu)) {
-            attention_clear(requests, ATTENTION_HALTED);
+        if (vcpu_wakes(vcpu))
             return;
-        }
         if (sleeps_for_ever(vcpu)) {
             bool on = cpu_reg(&vcpu->vmx.regs, REG_RFLAGS) & RFLAGS_IF;
             vcpu_end(

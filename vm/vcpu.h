@@ -131,6 +131,10 @@ static inline struct vcpu *vcpu_of(struct vmx_vcpu *vmx_half)
  * another vCPU waits; vcpu->vmx.attention says which. Afterwards any pCPU can run the vCPU. */
 void vcpu_run(struct vcpu *vcpu);
 
+/* Ends the halt of a halted vCPU if an event wakes it now. Otherwise returns false. Called by the
+ * pCPU that runs the vCPU. */
+bool vcpu_wakes(struct vcpu *vcpu) MUST_CHECK;
+
 /* Returns true if write-tracked memory is open for an access by the vCPU itself (vm/pass.h). */
 static inline bool pass_is_open(const struct vcpu *vcpu)
 {

@@ -32,13 +32,13 @@
  *   REARM         clock_arm(): the preemption timer has to be    clock_arm(), when no timer of the
  *                 armed for each entry. The exit path does this  guest's own is due next
  *                 itself if there is no other request
- *   HALTED        the exit of HLT                                wait_halted(), when it is woken;
- *                                                                ipi_restarts()
+ *   HALTED        the exit of HLT                                vcpu_wakes(); ipi_restarts()
  *   STOP          ipi_receive(): an INIT has arrived             ipi_restarts(), off the pCPU
  *   ENTRY_FAILED  the exit of a failed entry                     never: the VM ends
  *   SHUTDOWN      a triple fault                                 never: the VM ends
  *   STEP          debugger_step()                                debugger_step_exited(), when the
- *                                                                instruction has been executed
+ *                                                                instruction has been executed;
+ *                                                                debugger_step_cancel(); an INIT
  *
  *   others' half: on any CPU
  *   MAIL          the sender of an IPI                           ipi_receive(), before it reads the

@@ -356,6 +356,23 @@ static void in_the_handler_of_an_nmi(void **state)
     }
 }
 
+/* A step that is taken back between two entries leaves nothing behind, and calls nobody. */
+static void taken_back(void **state)
+{
+    (void)state;
+    vmcs[VMCS_GUEST_RIP] = 0x1000;
+    assert_false(debugger_step_cancel(&vcpu));
+    debugger_step(&vcpu, stepped_over);
+    enter();
+    leave(REASON_PREEMPTION_TIMER, 0x1000);
+    assert_true(debugger_step_cancel(&vcpu));
+    assert_false(steps());
+    leave(REASON_CPUID, 0x1002);
+    assert_int_equal(seen.stops, 0);
+    assert_int_equal(vmcs[VMCS_GUEST_INTERRUPTIBILITY], 0);
+    assert_false(debugger_step_cancel(&vcpu));
+}
+
 /* The guest's own trap flag traps as before. */
 static void a_guest_that_steps(void **state)
 {
@@ -381,6 +398,7 @@ int main(void)
         cmocka_unit_test_setup(an_emulated_instruction, setup),
         cmocka_unit_test_setup(an_event_is_delivered, setup),
         cmocka_unit_test_setup(in_the_handler_of_an_nmi, setup),
+        cmocka_unit_test_setup(taken_back, setup),
         cmocka_unit_test_setup(a_guest_that_steps, setup),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

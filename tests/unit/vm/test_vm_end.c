@@ -95,6 +95,7 @@ static int setup(void **state)
     (void)state;
     memset(&vm, 0, sizeof(vm));
     memset(&second, 0, sizeof(second));
+    vm.vcpu.vm = second.vm = &vm;
     vm.vcpus[0] = &vm.vcpu;
     vm.vcpus[1] = &second;
     vm.vcpu_count = 2;
@@ -155,6 +156,20 @@ static void an_init_stops_and_a_startup_restarts(void **state)
     assert_false(attention_requested(&vm.vcpu.vmx.attention, OWN));
 }
 
+/* The monitor no longer waits for its step, which the vCPU would make when it starts. */
+static void a_step_ends_with_an_init(void **state)
+{
+    static struct debugger gdb;
+    for (unsigned by_gdb = 0; by_gdb < 2; by_gdb++) {
+        setup(state);
+        vm.debugger = by_gdb ? &gdb : NULL;
+        attention_request(&vm.vcpu.vmx.attention, ATTENTION_STEP);
+        stopped(STARTUP_ACTIVE | STARTUP_INIT);
+        assert_false(ipi_restarts(&vm.vcpu));
+        assert_int_equal(attention_requested(&vm.vcpu.vmx.attention, ATTENTION_STEP), by_gdb);
+    }
+}
+
 /* As soon as the vCPU waits, another CPU may start it and run it: nothing of it is touched then. */
 static void nothing_is_touched_afterwards(void **state)
 {
@@ -193,6 +208,7 @@ int main(void)
         cmocka_unit_test_setup(only_the_first_reason_counts, setup),
         cmocka_unit_test_setup(the_second_does_not_go_on, setup),
         cmocka_unit_test_setup(an_init_stops_and_a_startup_restarts, setup),
+        cmocka_unit_test_setup(a_step_ends_with_an_init, setup),
         cmocka_unit_test_setup(nothing_is_touched_afterwards, setup),
         cmocka_unit_test_setup(the_vcpu_is_named, setup),
     };
