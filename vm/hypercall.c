@@ -191,6 +191,8 @@ static int64_t call_counter(struct vcpu *vcpu, struct call *call)
         call->rbx = vcpu->exits[which - COUNTER_EXIT(0)];
     } else if (which >= COUNTER_TRACE(0) && which < COUNTER_TRACE(TRACE_EVENT_COUNT)) {
         call->rbx = vcpu->traced[which - COUNTER_TRACE(0)];
+    } else if (which == COUNTER_INVEPT_PAID) {
+        call->rbx = mmu_stats(&vcpu->vm->mmu).invept_paid;
     } else if (which > COUNTER_INVEPT_FOR(0) && which < COUNTER_INVEPT_FOR(DEBT_REASONS)) {
         call->rbx =
             mmu_invept_for(&vcpu->vm->mmu, (enum debt_reason)(which - COUNTER_INVEPT_FOR(0)));

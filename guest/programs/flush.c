@@ -54,11 +54,11 @@ static void costs(struct watch invepts, uint64_t n, const char *change, int line
 }
 
 /* Expects the number of INVEPTs of a change and the entry after it. */
-#define COSTS(n, change)                              \
-    do {                                              \
-        struct watch invepts = watch(COUNTER_INVEPT); \
-        change;                                       \
-        costs(invepts, n, #change, __LINE__);         \
+#define COSTS(n, change)                                   \
+    do {                                                   \
+        struct watch invepts = watch(COUNTER_INVEPT_PAID); \
+        change;                                            \
+        costs(invepts, n, #change, __LINE__);              \
     } while (0)
 
 /* T2: a change from MMIO or nonpresent to RAM needs no flush, because nothing was cached; the

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * What commands of the monitor say where no guest is needed: of a vCPU that has no turns, of
- * counters that fall or begin anew, of exits of a TD, of doorbells; and that the completion of
- * names looks at no more VMs than it has room for.
+ * counters that fall or begin anew, of exits of a TD, of doorbells, of a guest that is started
+ * again; and that the completion of names looks at no more VMs than it has room for.
  */
 #include "tests/unit/support.h"
 
@@ -13,6 +13,7 @@
 #include "monitor/command.h"
 #include "monitor/commands.h"
 #include "monitor/complete.h"
+#include "monitor/start.h"
 #include "monitor/why_exit.h"
 #include "tdx/td.h"
 #include "vm/pause.h"
@@ -131,6 +132,17 @@ bool pause_reached(const struct vm *vm)
     return false;
 }
 
+void pause_vm(struct vm *vm, enum pauser who)
+{
+    (void)vm, (void)who;
+    fail();
+}
+
+void resume_vm(struct vm *vm, enum pauser who)
+{
+    (void)vm, (void)who;
+}
+
 void transcript_notify(void)
 {
     fail();
@@ -149,6 +161,7 @@ const struct monitor_command monitor_commands[] = {
     {"counters", "VM", "", command_counters, 0},
     {"lapic", "VM.VCPU", "", command_lapic, 0},
     {"bus", "VM", "", command_bus, 0},
+    {"start", "GUEST", "", command_start, 0},
 };
 const unsigned monitor_command_count = ARRAY_SIZE(monitor_commands);
 
@@ -273,6 +286,39 @@ static void exits_of_a_td(void **state)
     call.vm = NULL;
 }
 
+/* ---- Starts ---------------------------------------------------------------------------------- */
+
+static struct start_answer answer = {.number = 2, .name = "bob", .run = 3};
+
+static void start_guest(const char *which, struct start_answer *how)
+{
+    assert_string_equal(which, "bob");
+    *how = answer;
+}
+
+static void starts(void **state)
+{
+    (void)state;
+    monitor_may_start(start_guest);
+    answer.how = START_BEGINS;
+    assert_string_equal(ask("start bob"),
+                        "VM 2 bob: run 3 begins, in a new VM that is made from its "
+                        "modules\n");
+    monitor_holds_new();
+    assert_string_equal(ask("start bob"),
+                        "VM 2 bob: run 3 begins, in a new VM that is made from its "
+                        "modules, and paused before its first instruction\n");
+    monitor_lets_go();
+    answer.how = START_NOT_BEGUN;
+    assert_string_equal(ask("start bob"),
+                        "start: VM 2 has not begun yet; it starts when another one "
+                        "has ended\n");
+    answer.how = START_TOO_MANY;
+    answer.limit = 1;
+    assert_string_equal(ask("start bob"), "start: 1 VM exists, as many as may exist at a time; end "
+                                          "one, or boot with parallel=\n");
+}
+
 /* ---- Doorbells ------------------------------------------------------------------------------- */
 
 static void doorbells(void **state)
@@ -324,7 +370,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup(no_turns, setup),      cmocka_unit_test_setup(rates, setup),
         cmocka_unit_test_setup(exits_of_a_td, setup), cmocka_unit_test_setup(doorbells, setup),
-        cmocka_unit_test_setup(completion, setup),
+        cmocka_unit_test_setup(completion, setup),    cmocka_unit_test_setup(starts, setup),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
