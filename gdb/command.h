@@ -14,6 +14,7 @@
 
 #include "gdb/registers.h"
 #include "gdb/wire.h"
+#include "mmu/look.h"
 #include "vm/debugger.h"
 
 #define GDB_BREAKPOINTS 128
@@ -30,12 +31,14 @@ struct gdb_breakpoint {
     gpa_t gpa;
 };
 
-/* A piece of memory whose page is write-tracked (gdb/written.c). */
+/* A piece of a watchpoint, whose page is write-tracked (gdb/written.c). */
 struct gdb_watch {
+    uint64_t begin, length; /* of the watchpoint */
     uint64_t linear;
     gpa_t gpa;
-    uint64_t value; /* the last one that GDB knows */
-    uint8_t size;   /* bytes; 0: the place is free */
+    struct mmu_memory memory; /* what is tracked; `born` is 0 while no memory is there */
+    uint64_t value;           /* the last one that GDB knows */
+    uint8_t size;             /* bytes; 0: the place is free */
 };
 
 enum gdb_action {
@@ -52,8 +55,10 @@ struct gdb {
     struct debugger debugger;
     struct gdb_breakpoint breakpoints[GDB_BREAKPOINTS];
     struct gdb_watch watches[GDB_WATCHES];
-    int watch_error; /* why a watchpoint is refused, while its pieces are removed; or 0 */
+    unsigned followed; /* pieces that gdb_watch_follow() has passed */
+    int watch_error;   /* why a watchpoint is refused, while its pieces are removed; or 0 */
     uint8_t slot_kind[DEBUGGER_SLOTS];    /* the number after Z; 0: free */
+    uint64_t slot_length[DEBUGGER_SLOTS]; /* as GDB has sent it */
     enum gdb_action actions[GDB_THREADS]; /* what vCont has asked for */
     bool no_acks;
     char line[96]; /* a command of `monitor` that is not of gdb/ */
@@ -93,6 +98,12 @@ bool gdb_forget(struct gdb *gdb, struct vcpu *vcpu) MUST_CHECK;
 
 /* After a write to tracked memory: has watched memory changed? *linear is where. */
 bool gdb_watch_changed(struct gdb *gdb, struct vcpu *vcpu, uint64_t *linear) MUST_CHECK;
+
+/* After a change of the slots: tracks the memory that is at the watched addresses now. Returns
+ * false if it has to be called again. Sets *changed if memory is not what it was, or cannot be
+ * tracked; *linear is where. */
+bool gdb_watch_follow(struct gdb *gdb, struct vcpu *vcpu, bool *changed,
+                      uint64_t *linear) MUST_CHECK;
 
 /* The packets of files that gdb_execute() calls. */
 void gdb_read_memory(struct gdb *gdb, struct vcpu *vcpu, const char *at, struct reply *reply);

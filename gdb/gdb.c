@@ -4,6 +4,7 @@
 #include "arch/x86/serial.h"
 #include "arch/x86/tsc.h"
 #include "gdb/command.h"
+#include "gdb/stops.h"
 #include "gdb/target.h"
 #include "lib/string.h"
 #include "vm/pause.h"
@@ -18,20 +19,16 @@
 #define READ_MOST 64u /* bytes that one look reads at most */
 
 enum state {
-    NO_VM,    /* it has not started, has ended, or starts anew */
-    STOPPED,  /* GDB's turn */
-    VISITING, /* a packet is executed in a visit */
-    TELLING,  /* the registers that are sent with a stop are being read */
-    ASKING,   /* the answer of a command of `monitor` is being collected */
-    ARMING,   /* a vCPU is told to make a step, before all go on */
-    RUNNING,  /* the VM's turn */
-    STOPPING, /* the vCPUs are leaving the guest */
-    LEAVING,  /* the VM has ended, and GDB is being told */
-};
-
-struct stop {
-    enum debugger_stop why;
-    uint64_t detail;
+    NO_VM,     /* it has not started, has ended, or starts anew */
+    STOPPED,   /* GDB's turn */
+    VISITING,  /* a packet is executed in a visit */
+    TELLING,   /* the registers that are sent with a stop are being read */
+    ASKING,    /* the answer of a command of `monitor` is being collected */
+    ARMING,    /* a vCPU is told to make a step, before all go on */
+    RUNNING,   /* the VM's turn */
+    STOPPING,  /* the vCPUs are leaving the guest */
+    FOLLOWING, /* watched memory is looked for, after a change of the slots */
+    LEAVING,   /* the VM has ended, and GDB is being told */
 };
 
 static struct {
@@ -54,50 +51,12 @@ static struct {
     size_t size; /* of the packet */
     enum gdb_outcome outcome;
     struct visit visit;
-    struct stop stops[GDB_THREADS]; /* written by the vCPUs before they are paused */
-    uint32_t met;                   /* a vCPU has stopped since all went on; atomic */
-    struct stop last;               /* what GDB was told last */
+    bool followed;    /* all were stopped to follow watched memory, perhaps for nothing else */
+    struct stop last; /* what GDB was told last */
 } g;
 
 static uint64_t gdb_look(uint64_t now);
 static struct watch watch = {.look = gdb_look};
-
-_Static_assert(VCPUS_MAX <= GDB_THREADS, "each vCPU is a thread");
-
-/* ---- Called by the vCPUs --------------------------------------------------------------------- */
-
-static bool owns(struct vcpu *vcpu, uint64_t linear)
-{
-    (void)vcpu;
-    return gdb_owns(&g.gdb, linear);
-}
-
-/* The end of a step stops the VM only if GDB has asked for that step now: another stop may have
- * come before a vCPU made its step, which it then makes when it goes on. What the instruction of
- * the step has met is the reason of the stop, and not the end of the step. */
-static void stopped(struct vcpu *vcpu, enum debugger_stop why, uint64_t detail)
-{
-    struct stop *stop = &g.stops[vcpu->index];
-    if (why == DEBUGGER_STEPPED && g.gdb.actions[vcpu->index] != GDB_STEP)
-        return;
-    if (stop->why == DEBUGGER_NO_STOP)
-        *stop = (struct stop){why, detail};
-    pause_vm(vcpu->vm, PAUSE_GDB);
-    __atomic_store_n(&g.met, 1, __ATOMIC_SEQ_CST);
-    watch_soon(&watch);
-}
-
-static void written(struct vcpu *vcpu)
-{
-    uint64_t linear;
-    if (gdb_watch_changed(&g.gdb, vcpu, &linear))
-        stopped(vcpu, DEBUGGER_WRITTEN, linear);
-}
-
-static void stepped(struct vcpu *vcpu)
-{
-    stopped(vcpu, DEBUGGER_STEPPED, 0);
-}
 
 /* ---- Threads --------------------------------------------------------------------------------- */
 
@@ -130,24 +89,6 @@ static void say_stop(void)
     gdb_say_stop(&g.gdb, g.last.why, g.last.detail, by_gdb, &g.reply);
 }
 
-/* Takes the stop of a vCPU that has one. Another vCPU's breakpoint is met again, because its RIP
- * is still there; what another one has accessed is told when the VM is to go on. */
-static bool take_stop(void)
-{
-    g.last = (struct stop){DEBUGGER_NO_STOP, 0};
-    for (unsigned i = 0; i < g.vm->vcpu_count; i++) {
-        struct stop *stop = &g.stops[i];
-        if (stop->why != DEBUGGER_NO_STOP && g.last.why == DEBUGGER_NO_STOP) {
-            g.last = *stop;
-            g.gdb.thread = i;
-            stop->why = DEBUGGER_NO_STOP;
-        } else if (stop->why != DEBUGGER_HARDWARE && stop->why != DEBUGGER_WRITTEN) {
-            stop->why = DEBUGGER_NO_STOP;
-        }
-    }
-    return g.last.why != DEBUGGER_NO_STOP;
-}
-
 /* GDB needs these few registers after each stop, and the others seldom. */
 static void tell_call(struct vcpu *vcpu, void *context)
 {
@@ -159,7 +100,7 @@ static void vm_is_stopped(void)
 {
     count_threads();
     g.state = STOPPED;
-    (void)take_stop();
+    g.last = stops_take();
     if (!g.told)
         return;
     g.told = false;
@@ -180,7 +121,7 @@ static void take_vm(void)
         return;
     g.vm = held;
     g.expected = false;
-    memset(g.stops, 0, sizeof(g.stops));
+    stops_forget();
     memset(g.gdb.breakpoints, 0, sizeof(g.gdb.breakpoints));
     memset(g.gdb.watches, 0, sizeof(g.gdb.watches));
     g.gdb.debugger.software = false;
@@ -189,7 +130,7 @@ static void take_vm(void)
     g.gdb.description = &gdb_x86_64;
     g.gdb.avx = extra_xcr0_supported() & XCR0_AVX;
     g.state = STOPPING;
-    g.interrupted = g.began = false;
+    g.interrupted = g.began = g.followed = false;
     if (!awaited)
         transcript_line(transcript_console(),
                         "# gdb: VM %u, %s, is stopped before its first instruction and waits for "
@@ -251,20 +192,20 @@ static void leave_vm(void)
 static void step_call(struct vcpu *vcpu, void *context)
 {
     (void)context;
-    debugger_step(vcpu, stepped);
+    debugger_step(vcpu, stops_stepped);
 }
 
 /* If a vCPU has met a watchpoint that GDB has not been told of, that is its next stop. */
 static void resume_all(void)
 {
-    if (take_stop()) {
+    if (stops_any()) {
         vm_is_stopped();
         return;
     }
     g.interrupted = false;
     g.began = true;
     g.state = RUNNING;
-    __atomic_store_n(&g.met, 0, __ATOMIC_SEQ_CST);
+    stops_go_on();
     for (unsigned i = 0; i < g.vm->vcpu_count; i++)
         if (g.gdb.actions[i] != GDB_STAY)
             resume_vcpu(g.vm->vcpus[i], PAUSE_GDB);
@@ -290,7 +231,7 @@ static void detach(void)
     g.gdb.no_acks = false;
     for (unsigned i = 0; i < GDB_THREADS; i++)
         g.gdb.actions[i] = GDB_GO;
-    memset(g.stops, 0, sizeof(g.stops));
+    stops_forget();
     resume_all();
 }
 
@@ -401,7 +342,7 @@ static void take_interrupt(void)
 
 static bool is_visiting(void)
 {
-    return g.state == VISITING || g.state == TELLING || g.state == ARMING;
+    return g.state == VISITING || g.state == TELLING || g.state == ARMING || g.state == FOLLOWING;
 }
 
 /* No further byte is read before the packet has been answered, because it is in the buffer. */
@@ -434,6 +375,12 @@ static void visit_over(void)
         arm_next();
         return;
     }
+    if (g.state == FOLLOWING) {
+        if (!visit_called(&g.visit))
+            stops_lost();
+        g.state = STOPPING;
+        return;
+    }
     if (g.state == TELLING) {
         g.state = STOPPED;
         send_reply();
@@ -442,6 +389,26 @@ static void visit_over(void)
     if (!visit_called(&g.visit))
         reply_text(&g.reply, GDB_BROKEN);
     packet_done();
+}
+
+/* All vCPUs are out of the guest. If that was only because of a change of the slots, they go on. */
+static void all_are_out(void)
+{
+    bool followed = g.followed;
+    g.followed = stops_remapped();
+    if (g.followed) {
+        g.state = FOLLOWING;
+        count_threads();
+        stops_follow(g.vm->vcpus[g.gdb.thread], &g.visit);
+    } else if (followed && !g.waiting && !g.interrupted && !stops_any()) {
+        resume_all();
+    } else {
+        vm_is_stopped();
+        if (g.waiting) {
+            g.waiting = false;
+            begin_packet();
+        }
+    }
 }
 
 static void advance(void)
@@ -461,17 +428,12 @@ static void advance(void)
         leave_vm();
     } else if (!visits && vm_ending(g.vm) != VM_RUNNING) {
         vm_has_ended();
-    } else if (g.state == RUNNING && __atomic_load_n(&g.met, __ATOMIC_SEQ_CST)) {
+    } else if (g.state == RUNNING && stops_met()) {
         pause_vm(g.vm, PAUSE_GDB); /* again: resume_all() may have resumed a vCPU after the stop */
         g.state = STOPPING;
     }
-    if (g.state == STOPPING && pause_reached(g.vm)) {
-        vm_is_stopped();
-        if (g.waiting) {
-            g.waiting = false;
-            begin_packet();
-        }
-    }
+    if (g.state == STOPPING && pause_reached(g.vm))
+        all_are_out();
 }
 
 static uint64_t gdb_look(uint64_t now)
@@ -494,6 +456,6 @@ void session_start(unsigned number)
     g.number = number;
     g.expected = true;
     g.gdb.description = &gdb_x86_64;
-    g.gdb.debugger = (struct debugger){.owns = owns, .stopped = stopped, .written = written};
+    stops_init(&g.gdb, &watch);
     watch_add(&watch);
 }

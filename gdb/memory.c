@@ -207,6 +207,18 @@ static uint64_t slot_bits(unsigned slot, unsigned kind, uint64_t length)
     return BIT(2 * slot + 1) | (access[kind] | (kind == 1 ? 0 : code << 2)) << (16 + 4 * slot);
 }
 
+/* The register of this breakpoint; DEBUGGER_SLOTS if it has none. Those of two breakpoints that
+ * overlap are two (rule N100). */
+static unsigned slot_of(const struct gdb *gdb, unsigned kind, uint64_t linear, uint64_t length)
+{
+    unsigned i = 0;
+    while (i < DEBUGGER_SLOTS &&
+           !(gdb->slot_kind[i] == kind && gdb->debugger.address[i] == linear &&
+             gdb->slot_length[i] == length))
+        i++;
+    return i;
+}
+
 static const char *insert_hardware(struct gdb *gdb, struct vcpu *vcpu, unsigned kind,
                                    uint64_t linear, uint64_t length)
 {
@@ -217,10 +229,13 @@ static const char *insert_hardware(struct gdb *gdb, struct vcpu *vcpu, unsigned 
         return GDB_FIXED;
     if (target_guest_debugs(vcpu))
         return "E.the guest uses its debug registers itself";
+    if (slot_of(gdb, kind, linear, length) < DEBUGGER_SLOTS)
+        return "OK";
     for (unsigned i = 0; i < DEBUGGER_SLOTS; i++) {
         if (gdb->slot_kind[i])
             continue;
         gdb->slot_kind[i] = (uint8_t)kind;
+        gdb->slot_length[i] = length;
         debugger->address[i] = linear;
         debugger->dr7 |= slot_bits(i, kind, length);
         return "OK";
@@ -236,11 +251,10 @@ static const char *answer_to(int error)
                                                   : GDB_NO_RAM;
 }
 
-static const char *remove_hardware(struct gdb *gdb, unsigned kind, uint64_t linear)
+static const char *remove_hardware(struct gdb *gdb, unsigned kind, uint64_t linear, uint64_t length)
 {
-    for (unsigned i = 0; i < DEBUGGER_SLOTS; i++) {
-        if (gdb->slot_kind[i] != kind || gdb->debugger.address[i] != linear)
-            continue;
+    unsigned i = slot_of(gdb, kind, linear, length);
+    if (i < DEBUGGER_SLOTS) {
         gdb->slot_kind[i] = 0;
         gdb->debugger.dr7 &= ~(BIT(2 * i + 1) | 0xfull << (16 + 4 * i));
     }
@@ -274,7 +288,7 @@ enum gdb_outcome gdb_point(struct gdb *gdb, struct vcpu *vcpu, const char *packe
         answer = insert ? insert_software(gdb, vcpu, linear) : remove_software(gdb, vcpu, linear);
     else
         answer = insert ? insert_hardware(gdb, vcpu, (unsigned)kind, linear, length)
-                        : remove_hardware(gdb, (unsigned)kind, linear);
+                        : remove_hardware(gdb, (unsigned)kind, linear, length);
     if (kind == 2 && !insert) {
         error = gdb_watch_remove(gdb, vcpu, linear, length);
     } else if (kind == 2 && length && answer[0] != 'O') {

@@ -234,14 +234,28 @@ int target_write(struct vcpu *vcpu, gpa_t gpa, const void *bytes, size_t size)
     return guest_write(&vcpu->vm->mmu, gpa, bytes, size);
 }
 
-int target_track(struct vcpu *vcpu, gpa_t gpa)
+int target_track(struct vcpu *vcpu, gpa_t gpa, struct mmu_memory *memory)
 {
-    return vcpu->vm->td ? -EACCES : mmu_track(&vcpu->vm->mmu, gpa);
+    bool tracked;
+    int error = vcpu->vm->td ? -EACCES : mmu_track(&vcpu->vm->mmu, gpa);
+    if (!error)
+        *memory = mmu_memory_at(&vcpu->vm->mmu, gpa, &tracked);
+    return error;
 }
 
-int target_untrack(struct vcpu *vcpu, gpa_t gpa)
+int target_untrack(struct vcpu *vcpu, const struct mmu_memory *memory)
 {
+    gpa_t gpa;
+    if (!mmu_memory_place(&vcpu->vm->mmu, memory, &gpa))
+        return -EINVAL;
     return mmu_untrack(&vcpu->vm->mmu, gpa);
+}
+
+bool target_is_tracked(struct vcpu *vcpu, gpa_t gpa, const struct mmu_memory *memory)
+{
+    bool tracked;
+    struct mmu_memory now = mmu_memory_at(&vcpu->vm->mmu, gpa, &tracked);
+    return tracked && now.born == memory->born && now.frame == memory->frame;
 }
 
 bool target_guest_debugs(const struct vcpu *vcpu)

@@ -7,6 +7,7 @@
 
 #include "gdb/registers.h"
 #include "gdb/translate.h"
+#include "mmu/look.h"
 
 struct vcpu;
 
@@ -25,9 +26,13 @@ void target_paging(struct vcpu *vcpu, struct gdb_paging *paging);
 int target_read(struct vcpu *vcpu, gpa_t gpa, void *bytes, size_t size);
 int target_write(struct vcpu *vcpu, gpa_t gpa, const void *bytes, size_t size);
 
-/* Begin and end to write-track a page, as mmu_track() and mmu_untrack(). */
-int target_track(struct vcpu *vcpu, gpa_t gpa);
-int target_untrack(struct vcpu *vcpu, gpa_t gpa);
+/* Begin to write-track the memory at an address, as mmu_track(), and say which memory that is; end
+ * it, as mmu_untrack(), wherever that memory is now. */
+int target_track(struct vcpu *vcpu, gpa_t gpa, struct mmu_memory *memory);
+int target_untrack(struct vcpu *vcpu, const struct mmu_memory *memory);
+
+/* Is this memory, and not another one, at the address, and is it tracked? */
+bool target_is_tracked(struct vcpu *vcpu, gpa_t gpa, const struct mmu_memory *memory);
 
 /* Is the guest outside of IA-32e mode? */
 bool target_is_narrow(struct vcpu *vcpu);

@@ -11,31 +11,47 @@
 #define PIECES_AT_ONCE 16u /* of a packet, in one visit */
 #define PIECE          8u
 
-static struct gdb_watch *find(struct gdb *gdb, uint64_t linear, size_t size)
+/* Watchpoints that overlap have pieces of their own (rule N100). */
+struct range {
+    uint64_t begin, length;
+};
+
+static struct gdb_watch *find_free(struct gdb *gdb)
+{
+    for (unsigned i = 0; i < GDB_WATCHES; i++)
+        if (!gdb->watches[i].size)
+            return &gdb->watches[i];
+    return NULL;
+}
+
+static struct gdb_watch *find(struct gdb *gdb, const struct range *range, uint64_t linear)
 {
     for (unsigned i = 0; i < GDB_WATCHES; i++) {
         struct gdb_watch *w = &gdb->watches[i];
-        if (w->size == size && (!size || w->linear == linear))
+        if (w->size && w->linear == linear && w->begin == range->begin &&
+            w->length == range->length)
             return w;
     }
     return NULL;
 }
 
-static int insert_piece(struct gdb *gdb, struct vcpu *vcpu, uint64_t linear, size_t size)
+static int insert_piece(struct gdb *gdb, struct vcpu *vcpu, const struct range *range,
+                        uint64_t linear, size_t size)
 {
     struct gdb_paging paging;
-    struct gdb_watch *place = find(gdb, 0, 0);
-    struct gdb_watch watch = {.linear = linear, .size = (uint8_t)size};
+    struct gdb_watch *place = find_free(gdb);
+    struct gdb_watch watch = {
+        .begin = range->begin, .length = range->length, .linear = linear, .size = (uint8_t)size};
     if (!place)
         return -ENOSPC;
     target_paging(vcpu, &paging);
     if (!gdb_translate(vcpu, &paging, linear, &watch.gpa))
         return -EFAULT;
-    int error = target_track(vcpu, watch.gpa);
+    int error = target_track(vcpu, watch.gpa, &watch.memory);
     if (error)
         return error;
     if (target_read(vcpu, watch.gpa, &watch.value, size)) {
-        (void)target_untrack(vcpu, watch.gpa);
+        (void)target_untrack(vcpu, &watch.memory);
         return -EFAULT;
     }
     *place = watch;
@@ -43,32 +59,42 @@ static int insert_piece(struct gdb *gdb, struct vcpu *vcpu, uint64_t linear, siz
     return 0;
 }
 
-/* An error other than -EINPROGRESS means that the slot is gone. */
+/* Ends the tracking of what the piece was armed with. Returns false if it has to be called again;
+ * any other error means that the memory is gone. */
+static bool disarm(struct vcpu *vcpu, struct gdb_watch *w)
+{
+    if (w->memory.born && target_untrack(vcpu, &w->memory) == -EINPROGRESS)
+        return false;
+    w->memory.born = 0;
+    return true;
+}
+
 static int remove_piece(struct gdb *gdb, struct vcpu *vcpu, struct gdb_watch *w)
 {
-    if (target_untrack(vcpu, w->gpa) == -EINPROGRESS)
+    if (!disarm(vcpu, w))
         return -EINPROGRESS;
     w->size = 0;
     gdb->debugger.watches--;
     return 0;
 }
 
-/* Inserts or removes the pieces of a range. Those that are done are passed over, so the packet can
- * be executed again to go on. */
-static int range(struct gdb *gdb, struct vcpu *vcpu, bool insert, uint64_t linear, uint64_t length)
+/* Inserts or removes the pieces of a watchpoint. Those that are done are passed over, so the packet
+ * can be executed again to go on. */
+static int change(struct gdb *gdb, struct vcpu *vcpu, bool insert, uint64_t linear, uint64_t length)
 {
+    const struct range range = {linear, length};
     int error = 0;
     unsigned pieces = 0;
     for (uint64_t done = 0, size; done < length && !error; done += size) {
         uint64_t at = linear + done, room = PIECE - at % PIECE;
         size = length - done < room ? length - done : room;
-        struct gdb_watch *w = find(gdb, at, size);
+        struct gdb_watch *w = find(gdb, &range, at);
         bool nothing_to_do = insert ? w != NULL : w == NULL;
         if (nothing_to_do)
             continue;
         if (pieces++ == PIECES_AT_ONCE)
             return -EINPROGRESS;
-        error = w ? remove_piece(gdb, vcpu, w) : insert_piece(gdb, vcpu, at, size);
+        error = w ? remove_piece(gdb, vcpu, w) : insert_piece(gdb, vcpu, &range, at, size);
     }
     return error;
 }
@@ -80,13 +106,13 @@ int gdb_watch_insert(struct gdb *gdb, struct vcpu *vcpu, uint64_t linear, uint64
     if (length > GDB_WATCHES * PIECE)
         return -ENOSPC;
     if (!gdb->watch_error) {
-        int error = range(gdb, vcpu, true, linear, length);
+        int error = change(gdb, vcpu, true, linear, length);
         if (!error || error == -EINPROGRESS)
             return error;
         gdb->watch_error = error;
     }
     int error = gdb->watch_error;
-    if (range(gdb, vcpu, false, linear, length))
+    if (change(gdb, vcpu, false, linear, length))
         return -EINPROGRESS;
     gdb->watch_error = 0;
     return error;
@@ -94,7 +120,7 @@ int gdb_watch_insert(struct gdb *gdb, struct vcpu *vcpu, uint64_t linear, uint64
 
 int gdb_watch_remove(struct gdb *gdb, struct vcpu *vcpu, uint64_t linear, uint64_t length)
 {
-    return length > GDB_WATCHES * PIECE ? 0 : range(gdb, vcpu, false, linear, length);
+    return length > GDB_WATCHES * PIECE ? 0 : change(gdb, vcpu, false, linear, length);
 }
 
 bool gdb_watch_forget(struct gdb *gdb, struct vcpu *vcpu)
@@ -125,4 +151,32 @@ bool gdb_watch_changed(struct gdb *gdb, struct vcpu *vcpu, uint64_t *linear)
         }
     }
     return found;
+}
+
+/* The slot of a piece was deleted, replaced or moved (rule N101). A piece without memory waits for
+ * some; what it finds then has changed, unless it is equal to what was there. If memory cannot be
+ * tracked, that stops the VM as well, and GDB says why when it inserts the watchpoint again. */
+bool gdb_watch_follow(struct gdb *gdb, struct vcpu *vcpu, bool *changed, uint64_t *linear)
+{
+    unsigned pieces = 0;
+    for (unsigned *i = &gdb->followed; *i < GDB_WATCHES; ++*i) {
+        struct gdb_watch *w = &gdb->watches[*i];
+        if (!w->size || (w->memory.born && target_is_tracked(vcpu, w->gpa, &w->memory)))
+            continue;
+        if (pieces++ == PIECES_AT_ONCE || !disarm(vcpu, w))
+            return false;
+        uint64_t now = 0;
+        int error = target_track(vcpu, w->gpa, &w->memory);
+        if (error == -EINPROGRESS)
+            return false;
+        if (error == -EFAULT)
+            continue;
+        if (!error && (target_read(vcpu, w->gpa, &now, w->size) || now == w->value))
+            continue;
+        w->value = now;
+        *changed = true;
+        *linear = w->linear;
+    }
+    gdb->followed = 0;
+    return true;
 }

@@ -105,11 +105,11 @@
 #define COUNTER_NET_SENT           30 /* frames that the network device has sent */
 #define COUNTER_NET_RECEIVED       31 /* frames that it has received */
 #define COUNTER_NET_LOST           32 /* copies of sent frames for which a receiver had no room */
-#define COUNTER_COUNT              33
+#define COUNTER_INVEPT_DEBT        33 /* of COUNTER_INVEPT: tables had changed */
+#define COUNTER_COUNT              34
 #define COUNTER_EXIT(reason)       (0x100 + (reason))
-#define COUNTER_TRACE(event)       (0x200 + (event))     /* of lib/trace.h: records */
-#define COUNTER_INVEPT_FOR(reason) (0x300 + (reason))    /* of lib/flush_reasons.h, from 1 on */
-#define COUNTER_INVEPT_PAID        COUNTER_INVEPT_FOR(0) /* for any of these reasons */
+#define COUNTER_TRACE(event)       (0x200 + (event))  /* of lib/trace.h: records */
+#define COUNTER_INVEPT_FOR(reason) (0x300 + (reason)) /* of lib/flush_reasons.h, from 1 on */
 
 /* The virtualization-exception information area (SDM 3, table 26-1): a page of private memory for
  * each vCPU. A #VE before VE_BUSY has been cleared becomes #DF. */

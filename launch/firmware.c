@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "launch/firmware.h"
 
+#include "arch/x86/fadt.h"
 #include "arch/x86/madt.h"
 #include "dev/pci.h"
 #include "dev/power.h"
@@ -50,39 +51,8 @@ struct madt_wakeup {
 _Static_assert(sizeof(struct madt_wakeup) == 16, "ACPI 6.5, table 5.43");
 #define MADT_WAKEUP 0x10
 
-/* Generic address structure (ACPI 6.5, table 5.1). */
-struct acpi_address {
-    uint8_t space, bits, offset, access_size;
-    uint64_t address;
-} __attribute__((packed));
-#define SPACE_PORTS 1u
 #define ACCESS_BYTE 1u
 #define ACCESS_LONG 3u
-
-/* The FADT (ACPI 6.5, table 5.9). Only the fields that hardware-reduced ACPI uses have names. */
-struct fadt {
-    struct acpi_header header;
-    uint32_t facs, dsdt;
-    uint8_t unused1[65];
-    uint16_t boot_flags;
-    uint8_t unused2;
-    uint32_t flags;
-    struct acpi_address reset;
-    uint8_t reset_value;
-    uint16_t arm_flags;
-    uint8_t minor_revision;
-    uint64_t facs_64, dsdt_64;
-    uint8_t unused3[60];
-    struct acpi_address pm_timer;
-    uint8_t unused4[24];
-    struct acpi_address sleep_control, sleep_status;
-    uint64_t hypervisor;
-} __attribute__((packed));
-_Static_assert(sizeof(struct fadt) == 276, "ACPI 6.5, table 5.9");
-_Static_assert(offsetof(struct fadt, boot_flags) == 109, "ACPI 6.5, table 5.9");
-_Static_assert(offsetof(struct fadt, reset) == 116, "ACPI 6.5, table 5.9");
-_Static_assert(offsetof(struct fadt, pm_timer) == 208, "ACPI 6.5, table 5.9");
-_Static_assert(offsetof(struct fadt, sleep_control) == 244, "ACPI 6.5, table 5.9");
 
 /* The fixed feature flags (table 5.10), and the IA-PC boot architecture flags (table 5.11), which
  * announce neither an 8042 nor a VGA adapter. */
@@ -90,9 +60,7 @@ _Static_assert(offsetof(struct fadt, sleep_control) == 244, "ACPI 6.5, table 5.9
 #define FADT_NO_POWER BIT(4) /* there is no power button among the fixed features */
 #define FADT_NO_SLEEP BIT(5)
 #define FADT_TIMER_32 BIT(8)
-#define FADT_RESET    BIT(10)
 #define FADT_HEADLESS BIT(12)
-#define FADT_REDUCED  BIT(20)
 #define FADT_FLAGS                                                                              \
     (FADT_WBINVD | FADT_NO_POWER | FADT_NO_SLEEP | FADT_TIMER_32 | FADT_RESET | FADT_HEADLESS | \
      FADT_REDUCED)
@@ -224,8 +192,7 @@ static void fill_madt(struct firmware *firmware, const struct guest_image *image
 
 static struct acpi_address acpi_port(uint64_t address, uint8_t bits)
 {
-    return (struct acpi_address){SPACE_PORTS, bits, 0, bits == 8 ? ACCESS_BYTE : ACCESS_LONG,
-                                 address};
+    return (struct acpi_address){ACPI_IO, bits, 0, bits == 8 ? ACCESS_BYTE : ACCESS_LONG, address};
 }
 
 static void fill_fadt(struct firmware *firmware)
@@ -237,7 +204,7 @@ static void fill_fadt(struct firmware *firmware)
     fadt->flags = FADT_FLAGS;
     fadt->reset = acpi_port(PORT_RESET, 8);
     fadt->reset_value = POWER_RESET_VALUE;
-    fadt->pm_timer = acpi_port(PORT_PM_TIMER, 32);
+    fadt->pm_timer_64 = acpi_port(PORT_PM_TIMER, 32);
     fadt->sleep_control = acpi_port(PORT_SLEEP, 8);
     fadt->sleep_status = acpi_port(PORT_SLEEP + 1, 8);
     fadt->minor_revision = 5;

@@ -2,6 +2,7 @@
 /* The life of the machine: boot_main(), which boot/start.S calls with what the loader left in EAX
  * and EBX, sets up the hypervisor, runs the guests, and prints the last line. */
 #include "arch/x86/acpi.h"
+#include "arch/x86/acpi_power.h"
 #include "arch/x86/bus_masters.h"
 #include "arch/x86/cpu.h"
 #include "arch/x86/cpu_facts.h"
@@ -178,6 +179,7 @@ static void start_basics(uint32_t magic, uint32_t address)
     screen_init(&info);
     acpi_init(&info);
     pc_parts_init();
+    acpi_power_init(&info);
     smbios_init(&info);
     if (trace_create_ring(this_cpu()))
         machine_exit(EXIT_NO_MEMORY);

@@ -178,8 +178,10 @@ static int slot_add(struct mmu *mmu)
     int error = check_new(mmu, name, what);
     if (error)
         return error;
-    now->owned =
-        (struct memslot){.base = gpa_to_gfn(what->gpa), .id = what->id, .flags = what->flags};
+    now->owned = (struct memslot){.base = gpa_to_gfn(what->gpa),
+                                  .id = what->id,
+                                  .flags = what->flags,
+                                  .born = ++mmu->slots_born};
     error = equip_slot(mmu, now, what->pages);
     if (error)
         log_error("%s: no memory to keep track of %#lx pages; make it smaller", name, what->pages);

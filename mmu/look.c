@@ -8,6 +8,7 @@
 #include "mmu/sides.h"
 #include "mmu/spte.h"
 #include "mmu/tdp.h"
+#include "mmu/track.h"
 
 static void look_at_slot(const struct mmu *mmu, gfn_t gfn, struct mmu_look *look)
 {
@@ -56,6 +57,26 @@ bool mmu_look_slot(const struct mmu *mmu, unsigned index, struct memslot *slot)
         return false;
     *slot = slots->slot[index];
     return true;
+}
+
+struct mmu_memory mmu_memory_at(const struct mmu *mmu, gpa_t gpa, bool *tracked)
+{
+    gfn_t gfn = mmu_gfn(mmu, gpa);
+    const struct memslot *slot = memslot_find(memslots(mmu), gfn);
+    *tracked = slot && track_is(slot, gfn.v - slot->base.v);
+    return slot ? (struct mmu_memory){slot->born, gfn.v - slot->base.v} : (struct mmu_memory){0};
+}
+
+bool mmu_memory_place(const struct mmu *mmu, const struct mmu_memory *memory, gpa_t *gpa)
+{
+    const struct memslots *slots = memslots(mmu);
+    for (unsigned i = 0; memory->born && i < slots->used; i++) {
+        if (slots->slot[i].born != memory->born)
+            continue;
+        *gpa = gfn_to_gpa(GFN(slots->slot[i].base.v + memory->frame));
+        return true;
+    }
+    return false;
 }
 
 uint64_t mmu_look_dirty(const struct memslot *slot)

@@ -32,6 +32,20 @@ void mmu_look(const struct mmu *mmu, gpa_t gpa, unsigned root, struct mmu_look *
  * Returns false if there are not so many. The caller is in an epoch. */
 bool mmu_look_slot(const struct mmu *mmu, unsigned index, struct memslot *slot);
 
+/* Memory of a VM by a name that stays what it is when its slot is moved, and that no other memory
+ * ever gets. */
+struct mmu_memory {
+    uint64_t born;  /* of its slot; 0: no memory */
+    uint64_t frame; /* in the slot */
+};
+
+/* The memory at `gpa`, and whether writes to it are tracked. The caller is in an epoch. */
+struct mmu_memory mmu_memory_at(const struct mmu *mmu, gpa_t gpa, bool *tracked);
+
+/* Where this memory is now. Returns false if it is gone. The caller is in an epoch. */
+bool mmu_memory_place(const struct mmu *mmu, const struct mmu_memory *memory,
+                      gpa_t *gpa) MUST_CHECK;
+
 /* The number of pages of the slot whose bit in the dirty log is set; it has one. */
 uint64_t mmu_look_dirty(const struct memslot *slot);
 

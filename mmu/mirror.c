@@ -16,6 +16,8 @@
 #include "mmu/tdp.h"
 #include "mmu/tlb.h"
 
+#define PROVIDED_AT_LEAST 8u /* small pages, before the guest executes its ACCEPT again */
+
 static COLD int no_frame(gfn_t gfn, const char *what)
 {
     log_error("MMU: no private frame is left for %s of private frame %#lx; give the VM more memory",
@@ -232,21 +234,35 @@ int mirror_fault(struct mmu_cpu *self, gfn_t gfn)
 
 /* ---- What the guest and its loader ask for --------------------------------------------------- */
 
-/* Adds the small pages that are missing in a range of 2 MiB, until something is waiting for the
- * pCPU. Returns -EAGAIN if it has added any, 0 if none was missing, or an error. */
+/* The first of 512 frames, from the one at `i` on, whose entry is empty; EPT_ENTRIES if there is
+ * none. The entries of a table are read one after the other, without a walk to each. */
+static uint64_t next_missing(const struct mmu *mmu, gfn_t first, uint64_t i)
+{
+    struct mirror_place at = mirror_find(mmu, first, EPT_LEVEL_4K);
+    if (at.level > EPT_LEVEL_4K)
+        return at.old == SPTE_NONPRESENT ? i : EPT_ENTRIES;
+    while (i < EPT_ENTRIES && __atomic_load_n(&at.sptep[i], __ATOMIC_ACQUIRE) != SPTE_NONPRESENT)
+        i++;
+    return i;
+}
+
+/* Adds the small pages that are missing in a range of 2 MiB, and after the first few of them no
+ * more once something is waiting for the pCPU (rule N102). Each time the guest executes its ACCEPT
+ * again, which looks at the whole table; so one page at a time would take long where something is
+ * always waiting. Returns -EAGAIN if it has added any, 0 if none was missing, or an error. */
 static int provide_small(struct mmu_cpu *self, gfn_t first)
 {
-    int result = 0;
-    for (uint64_t i = 0; i < EPT_ENTRIES && !(result && mmu_pauses()); i++) {
-        gfn_t gfn = GFN(first.v + i);
-        if (mirror_find(self->mmu, gfn, EPT_LEVEL_4K).old != SPTE_NONPRESENT)
-            continue;
-        int error = mirror_provide(self, gfn, EPT_LEVEL_4K, NULL);
+    unsigned added = 0;
+    for (uint64_t i = next_missing(self->mmu, first, 0); i < EPT_ENTRIES;
+         i = next_missing(self->mmu, first, i + 1)) {
+        if (added >= PROVIDED_AT_LEAST && mmu_pauses())
+            break;
+        int error = mirror_provide(self, GFN(first.v + i), EPT_LEVEL_4K, NULL);
         if (error < 0)
             return error;
-        result = -EAGAIN;
+        added++;
     }
-    return result;
+    return added ? -EAGAIN : 0;
 }
 
 /* The guest accepts 2 MiB where there is a table. An empty one goes, if there can be a large page;

@@ -51,6 +51,7 @@ struct memslot {
     uint64_t *shared;  /* one bit per page, in a VM with sides (mmu/sides.h); else NULL */
     uint64_t *dirty;   /* one bit per page, with MEMSLOT_LOG_DIRTY; else NULL */
     uint16_t *tracked; /* per page, how often it is write-tracked; NULL: never (rule N10) */
+    uint64_t born;     /* its number among all slots that the VM has ever had, from 1 on */
 };
 
 /* Blocks of 2 MiB and 1 GiB that are being cleared in pieces, each for one directory entry. An
@@ -300,6 +301,7 @@ struct mmu {
     struct changing changing;
     struct clearing clearing;
     uint64_t slot_pages;            /* pages in all slots; bounds the number of tables */
+    uint64_t slots_born;            /* slots that have ever been added */
     uint64_t invalidate_sequence;   /* odd while frames lose their host pages or rights */
     uint64_t converting;            /* frames that belong to neither side now; see above */
     uint32_t logging;               /* number of slots that log dirty pages */

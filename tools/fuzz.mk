@@ -129,8 +129,8 @@ $(B)/fuzz/gdb: $(GDB_FUZZ_SRC) $(HEADERS) tests/unit/gdb/gdb_world.h | deps-fuzz
 	$(Q)$(CLANG) $(FUZZ_FLAGS) -fsanitize=fuzzer,address,undefined \
 	    -fno-sanitize-recover=undefined $(filter %.c,$^) -o $@
 
-FIRMWARE_SRC := $(addprefix arch/x86/,acpi.c dmar.c efi.c madt.c pc_parts.c smbios.c \
-                  spcr.c srat.c) \
+FIRMWARE_SRC := $(addprefix arch/x86/,acpi.c acpi_power.c dmar.c efi.c fadt.c madt.c pc_parts.c \
+                  smbios.c spcr.c srat.c) boot/memory_map.c \
                 tests/fuzz/fuzz_firmware.c
 
 fuzz-firmware: $(B)/fuzz/firmware

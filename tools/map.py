@@ -8,7 +8,6 @@
 The page needs neither a network nor this tool. The second form makes the pictures of the README.
 """
 
-import json
 import pathlib
 import sys
 from collections.abc import Iterable
@@ -17,9 +16,8 @@ from html import escape
 import map_draw
 import map_read
 import map_story
+import page as framework
 from map_read import TABLE, Picture
-
-HERE = pathlib.Path(__file__).parent
 
 # ---- Data ----------------------------------------------------------------------------------------
 
@@ -135,8 +133,11 @@ KEYS = (
     ("p", "play"),
     ("c", "go to the first entry that has changed"),
     ("/", "search for an address, a device or a slot"),
-    ("t", "light or dark"),
 )
+HELP = """<p>A block is 2 MiB: 512 entries in 16 rows, or one large page. Blocks lie in the area of
+their table of level 2. Tinted ground belongs to a memslot; a dashed frame has no table yet. Dots
+are pages in the dirty log, and a dark edge is around pages whose writes are tracked. What has
+changed since the moment before is outlined.</p>"""
 
 
 def vms_of(pictures: list[Picture]) -> list[list[Picture]]:
@@ -146,8 +147,7 @@ def vms_of(pictures: list[Picture]) -> list[list[Picture]]:
 
 
 def page(pictures: list[Picture]) -> str:
-    """The whole page. Labels are texts of guests: no `<` of theirs may begin a tag, a comment, or a
-    part that is replaced below."""
+    """The whole page. Labels are texts of guests."""
     vms = vms_of(pictures)
     layouts = [map_draw.lay_out(vm) for vm in vms]
     all_of = list(zip(vms, layouts, [map_draw.all_changes(vm) for vm in vms], strict=True))
@@ -157,26 +157,22 @@ def page(pictures: list[Picture]) -> str:
         f'<option value="{i}">VM {vm[0].vm}: {escape(vm[0].name)}</option>'
         for i, vm in enumerate(vms)
     ]
-    keys = [
-        "<tr><td>" + " ".join(f"<kbd>{escape(k)}</kbd>" for k in names.split(" ") if k)
-        + f"</td><td>{escape(what)}</td></tr>"
-        for names, what in KEYS
-    ]  # fmt: skip
-    classes = vms[0][0].classes
     parts = {
-        "STYLE": map_story.page_style(classes) + (HERE / "map_page.css").read_text(),
+        "TITLE": "a map of memory",
+        "STYLE": map_story.page_style(vms[0][0].classes)
+        + framework.read("page.css", "map_page.css"),
         "DEFS": map_story.PATTERNS,
+        "HEADING": "A map of memory",
+        "CHOICE": "The VM whose memory is shown",
         "VMS": "".join(choices),
+        "SOUGHT": "An address, a device or a slot",
+        "EXAMPLES": "0xfe000000, testdev, slot 1",
         "WARNINGS": "".join(w for vm in vms for w in warnings(vm)),
         "MAPS": "".join(drawn),
-        "KEYS": "".join(keys),
-        "DATA": json.dumps(data, separators=(",", ":")).replace("<", "\\u003c"),
-        "SCRIPT": (HERE / "map_page.js").read_text(),
+        "HELP": HELP,
+        "SCRIPT": framework.read("page.js", "map_page.js"),
     }
-    text = (HERE / "map_page.html").read_text()
-    for name, value in parts.items():
-        text = text.replace(f"<!-- {name} -->", value, 1)
-    return text
+    return framework.page(framework.read("map_page.html"), data, KEYS, parts)
 
 
 def main(arguments: list[str]) -> int:

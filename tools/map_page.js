@@ -1,24 +1,14 @@
 // SPDX-License-Identifier: MIT
 // The page of `make map`: shows one moment of one VM at a time, and explains the entry under the
 // cursor. The drawings and all data are in the page (tools/map.py).
-"use strict";
 
-const data = JSON.parse(document.getElementById("data").textContent);
 const COLUMNS = 32, WHOLE = 512, EMPTY = 0, TABLE = 1;
 const SIZES = ["", "4 KiB", "2 MiB", "1 GiB", "512 GiB"];
-const $ = (id) => document.getElementById(id);
-const calm = matchMedia("(prefers-reduced-motion: reduce)");
 
 const state = { vm: 0, picture: 0, root: 0, gfn: 0, playing: 0, only: null };
 const vm = () => data.vms[state.vm];
 const picture = () => vm().pictures[state.picture];
 
-function element(tag, properties, ...children) {
-    const made = Object.assign(document.createElement(tag), properties);
-    made.append(...children);
-    return made;
-}
-const swatch = (kind) => element("span", { className: `swatch sw k${kind}`, ariaHidden: "true" });
 const address = (gfn) => "0x" + (BigInt(gfn) * 4096n).toString(16);
 const root = (number) => vm().roots.find((r) => r.number === number);
 const kindName = (kind) => vm().classes[kind].name;
@@ -342,18 +332,17 @@ function find(text) {
 }
 
 function search(text) {
-    const found = find(text.trim());
+    const found = find(text);
     if (!found) {
-        $("said").textContent = `Nothing is called “${text}”. Type an address, a device or “slot 1”.`;
+        say(`Nothing is called “${text}”. Type an address, a device or “slot 1”.`);
     } else if (!place(blockOf(found.gfn))) {
         const where = places(picture(), found.gfn);
-        $("said").textContent = `${address(found.gfn)}: nothing is mapped there, in any picture. ${where}`;
+        say(`${address(found.gfn)}: nothing is mapped there, in any picture. ${where}`);
     } else {
         focusOn(found.gfn, found.root);
         map(found.root).focus();
-        $("said").textContent = label(map(found.root));
+        say(label(map(found.root)));
     }
-    $("status").textContent = $("said").textContent;
 }
 
 // ---- Keys ----------------------------------------------------------------------------------
@@ -378,7 +367,7 @@ function moveCursor(by) {
     }
 }
 
-const mapKeys = {
+partKeys.push(["svg.map", {
     ArrowLeft: () => moveCursor(-1),
     ArrowRight: () => moveCursor(1),
     ArrowUp: () => moveCursor(-COLUMNS),
@@ -389,40 +378,18 @@ const mapKeys = {
     "+": () => zoom(true),
     Escape: () => zoom(false),
     "-": () => zoom(false),
-};
-
-const pageKeys = {
+}]);
+Object.assign(pageKeys, {
     ",": () => step(-1),
     ".": () => step(1),
     p: () => play(!state.playing),
     c: () => followChange(),
-    t: () => theme(),
-    "/": () => { $("search").focus(); $("search").select(); },
-    "?": () => $("help").showModal(),
-};
+});
 
-function onKey(event) {
-    if (event.ctrlKey || event.metaKey || event.altKey || event.target.matches("input, select"))
-        return;
-    const inMap = event.target.matches("svg.map") && mapKeys[event.key];
-    const action = inMap || pageKeys[event.key];
-    if (action) {
-        event.preventDefault();
-        action();
-    }
-}
-
-// ---- Themes, VMs, start --------------------------------------------------------------------
-
-function theme() {
-    const dark = document.documentElement.dataset.theme
-        ? document.documentElement.dataset.theme === "dark"
-        : matchMedia("(prefers-color-scheme: dark)").matches;
-    document.documentElement.dataset.theme = dark ? "light" : "dark";
-    $("theme").setAttribute("aria-pressed", !dark);
-}
+// ---- VMs, start ----------------------------------------------------------------------------
 
 function showVm(index) {
+    play(false);
     state.vm = index;
     for (const figure of document.querySelectorAll("#maps figure"))
         figure.hidden = Number(figure.dataset.vm) !== index;
@@ -438,20 +405,17 @@ function showVm(index) {
 }
 
 function onPointer(svg, event) {
-    const gfn = cellAt(svg, event), tip = $("tip");
-    tip.classList.toggle("on", gfn !== null);
+    const gfn = cellAt(svg, event);
     if (gfn === null)
-        return;
+        return tip();
     const number = Number(svg.dataset.root), entry = walk(picture(), number, gfn).at(-1);
-    tip.replaceChildren(element("b", { textContent: kindName(entry.kind) }),
+    tip(event, kindName(entry.kind),
         `${address(gfn + root(number).bits)} – ${places(picture(), gfn)}`);
-    tip.style.left = `${Math.min(event.clientX + 14, innerWidth - tip.offsetWidth - 8)}px`;
-    tip.style.top = `${Math.min(event.clientY + 16, innerHeight - tip.offsetHeight - 8)}px`;
 }
 
 for (const svg of document.querySelectorAll("svg.map")) {
     svg.addEventListener("pointermove", (event) => onPointer(svg, event));
-    svg.addEventListener("pointerleave", () => $("tip").classList.remove("on"));
+    svg.addEventListener("pointerleave", () => tip());
     svg.addEventListener("focus", () => select(state.gfn, Number(svg.dataset.root)));
     svg.addEventListener("click", (event) => {
         const gfn = cellAt(svg, event);
@@ -463,13 +427,5 @@ for (const svg of document.querySelectorAll("svg.map")) {
         }
     });
 }
-$("vm").addEventListener("change", (event) => { play(false); showVm(Number(event.target.value)); });
 $("play").addEventListener("click", () => play(!state.playing));
-$("theme").addEventListener("click", theme);
-$("show-help").addEventListener("click", () => $("help").showModal());
-$("find").addEventListener("submit", (event) => {
-    event.preventDefault();
-    search($("search").value);
-});
-document.addEventListener("keydown", onKey);
 showVm(0);

@@ -5,6 +5,7 @@ from html import escape
 
 import map_draw
 import map_read
+import page
 from map_draw import COLUMNS
 from map_read import EMPTY, TABLE, Class, Picture
 
@@ -25,14 +26,7 @@ COLOURS = {
     "frozen": ("#27b5d8", "#4fd0ee"),
     "alien": ("#d100a0", "#ff5fd2"),
 }
-SURFACES = {
-    "page": ("#f4f5f8", "#101318"),
-    "card": ("#ffffff", "#181c23"),
-    "ink": ("#1b2230", "#e8ecf3"),
-    "faint": ("#5d687b", "#98a4b8"),
-    "line": ("#d9dee7", "#2e3542"),
-    "hover": ("#edf0f5", "#252b36"),
-    "accent": ("#2257c4", "#4d83ee"),
+SURFACES = page.SURFACES | {
     "new": ("#d1246f", "#ff7ab2"),
     "slot": ("#dde8f9", "#222f47"),
     "ground": ("#f6f7f9", "#1d222b"),
@@ -80,15 +74,8 @@ def style(classes: dict[int, Class], shapes: str = SHAPES) -> str:
     """The style sheet of a drawing: variables for the light and the dark, and shapes by them."""
     pairs = dict(SURFACES)
     pairs |= {f"k{n}": COLOURS.get(c.name, OTHER) for n, c in classes.items()}
-    light, dark = (
-        "".join(f"--{name}:{pair[i]};" for name, pair in pairs.items()) for i in range(2)
-    )
     kinds = "".join(f".k{n}{{fill:var(--k{n})}}" for n in classes)
-    return (
-        f":root{{{light}}}\n@media (prefers-color-scheme:dark){{:root{{{dark}}}}}\n"
-        f":root[data-theme=light]{{{light}color-scheme:light}}"
-        f":root[data-theme=dark]{{{dark}color-scheme:dark}}\n{kinds}{shapes}"
-    )
+    return page.variables(pairs) + kinds + shapes
 
 
 def page_style(classes: dict[int, Class]) -> str:

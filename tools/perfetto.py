@@ -13,118 +13,13 @@ import json
 import pathlib
 from collections.abc import Iterable, Iterator
 
+import trace_tracks
 from harness import events
 from harness.errors import run_tool
-from harness.events import Record, Recording
-
-PCPUS = 1000  # the process of the pCPUs; those of the VMs have the VMs' numbers
+from harness.events import Recording
+from trace_tracks import PCPUS, Args, track_of
 
 Slice = dict[str, object]
-Args = dict[str, int | str]
-
-
-def _track(record: Record) -> tuple[int, int]:
-    """The process and the thread on whose track a record is shown."""
-    return (record.vm, record.vcpu + 1) if record.vm else (PCPUS, record.cpu + 1)
-
-
-class Track:
-    """The slices of one vCPU, from its records in their order."""
-
-    def __init__(self, where: tuple[int, int]) -> None:
-        self.where = where
-        self.slices: list[tuple[str, int, int, Args]] = []
-        self.outer: tuple[str, int, Args] | None = None
-        self.inner: tuple[str, int, Args] | None = None
-        self.last = 0
-
-    def _add(self, what: tuple[str, int, Args] | None, end: int) -> None:
-        if what:
-            self.slices.append((what[0], what[1], max(end, what[1]), what[2]))
-
-    def close(self, now: int) -> None:
-        self._add(self.outer, now)
-        # What happened outside of an exit that is known has no end that is known.
-        self._add(self.inner, now if self.outer else self.inner[1] if self.inner else now)
-        self.outer = self.inner = None
-
-    def add(self, record: Record) -> None:
-        now, self.last = record.tsc, record.tsc
-        if record.name in ("exit", "entry", "turn"):
-            self.close(now)
-        else:
-            self._add(self.inner, now if self.outer else self.inner[1] if self.inner else now)
-            self.inner = (record.name, now, record.args())
-        if record.name == "exit":
-            reason = record["reason"]
-            self.outer = (events.reason_name(reason), now, record.args())
-        elif record.name == "entry":
-            self.outer = ("halted" if record["halted"] else "guest", now, record.args())
-        elif record.name == "turn" and record["on"]:
-            self.outer = ("begin turn", now, {})
-
-
-class Flows:
-    """Arrows: each begins at a record, and ends at the first later one that answers it."""
-
-    def __init__(self) -> None:
-        self.open: dict[tuple[object, ...], list[Record]] = {}
-        self.found: list[tuple[Record, Record]] = []
-
-    def forget(self) -> None:
-        """Events are missing, and the answers may be among them."""
-        self.open.clear()
-
-    def add(self, record: Record) -> None:
-        for question in self._answers(record):
-            self.found += [(sent, record) for sent in self.open.pop(question, ())]
-        question = self._asks(record)
-        if question:
-            self.open.setdefault(question, []).append(record)
-
-    @staticmethod
-    def _asks(record: Record) -> tuple[object, ...] | None:
-        """What a record waits for; records that wait for the same have the same answer."""
-        if record.name in ("kick", "remote_flush"):
-            return record.name, record["cpu"]
-        if record.name == "apic_accept_irq":
-            return "accepted", record.vm, record.vcpu, record["vector"]
-        if record.name != "apic_ipi":
-            return None
-        mode = events.shown("l", record["mode"])
-        sent = record["vector"] if mode in ("fixed", "lowest") else mode
-        return "sent", record.vm, record["dest"], sent
-
-    @staticmethod
-    def _answers(record: Record) -> list[tuple[object, ...]]:
-        vcpu = record.vm, record.vcpu
-        if record.name == "exit":
-            return [("kick", record.cpu)]
-        if record.name == "turn" and record["on"]:
-            return [("kick", record.cpu), ("sent", *vcpu, "start-up")]
-        if record.name == "invept":
-            return [("remote_flush", record.cpu)]
-        if record.name == "apic_accept_irq":
-            return [("sent", *vcpu, record["vector"])]
-        if record.name == "inj_virq":
-            nmi = events.shown("t", record["type"]) == "NMI"
-            return [("sent", *vcpu, "NMI") if nmi else ("accepted", *vcpu, record["vector"])]
-        return []
-
-
-def _turns(recording: Recording) -> Iterator[tuple[int, str, int, int]]:
-    """The turns of vCPUs on each pCPU: the pCPU, whose turn, and its begin and end. A turn during
-    which events of the pCPU are missing is left out."""
-    after_gap = {(cpu, tsc) for cpu, _, tsc in recording.gaps}
-    begun: dict[int, Record] = {}
-    for record in recording.records:
-        if (record.cpu, record.tsc) in after_gap:
-            begun.pop(record.cpu, None)
-        if record.name == "turn" and record["on"]:
-            begun[record.cpu] = record
-        elif record.name == "turn" and record.cpu in begun:
-            start = begun.pop(record.cpu)
-            yield record.cpu, f"VM {start.vm} vCPU {start.vcpu}", start.tsc, record.tsc
 
 
 def convert(recording: Recording) -> dict[str, object]:
@@ -142,34 +37,26 @@ def convert(recording: Recording) -> dict[str, object]:
     def whole(where: tuple[int, int], name: str, begin: int, end: int, args: Args) -> Slice:
         return piece("X", where, name, begin, dur=(ns(end) - ns(begin)) / 1000, args=args)
 
-    tracks: dict[tuple[int, int], Track] = {}
-    flows = Flows()
-    gaps = sorted(recording.gaps, key=lambda gap: gap[2])
-    out: list[Slice] = []
-    for record in recording.records:
-        while gaps and gaps[0][2] <= record.tsc:
-            cpu, missing, tsc = gaps.pop(0)
-            out.append(piece("i", (PCPUS, cpu + 1), f"{missing} events are missing", tsc, s="p"))
-            for track in tracks.values():
-                track.close(track.last)
-            flows.forget()
-        where = _track(record)
-        tracks.setdefault(where, Track(where)).add(record)
-        flows.add(record)
-    for track in tracks.values():
-        track.close(track.last)
-        for name, begin, end, args in track.slices:
-            out.append(whole(track.where, name, begin, end, args))
-    for cpu, whose, begin, end in _turns(recording):
-        where = (PCPUS, cpu + 1)
-        tracks.setdefault(where, Track(where))
-        out.append(whole(where, whose, begin, end, {}))
+    shown = trace_tracks.timeline(recording)
+    out = [
+        piece("i", (PCPUS, cpu + 1), f"{missing} events are missing", tsc, s="p")
+        for cpu, missing, tsc in recording.gaps
+    ]
+    tracks = set(shown.tracks)
+    for where, track in shown.tracks.items():
+        for outer in track.slices:
+            for s in (outer, *outer.inside):
+                out.append(whole(where, s.name, s.begin, s.end, s.args()))
+    for begun, end in trace_tracks.turns(recording):
+        where = (PCPUS, begun.cpu + 1)
+        tracks.add(where)
+        out.append(whole(where, f"VM {begun.vm} vCPU {begun.vcpu}", begun.tsc, end, {}))
     # Of slices that begin together, the outer one comes first.
     out.sort(key=lambda piece: (piece["ts"], -piece.get("dur", 0)))  # type: ignore
-    for number, (sent, answer) in enumerate(flows.found):
+    for number, (sent, answer) in enumerate(shown.flows.found):
         name = sent.name
-        out.append(piece("s", _track(sent), name, sent.tsc, cat=name, id=number))
-        out.append(piece("f", _track(answer), name, answer.tsc, cat=name, id=number, bp="e"))
+        out.append(piece("s", track_of(sent), name, sent.tsc, cat=name, id=number))
+        out.append(piece("f", track_of(answer), name, answer.tsc, cat=name, id=number, bp="e"))
     return {"displayTimeUnit": "ns", "traceEvents": _names(recording, tracks) + out}
 
 

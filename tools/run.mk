@@ -193,24 +193,29 @@ map: ## draw the memory of GUESTS= at its moments as a page, build/map/NAME.html
 map-pictures: MAP_ARGUMENTS = --pictures $(B)/run/$(MAP)/emulator.txt docs
 map-pictures: ## draw the two maps of the README anew
 
-test-ui: $(B)/unit/test_map_dump | deps-base ## the page of `make map` in headless Chromium
+test-ui: $(B)/unit/test_map_dump | deps-base ## the pages of `make map` and `make trace` in Chromium
 	@tools/deps.sh unit pytest ui
 	$(Q)mkdir -p $(B)/map
 	$(Q)MAP_DUMP=$(B)/map/story.bin $< 2>$(B)/map/story.log >&2
 	$(Q)$(PYTHON) -m pytest -q tests/ui
 
-# The events of a run, for Perfetto. EVENTS= are those of the word `trace=`.
+# The events of a run, for Perfetto and as a page. EVENTS= are those of the word `trace=`. The maps
+# of memory give devices and slots their names.
 TRACED := $(B)/guest/trace.elf:testctl,vcpus=2 \
-          $(B)/guest/smp_slots.elf:testctl,vcpus=2,budget=60000:10
+          $(B)/guest/smp_slots.elf:testctl,vcpus=2,budget=60000:10 $(call guest_item,flush)
+TRACE  := $(or $(NAME),trace)
 .PHONY: trace
 trace: all $(B)/optrom.bin | deps-run
-trace: ## record the events of GUESTS= (EVENTS=, SMP=2) as build/trace/NAME.json, for Perfetto
-	$(Q)METHOD=$(or $(METHOD),optrom) MACHINE=bochs SMP=$(or $(SMP),2) NAME=$(or $(NAME),trace) \
-	    CMDLINE="export=e9 trace=$(or $(EVENTS),all) $(CMDLINE) $(if $(own_guests),,parallel=1)" \
+trace: ## record the events of GUESTS= (EVENTS=, SMP=2) as build/trace/NAME.json and NAME.html
+	$(Q)METHOD=$(or $(METHOD),optrom) MACHINE=bochs SMP=$(or $(SMP),2) NAME=$(TRACE) \
+	    CMDLINE="export=e9 map=1 trace=$(or $(EVENTS),all) $(CMDLINE) \
+	        $(if $(own_guests),,parallel=1)" \
 	    GUESTS="$(if $(own_guests),$(GUESTS),$(TRACED))" \
 	    $(PYTHON) tools/run.py; status=$$?; \
-	$(PYTHON) tools/perfetto.py $(B)/run/$(or $(NAME),trace)/emulator.txt \
-	    $(B)/trace/$(or $(NAME),trace).json && exit $$status
+	for kind in perfetto:json trace_page:html; do \
+	    $(PYTHON) tools/$${kind%:*}.py $(B)/run/$(TRACE)/emulator.txt \
+	        $(B)/trace/$(TRACE).$${kind#*:} || exit; \
+	done; exit $$status
 
 GDB_MACHINE := $(if $(filter bochs qemu-kvm,$(MACHINE)),$(MACHINE),bochs)
 .PHONY: gdb

@@ -42,6 +42,7 @@ static const char *const names[COUNTER_COUNT] = {
     [COUNTER_NET_SENT] = "net_sent",
     [COUNTER_NET_RECEIVED] = "net_received",
     [COUNTER_NET_LOST] = "net_lost",
+    [COUNTER_INVEPT_DEBT] = "invept_debt",
 };
 
 const char *counter_name(unsigned counter)
@@ -118,6 +119,7 @@ void counters_read(const struct vcpu *vcpu, uint64_t values[COUNTER_COUNT])
         [COUNTER_NET_SENT] = net.sent,
         [COUNTER_NET_RECEIVED] = net.received,
         [COUNTER_NET_LOST] = net.lost,
+        [COUNTER_INVEPT_DEBT] = mmu->invept_paid,
     };
     memcpy(values, now, sizeof(now));
 }

@@ -124,6 +124,13 @@ void debugger_written(struct vcpu *vcpu)
         debugger->written(vcpu);
 }
 
+void debugger_remapped(struct vcpu *vcpu)
+{
+    const struct debugger *debugger = debugger_of(vcpu);
+    if (debugger->watches)
+        debugger->remapped(vcpu);
+}
+
 /* ---- Steps ----------------------------------------------------------------------------------- */
 
 void debugger_step(struct vcpu *vcpu, void (*stepped)(struct vcpu *vcpu))

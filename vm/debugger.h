@@ -42,7 +42,8 @@ struct debugger {
     /* All are called on the vCPU's pCPU after an exit. */
     bool (*owns)(struct vcpu *vcpu, uint64_t linear); /* is the INT3 there the debugger's? */
     void (*stopped)(struct vcpu *vcpu, enum debugger_stop why, uint64_t detail);
-    void (*written)(struct vcpu *vcpu); /* after a write to a tracked page, if `watches` */
+    void (*written)(struct vcpu *vcpu);  /* after a write to a tracked page, if `watches` */
+    void (*remapped)(struct vcpu *vcpu); /* after a change of the slots, if `watches` */
 };
 
 /* A vCPU's part. */
@@ -69,6 +70,10 @@ bool debugger_exception(struct vcpu *vcpu);
 
 /* Called when the vCPU has written to a tracked page, or may have done so. */
 void debugger_written(struct vcpu *vcpu);
+
+/* Called when the vCPU has changed the VM's memory slots, or the tracking of a page: what was
+ * tracked for the debugger may be so no more. */
+void debugger_remapped(struct vcpu *vcpu);
 
 /* Makes the vCPU execute one instruction when it is resumed, and call `stepped`, which pauses it.
  * Called in a visit. The VM need not have a debugger. */

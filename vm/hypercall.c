@@ -37,7 +37,10 @@ static int call_change_slots(struct vcpu *vcpu, const struct mmu_change *wanted)
 {
     if (!vcpu->unfinished)
         vcpu->change = *wanted;
-    return mmu_change(&vcpu->vm->mmu, &vcpu->change);
+    int result = mmu_change(&vcpu->vm->mmu, &vcpu->change);
+    if (unlikely(vcpu->vm->debugger) && !result)
+        debugger_remapped(vcpu);
+    return result;
 }
 
 /* The walk of a hypercall that visits many pages: a new one, or that of the unfinished call. */
@@ -105,7 +108,10 @@ static int64_t call_track(struct vcpu *vcpu, struct call *call)
 
 static int64_t call_untrack(struct vcpu *vcpu, struct call *call)
 {
-    return mmu_untrack(&vcpu->vm->mmu, GPA(call->rbx));
+    int result = mmu_untrack(&vcpu->vm->mmu, GPA(call->rbx));
+    if (unlikely(vcpu->vm->debugger) && !result)
+        debugger_remapped(vcpu);
+    return result;
 }
 
 static int64_t call_host_remap(struct vcpu *vcpu, struct call *call)
@@ -191,8 +197,6 @@ static int64_t call_counter(struct vcpu *vcpu, struct call *call)
         call->rbx = vcpu->exits[which - COUNTER_EXIT(0)];
     } else if (which >= COUNTER_TRACE(0) && which < COUNTER_TRACE(TRACE_EVENT_COUNT)) {
         call->rbx = vcpu->traced[which - COUNTER_TRACE(0)];
-    } else if (which == COUNTER_INVEPT_PAID) {
-        call->rbx = mmu_stats(&vcpu->vm->mmu).invept_paid;
     } else if (which > COUNTER_INVEPT_FOR(0) && which < COUNTER_INVEPT_FOR(DEBT_REASONS)) {
         call->rbx =
             mmu_invept_for(&vcpu->vm->mmu, (enum debt_reason)(which - COUNTER_INVEPT_FOR(0)));

@@ -51,7 +51,3 @@ const struct acpi_header *acpi_table_at(hpa_t address, const char *signature);
 /* Calls `found` for the root table and for each table that it lists, in its order. Only the root
  * table's checksum has been verified: what another header says may be wrong. */
 void acpi_list(void (*found)(hpa_t address, const struct acpi_header *header));
-
-/* Enters S5 with the FADT and the DSDT's _S5_ package (acpi_power.c). Returns if that is not
- * possible. */
-void acpi_power_off(void);

@@ -89,3 +89,11 @@ static inline MUST_CHECK bool write_dr6_safe(uint64_t value)
     __asm__ volatile(GUARDED("mov %1, %%dr6") : "+q"(ok) : "r"(value) : "memory");
     return ok;
 }
+
+/* It faults on a CPU that is not in VMX operation. */
+static inline bool vmxoff_safe(void)
+{
+    bool ok = false;
+    __asm__ volatile(GUARDED("vmxoff") : "+q"(ok) : : "cc", "memory");
+    return ok;
+}

@@ -13,6 +13,16 @@ void host_port_write(uint16_t port, uint8_t value)
     outb(port, value);
 }
 
+uint16_t host_port_read_16(uint16_t port)
+{
+    return inw(port);
+}
+
+void host_port_write_16(uint16_t port, uint16_t value)
+{
+    outw(port, value);
+}
+
 uint32_t host_register_read(const volatile void *place, unsigned width)
 {
     if (width == sizeof(uint32_t))

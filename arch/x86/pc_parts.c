@@ -2,43 +2,30 @@
 /* Reads what ACPI says of a PC's parts; see the header. Pure. */
 #include "arch/x86/pc_parts.h"
 
-#include "arch/x86/acpi.h"
+#include "arch/x86/fadt.h"
 #include "arch/x86/madt.h"
 #include "lib/bits.h"
 #include "lib/log.h"
 #include "lib/string.h"
 
-/* Offsets in the FADT (ACPI 6.5, table 5.9), and the bits of what is there (table 5.11). */
-#define FADT_BOOT_ARCH 109u
-#define FADT_FLAGS     112u
-#define FADT_SIZE_MIN  116u
-#define FADT_REDUCED   BIT(20)
-#define BOOT_8042      BIT(1)
-#define BOOT_NO_VGA    BIT(2)
-#define BOOT_NO_RTC    BIT(5)
-#define MADT_PC_AT     BIT(0) /* there are 8259s, too */
-
-/* The revisions of the FADT that define these bits: of ACPI 2.0, 3.0 and 5.0. */
-#define REVISION_8042    3
-#define REVISION_VGA     4
-#define REVISION_REDUCED 5
+/* The IA-PC boot architecture flags (ACPI 6.5, table 5.11). */
+#define BOOT_8042   BIT(1)
+#define BOOT_NO_VGA BIT(2)
+#define BOOT_NO_RTC BIT(5)
+#define MADT_PC_AT  BIT(0) /* there are 8259s, too */
 
 static bool lacks[PC_PARTS];
 
-static void read_fadt(const struct acpi_header *fadt)
+static void use_fadt(void)
 {
-    uint16_t boot;
-    uint32_t flags;
-    if (!fadt || fadt->length < FADT_SIZE_MIN)
+    struct fadt fadt;
+    if (!fadt_read(&fadt))
         return;
-    memcpy(&boot, (const char *)fadt + FADT_BOOT_ARCH, sizeof(boot));
-    memcpy(&flags, (const char *)fadt + FADT_FLAGS, sizeof(flags));
-    lacks[PC_I8042] = fadt->revision >= REVISION_8042 && !(boot & BOOT_8042);
-    lacks[PC_VGA] = fadt->revision >= REVISION_VGA && boot & BOOT_NO_VGA;
-    if (fadt->revision < REVISION_REDUCED)
-        return;
-    lacks[PC_RTC] = boot & BOOT_NO_RTC;
-    lacks[PC_PIT] = flags & FADT_REDUCED;
+    uint8_t revision = fadt.header.revision;
+    lacks[PC_I8042] = revision >= FADT_REVISION_8042 && !(fadt.boot_flags & BOOT_8042);
+    lacks[PC_VGA] = revision >= FADT_REVISION_VGA && fadt.boot_flags & BOOT_NO_VGA;
+    lacks[PC_RTC] = revision >= FADT_REVISION_REDUCED && fadt.boot_flags & BOOT_NO_RTC;
+    lacks[PC_PIT] = fadt_is_reduced(&fadt);
 }
 
 static void read_madt(const struct acpi_header *table)
@@ -58,7 +45,7 @@ void pc_parts_init(void)
     char text[LOG_LINE_MAX];
     size_t length = 0;
     memset(lacks, 0, sizeof(lacks));
-    read_fadt(acpi_table("FACP"));
+    use_fadt();
     read_madt(acpi_table("APIC"));
     for (unsigned i = 0; i < PC_PARTS; i++)
         if (lacks[i])

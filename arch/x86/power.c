@@ -2,13 +2,16 @@
 /* The end of a run; see the header. */
 #include "arch/x86/power.h"
 
-#include "arch/x86/acpi.h"
+#include "arch/x86/acpi_power.h"
 #include "arch/x86/cpu.h"
 #include "arch/x86/cpu_facts.h"
 #include "arch/x86/emulator.h"
+#include "arch/x86/guarded.h"
+#include "arch/x86/host_pci.h"
 #include "arch/x86/kept_log.h"
 #include "arch/x86/keyboard.h"
 #include "arch/x86/kick.h"
+#include "arch/x86/pc_parts.h"
 #include "arch/x86/qr_log.h"
 #include "arch/x86/screen.h"
 #include "arch/x86/serial.h"
@@ -20,8 +23,17 @@
 
 #define BOCHS_DEBUG_PORT 0x8900 /* Bochs: 'D' returns to the debugger, which quits */
 #define QEMU_DEBUG_EXIT  0xf4   /* QEMU's isa-debug-exit: the exit status is 2 * value + 1 */
-#define RESET_PORT       0xcf9
 
+/* The reset control register of chipsets that have PCI. */
+#define RESET_PORT       0xcf9
+#define RESET_NOT_YET    0x02 /* a hard reset, but of RAM: it keeps the log */
+#define RESET_NOW        0x06
+#define KEYBOARD_COMMAND 0x64
+#define KEYBOARD_FULL    BIT(1)
+#define KEYBOARD_PULSE   0xfe /* pulses the line that resets the CPUs */
+#define KEYBOARD_READS   10000u
+
+#define OBEY_MS    500u /* a machine that has been told to end has ended after this time */
 #define TEXT_OF(x) #x
 #define AS_TEXT(x) TEXT_OF(x)
 
@@ -44,12 +56,16 @@ void machine_set_results(const char *text)
     snprintf(results, sizeof(results), "%s", text);
 }
 
-/* Waits for a key on the keyboard or the serial line, but no longer than a reader may need. Before
- * the TSC has been measured, it is taken for a fast one. */
+/* Before the TSC has been measured, it is taken for a fast one. */
+static uint64_t ticks_of(uint64_t milliseconds)
+{
+    return milliseconds * (tsc_khz() ? tsc_khz() : TSC_KHZ_GUESS);
+}
+
+/* Waits for a key on the keyboard or the serial line, but no longer than a reader may need. */
 static void wait_for_key(void)
 {
-    uint64_t khz = tsc_khz() ? tsc_khz() : TSC_KHZ_GUESS;
-    uint64_t start = rdtsc(), ticks = MACHINE_HOLD_SECONDS * 1000ull * khz;
+    uint64_t start = rdtsc(), ticks = ticks_of(MACHINE_HOLD_SECONDS * 1000ull);
     (void)keyboard_pressed(); /* what came before */
     for (unsigned i = 0; i < SERIAL_FIFO && serial_read() >= 0; i++)
         ;
@@ -80,6 +96,13 @@ static bool show_qr(bool for_ever)
     return !again && qr_log_show(wait_for_key, for_ever);
 }
 
+static void wait_to_end(void)
+{
+    uint64_t start = rdtsc(), ticks = ticks_of(OBEY_MS);
+    while (rdtsc() - start < ticks)
+        __builtin_ia32_pause();
+}
+
 static void power_off(enum exit_code code)
 {
     if (emulator_has_ports(cpu_facts()->below != HYPERVISOR_NONE)) {
@@ -88,8 +111,46 @@ static void power_off(enum exit_code code)
     }
     if (!show_qr(false) && screen_is_used())
         wait_for_key();
-    acpi_power_off();
+    if (acpi_power_off())
+        wait_to_end();
     show_verdict(code, "This machine can't power off by itself; switch it off.");
+}
+
+static void reset_by_keyboard_controller(void)
+{
+    for (unsigned i = 0; i < KEYBOARD_READS && inb(KEYBOARD_COMMAND) & KEYBOARD_FULL; i++)
+        ;
+    outb(KEYBOARD_COMMAND, KEYBOARD_PULSE);
+}
+
+/* A CPU that can deliver no exception, not even a double fault, shuts down, and the machine resets
+ * it (SDM 3, 6.15). */
+static void triple_fault(void)
+{
+    static const struct {
+        uint16_t limit;
+        uint64_t base;
+    } __attribute__((packed)) none;
+    __asm__ volatile("lidt %0; ud2" : : "m"(none));
+}
+
+/* Restarts the machine: as its tables say, then as PCs do it. Whatever has no effect costs half a
+ * second. The last two ways end in INIT, which is blocked in VMX operation (SDM 3, 24.8). */
+static void restart(void)
+{
+    (void)vmxoff_safe();
+    if (acpi_reset())
+        wait_to_end();
+    if (host_pci_port_exists()) {
+        outb(RESET_PORT, RESET_NOT_YET);
+        outb(RESET_PORT, RESET_NOW);
+        wait_to_end();
+    }
+    if (pc_has(PC_I8042)) {
+        reset_by_keyboard_controller();
+        wait_to_end();
+    }
+    triple_fault();
 }
 
 void machine_exit(enum exit_code code)
@@ -116,8 +177,7 @@ void machine_exit(enum exit_code code)
         power_off(code);
     } else if (on_exit == ON_EXIT_REBOOT) {
         (void)show_qr(false);
-        outb(RESET_PORT, 0x02);
-        outb(RESET_PORT, 0x06);
+        restart();
     }
     (void)show_qr(true);
     for (;;)

@@ -2,23 +2,15 @@
 /* Reads SPCR and DBG2; see the header. Pure. */
 #include "arch/x86/spcr.h"
 
+#include "arch/x86/fadt.h"
 #include "lib/bits.h"
 #include "lib/string.h"
 
 /* ACPI 6.5, 5.2.3.2. */
-struct generic_address {
-    uint8_t space, bits, bit_offset, access;
-    uint64_t address;
-} __attribute__((packed));
-_Static_assert(sizeof(struct generic_address) == 12, "ACPI 6.5, table 5.1");
-#define SPACE_MEMORY 0
-#define SPACE_IO     1
-#define ACCESS_MAX   3 /* log2 of the width in bytes, plus 1; 0: not said */
-
 struct spcr {
     struct acpi_header acpi;
     uint8_t type, reserved[3];
-    struct generic_address base;
+    struct acpi_address base;
     uint8_t interrupt_type, irq;
     uint32_t gsi;
     uint8_t baud, parity, stop_bits, flow_control, terminal, language;
@@ -62,20 +54,20 @@ static bool type_is_known(unsigned type)
            type == TYPE_INTEL_LPSS;
 }
 
-static const char *take_address(const struct generic_address *base, struct serial_place *place)
+static const char *take_address(const struct acpi_address *base, struct serial_place *place)
 {
     unsigned bytes = base->bits / 8;
     if (!base->address)
         return "it says that the port is not used (its address is 0)";
-    if (base->space != SPACE_MEMORY && base->space != SPACE_IO)
+    if (base->space != ACPI_MEMORY && base->space != ACPI_IO)
         return "its port is neither in memory nor at I/O ports";
-    place->memory = base->space == SPACE_MEMORY;
+    place->memory = base->space == ACPI_MEMORY;
     place->address = base->address;
     if (!place->memory) {
         place->stride = place->width = 1;
         return base->address <= 0x10000u - SERIAL_REGISTERS ? NULL : "there is no such I/O port";
     }
-    if (base->access > ACCESS_MAX || bytes > sizeof(uint32_t) || (bytes & (bytes - 1)))
+    if (base->access > ACPI_ACCESS_MAX || bytes > sizeof(uint32_t) || (bytes & (bytes - 1)))
         return "its registers have an impossible width";
     /* Some tables say only one of the two, and some that a register is narrower than an access. */
     place->width = base->access ? 1u << (base->access - 1) : bytes == sizeof(uint32_t) ? 4 : 1;
@@ -117,7 +109,7 @@ const char *spcr_parse(const struct acpi_header *header, struct serial_place *pl
 static const char *dbg2_take(const struct dbg2_device *device, struct serial_place *place)
 {
     const char *at = (const char *)device;
-    struct generic_address base;
+    struct acpi_address base;
     if (!device->addresses || device->base < sizeof(*device) ||
         device->base + sizeof(base) > device->length)
         return "its serial port has no address";

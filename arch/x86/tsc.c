@@ -5,6 +5,7 @@
 
 #include "arch/x86/acpi.h"
 #include "arch/x86/cpu.h"
+#include "arch/x86/fadt.h"
 #include "arch/x86/guarded.h"
 #include "arch/x86/paging.h"
 #include "arch/x86/pc_parts.h"
@@ -74,13 +75,8 @@ static void ask_hpet(const struct boot_info *info, struct tsc_sources *sources)
 
 /* ---- ACPI's PM timer (ACPI 6.5, 4.8.3.3) ----------------------------------------------------- */
 
-#define FADT_PM_TIMER      76u /* offset of the port's number; 0 there: no PM timer */
-#define FADT_PM_TIMER_SIZE 91u
-#define FADT_FLAGS         112u
-#define FADT_SIZE_MIN      116u
-#define FADT_REDUCED       BIT(20) /* hardware-reduced ACPI, which has no PM timer */
-#define PM_TIMER_HZ        3579545u
-#define PM_TIMER_MASK      0xffffffu /* the bits that every PM timer has */
+#define PM_TIMER_HZ   3579545u
+#define PM_TIMER_MASK 0xffffffu /* the bits that every PM timer has */
 
 static uint32_t read_pm_timer(const struct clock *clock)
 {
@@ -89,17 +85,12 @@ static uint32_t read_pm_timer(const struct clock *clock)
 
 static void ask_pm_timer(struct tsc_sources *sources)
 {
-    const struct acpi_header *fadt = acpi_table("FACP");
-    uint32_t port, flags;
-    if (!fadt || fadt->length < FADT_SIZE_MIN)
-        return;
-    memcpy(&port, (const uint8_t *)fadt + FADT_PM_TIMER, sizeof(port));
-    memcpy(&flags, (const uint8_t *)fadt + FADT_FLAGS, sizeof(flags));
-    if (!port || port > UINT16_MAX || flags & FADT_REDUCED ||
-        ((const uint8_t *)fadt)[FADT_PM_TIMER_SIZE] != sizeof(uint32_t))
+    struct fadt fadt;
+    if (!fadt_read(&fadt) || !fadt.pm_timer || fadt.pm_timer > UINT16_MAX ||
+        fadt_is_reduced(&fadt) || fadt.pm_timer_length != sizeof(uint32_t))
         return;
     const struct clock clock = {
-        .read = read_pm_timer, .hz = PM_TIMER_HZ, .mask = PM_TIMER_MASK, .place = port};
+        .read = read_pm_timer, .hz = PM_TIMER_HZ, .mask = PM_TIMER_MASK, .place = fadt.pm_timer};
     tsc_measure(TSC_BY_PM_TIMER, &clock, sources);
 }
 

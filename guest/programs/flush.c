@@ -56,7 +56,7 @@ static void costs(struct watch invepts, uint64_t n, const char *change, int line
 /* Expects the number of INVEPTs of a change and the entry after it. */
 #define COSTS(n, change)                                   \
     do {                                                   \
-        struct watch invepts = watch(COUNTER_INVEPT_PAID); \
+        struct watch invepts = watch(COUNTER_INVEPT_DEBT); \
         change;                                            \
         costs(invepts, n, #change, __LINE__);              \
     } while (0)

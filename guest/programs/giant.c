@@ -41,7 +41,7 @@ static uint64_t fill(uint64_t salt)
 
 static void one_leaf(void)
 {
-    struct watch violations = watch(EXITS_VIOLATION), invepts = watch(COUNTER_INVEPT_PAID);
+    struct watch violations = watch(EXITS_VIOLATION), invepts = watch(COUNTER_INVEPT_DEBT);
     EXPECT_EQ(hc_slot_add(SLOT, BASE, PAGES, 0), 0);
     uint64_t giants = fill(100);
     EXPECT_EQ(giants, giants_expected());
@@ -105,7 +105,7 @@ static void executed(void)
 
 static void no_stale_read(void)
 {
-    struct watch giants = watch(COUNTER_PAGES_1G), invepts = watch(COUNTER_INVEPT_PAID);
+    struct watch giants = watch(COUNTER_PAGES_1G), invepts = watch(COUNTER_INVEPT_DEBT);
     EXPECT_EQ(hc_slot_delete(SLOT), 0);
     uint64_t stale = 0;
     for (uint64_t i = 0; i < PAGES / STEP; i++)

@@ -45,7 +45,7 @@ static void mmio_becomes_ram(void)
     EXPECT(is_mmio(DEV));
     hc_map("the device page is read");
 
-    struct watch invepts = watch(COUNTER_INVEPT_PAID);
+    struct watch invepts = watch(COUNTER_INVEPT_DEBT);
     entry = hc_spte(DEV);
     EXPECT_EQ(hc_slot_add(2, DEV, 1, 0), 0);
     EXPECT_EQ(hc_spte(DEV), entry); /* nothing has been zapped */

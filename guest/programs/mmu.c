@@ -32,7 +32,7 @@ static void end(void)
 static void flush_rules(void)
 {
     (void)read32(BASE);
-    struct watch invepts = watch(COUNTER_INVEPT_PAID);
+    struct watch invepts = watch(COUNTER_INVEPT_DEBT);
     EXPECT_EQ(hc_slot_add(SLOT, BASE, 16, 0), 0);
     write32(BASE, 5);
     EXPECT_EQ(read32(BASE), 5);

@@ -47,13 +47,13 @@ static void first_mmio_access(void)
 static void slots_come_and_go(void)
 {
     write32(DEV_A, 0x1234);
-    struct watch invepts = watch(COUNTER_INVEPT_PAID);
+    struct watch invepts = watch(COUNTER_INVEPT_DEBT);
     EXPECT_EQ(hc_slot_add(SLOT, DEV_A, 1, 0), 0);
     EXPECT_EQ(read32(DEV_A), 0);
     write32(DEV_A, 0x5678);
     uint64_t to_ram = watched(invepts);
 
-    invepts = watch(COUNTER_INVEPT_PAID);
+    invepts = watch(COUNTER_INVEPT_DEBT);
     EXPECT_EQ(hc_slot_delete(SLOT), 0);
     EXPECT_EQ(read32(DEV_A), 0x1234);
     uint64_t to_mmio = watched(invepts);

@@ -19,7 +19,7 @@ static void add_over_mmio(void)
     write32(DEV + TESTDEV_RESET, 1);
     write32(DEV, 0x1234);
     EXPECT_EQ(read32(DEV), 0x1234);
-    struct watch invepts = watch(COUNTER_INVEPT_PAID), stale = watch(COUNTER_MMIO_SPTE_STALE);
+    struct watch invepts = watch(COUNTER_INVEPT_DEBT), stale = watch(COUNTER_MMIO_SPTE_STALE);
     EXPECT_EQ(hc_slot_add(SLOT, DEV, 1, 0), 0);
     EXPECT_EQ(read32(DEV), 0);
     write32(DEV, 0x5678);
@@ -38,7 +38,7 @@ static void add_over_mmio(void)
 
 static void delete_again(void)
 {
-    struct watch invepts = watch(COUNTER_INVEPT_PAID);
+    struct watch invepts = watch(COUNTER_INVEPT_DEBT);
 
     EXPECT_EQ(hc_slot_delete(SLOT), 0);
     EXPECT_EQ(read32(DEV), 0x1234);
@@ -55,7 +55,7 @@ static void delete_again(void)
 /* A slot that was never accessed has no translations, so its deletion owes no flush. */
 static void delete_untouched(void)
 {
-    struct watch invepts = watch(COUNTER_INVEPT_PAID);
+    struct watch invepts = watch(COUNTER_INVEPT_DEBT);
 
     EXPECT_EQ(hc_slot_add(SLOT, HOLE, 4, 0), 0);
     EXPECT_EQ(hc_slot_delete(SLOT), 0);
@@ -98,7 +98,7 @@ static void move(void)
         write32(HOLE + i * RT_PAGE, 0xabc0 + i);
     EXPECT_EQ(read32(BEYOND), 0xffffffff);
 
-    struct watch invepts = watch(COUNTER_INVEPT_PAID);
+    struct watch invepts = watch(COUNTER_INVEPT_DEBT);
     EXPECT_EQ(hc_slot_move(SLOT, BEYOND), 0);
     EXPECT(holds(BEYOND, 16, 0xabc0));
     EXPECT_EQ(read32(HOLE), 0xffffffff);
@@ -138,7 +138,7 @@ static void zap(void)
     EXPECT_EQ(hc_slot_add(SLOT, HOLE, 4, 0), 0);
     for (uint32_t i = 0; i < 4; i++)
         write32(HOLE + i * RT_PAGE, 0x7000 + i);
-    struct watch invepts = watch(COUNTER_INVEPT_PAID), violations = watch(EXITS_VIOLATION);
+    struct watch invepts = watch(COUNTER_INVEPT_DEBT), violations = watch(EXITS_VIOLATION);
     EXPECT_EQ(hc_zap(HOLE + RT_PAGE, 2), 0);
     EXPECT(holds(HOLE, 4, 0x7000));
     uint64_t ni = watched(invepts), nv = watched(violations);
@@ -151,7 +151,7 @@ static void zap(void)
 
 static void refusals(void)
 {
-    struct watch invepts = watch(COUNTER_INVEPT_PAID);
+    struct watch invepts = watch(COUNTER_INVEPT_DEBT);
     uint64_t generation = hc_generation();
 
     EXPECT_EQ(hc_slot_add(SLOT, 0x100000, 1, 0), -EEXIST); /* RAM is there */

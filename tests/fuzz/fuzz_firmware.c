@@ -3,13 +3,16 @@
  * The firmware's tables under libFuzzer: an input is the memory of a machine, with whatever its
  * firmware left there. Its first byte chooses what is repaired: checksums and signatures, which no
  * fuzzer would find, at places that the input names. Then everything that reads such tables runs:
- * ACPI's root tables, the MADT, SPCR, DBG2, the FADT, the DMAR, the SRAT, SMBIOS and EFI's system
- * table, each of which may get no byte more than it has asked for, and whose results are within
- * their limits.
+ * ACPI's root tables, the MADT, SPCR, DBG2, the FADT with its DSDT, the DMAR, the SRAT, SMBIOS and
+ * EFI's system table, each of which may get no byte more than it has asked for, and whose results
+ * are within their limits. The machine then ends by what the tables say, and no RAM is written.
  */
 #include "arch/x86/acpi.h"
+#include "arch/x86/acpi_power.h"
 #include "arch/x86/dmar.h"
 #include "arch/x86/efi.h"
+#include "arch/x86/host_pci.h"
+#include "arch/x86/host_port.h"
 #include "arch/x86/madt.h"
 #include "arch/x86/paging.h"
 #include "arch/x86/pc_parts.h"
@@ -26,6 +29,15 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
+#define RAM_BASE 0x100000u
+#define RAM_END  0x70000000u
+
+static void check(bool good)
+{
+    if (!good)
+        abort();
+}
+
 /* The input is at two places, so that each way to the first table finds one in it. */
 #define BIOS       0xe0000u
 #define LOW        0xf0000u
@@ -39,7 +51,8 @@ static unsigned copy_count;
 /* A copy of just the bytes asked for, so that the sanitizer sees who reads more. */
 void *physical_map(hpa_t base, uint64_t size, enum map_type type)
 {
-    (void)type;
+    /* Registers that are written are one or two bytes. */
+    check(type == MAP_CACHED || size > 2 || base.v < RAM_BASE || base.v >= RAM_END);
     if (base.v >= BIOS && base.v < BIOS + sizeof(bios) && size == BIOS + sizeof(bios) - base.v)
         return bios + (base.v - BIOS); /* up to the array's end, so that no copy is needed */
     if (base.v < HIGH || base.v - HIGH > INPUT_SIZE || size > INPUT_SIZE - (base.v - HIGH) ||
@@ -61,6 +74,51 @@ void log_line(enum log_level level, const char *format, ...)
     va_end(arguments);
     if (getenv("VERBOSE"))
         puts(line);
+}
+
+/* Registers of the machine, at which it ends. */
+uint8_t host_port_read(uint16_t port)
+{
+    return (uint8_t)port;
+}
+
+void host_port_write(uint16_t port, uint8_t value)
+{
+    (void)value;
+    check(port);
+}
+
+uint16_t host_port_read_16(uint16_t port)
+{
+    return port | 1; /* in ACPI mode, for which the machine waits */
+}
+
+void host_port_write_16(uint16_t port, uint16_t value)
+{
+    (void)value;
+    check(port && port != UINT16_MAX);
+}
+
+uint32_t host_register_read(const volatile void *place, unsigned width)
+{
+    return width == 2 ? *(const volatile uint16_t *)place : *(const volatile uint8_t *)place;
+}
+
+void host_register_write(volatile void *place, unsigned width, uint32_t value)
+{
+    memcpy((void *)(uintptr_t)place, &value, width);
+}
+
+uint32_t host_pci_read(struct host_pci_function at, unsigned offset)
+{
+    check(!at.bus && at.device < 32 && at.function < 8 && offset < 256 && !(offset % 4));
+    return offset;
+}
+
+void host_pci_write(struct host_pci_function at, unsigned offset, uint32_t value)
+{
+    (void)value;
+    (void)host_pci_read(at, offset);
 }
 
 void bug(const char *file, int line, const char *what)
@@ -120,6 +178,7 @@ static void put(uint8_t *at, uint64_t value, size_t size)
 #define AT_SPCR  0x700u
 #define AT_DBG2  0x800u
 #define AT_FADT  0xa00u
+#define AT_DSDT  0xc00u
 #define AT_DMAR  0xd00u
 #define AT_SRAT  0xe80u
 
@@ -146,10 +205,12 @@ static void repair(uint8_t repairs)
         const char *signature;
     } tables[] = {{AT_MADT, "APIC"}, {AT_SPCR, "SPCR"}, {AT_DBG2, "DBG2"},
                   {AT_FADT, "FACP"}, {AT_DMAR, "DMAR"}, {AT_SRAT, "SRAT"}};
-    if (repairs & 1)
+    if (repairs & 1) {
+        put(memory + AT_FADT + 40, make_table(AT_DSDT, "DSDT", length_at(AT_DSDT) % 0x100), 4);
         for (unsigned i = 0; i < ARRAY_SIZE(tables); i++)
             put(memory + AT_XSDT + 36 + 8 * i,
                 make_table(tables[i].at, tables[i].signature, length_at(tables[i].at)), 8);
+    }
     if (repairs & 2) {
         put(memory + AT_RSDP + 24, make_table(AT_XSDT, "XSDT", 36 + length_at(AT_XSDT) % 92), 8);
         memcpy(memory + AT_RSDP, "RSD PTR ", 8);
@@ -181,12 +242,6 @@ static void repair(uint8_t repairs)
         put(memory + AT_EFI + 16, 0, 4);
         put(memory + AT_EFI + 16, crc32(memory + AT_EFI, size), 4);
     }
-}
-
-static void check(bool good)
-{
-    if (!good)
-        abort();
 }
 
 static void check_place(const char *problem, const struct serial_place *place)
@@ -225,6 +280,9 @@ static void read_everything(const struct boot_info *info)
     srat_log(&srat);
     check(srat.nodes <= SRAT_NODES && srat.without_memory <= srat.nodes);
     pc_parts_init();
+    acpi_power_init(info);
+    (void)acpi_reset();
+    (void)acpi_power_off();
     smbios_init(info);
     const struct smbios_names *names = smbios_names();
     check_name(names->vendor), check_name(names->product), check_name(names->version);
@@ -244,6 +302,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     /* By EFI, or from the BIOS area; and the loader may have passed the RSDP. */
     info.efi_system_table = HPA(data[0] & 64 ? HIGH + AT_EFI : 0);
     info.rsdp_size = data[0] & 128 ? sizeof(info.rsdp) : 0;
+    info.range_count = 1;
+    info.ranges[0] = (struct boot_range){HPA(RAM_BASE), RAM_END - RAM_BASE, BOOT_RAM};
     memcpy(info.rsdp, memory + AT_RSDP, sizeof(info.rsdp));
     read_everything(&info);
     while (copy_count)

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """Tests of the harness itself: a run passes only if everything that it printed says so."""
 
+import dataclasses
 import os
 import pathlib
 import re
@@ -10,7 +11,7 @@ import pytest
 from conftest import BOOTINFO, BUILD, ROOT
 
 from harness import bochs, payload, qemu, serial, session
-from harness.boot import MACHINES, Boot, Guest, parse_guests
+from harness.boot import BOCHS_LOW, MACHINES, Boot, Guest, parse_guests
 from harness.errors import HarnessError, Status
 from harness.grub import make_cd
 
@@ -250,15 +251,18 @@ def test_wrong_images_are_refused(tmp_path: pathlib.Path) -> None:
             payload.make_disk(Boot(name="x", image=path), bytes(2560))
 
 
+@pytest.mark.parametrize(("version", "blocks"), [("2.7", ""), ("3.0", ", block_size=2048")])
 @pytest.mark.parametrize(
     ("mem", "installed"), [(2048, "guest=2048, host=2048"), (3072, "guest=3072, host=2048"),
                            (3073, "guest=4097, host=2048"), (65536, "guest=66560, host=2048")]
 )  # fmt: skip
-def test_a_machine_has_all_its_ram(tmp_path, mem: int, installed: str) -> None:
-    """Bochs loses what PCI's addresses hide. The image and the modules need RAM below those."""
-    folder = Boot(name="ram", method="grub-bios", image=BOOTINFO, mem=mem)
-    settings = bochs._settings(folder, bochs.emulator.find(""))
-    assert f"memory: {installed}" in settings
+def test_a_machine_has_all_its_ram(mem: int, installed: str, version: str, blocks: str) -> None:
+    """Bochs loses what PCI's addresses hide. The image and the modules need RAM below those. From
+    3.0 on, large RAM is divided into large blocks."""
+    boot = Boot(name="ram", method="grub-bios", image=BOOTINFO, mem=mem)
+    emulator = dataclasses.replace(bochs.emulator.find(""), version=version)
+    expected = f"memory: {installed}{blocks if mem > BOCHS_LOW else ''}"
+    assert expected in bochs._settings(boot, emulator)
 
 
 def test_modules_lie_below_the_addresses_of_pci(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,6 +3,7 @@
 
 import dataclasses
 import os
+import pathlib
 import re
 import select
 import struct
@@ -135,6 +136,7 @@ LOGGED = {
     "mce: Unable to init MCE device (rc: -5)": False,
     "rcu: INFO: rcu_sched self-detected stall on CPU": True,
     "[    0.607303] blacklisting initcall trace_eval_init": False,
+    "[    1.924573] initcall trace_eval_init blacklisted": False,
     "Kernel command line: initcall_blacklist=jent_mod_init": False,
     "DEBUG_VM: off, x86/debug: nothing": False,
 }
@@ -146,6 +148,22 @@ def test_what_the_checks_complain_of(line: str) -> None:
     busybox = [debian.BUSYBOX, "grep", "-E", pattern]
     found = subprocess.run(busybox, input=line, text=True, capture_output=True, check=False)
     assert (found.stdout != "") == LOGGED[line]
+
+
+def test_the_drivers_are_those_of_the_kernel(tmp_path: pathlib.Path, monkeypatch) -> None:
+    """A driver of another version cannot be loaded, and the VM would not find its disk."""
+    monkeypatch.setattr(debian, "INITRD", tmp_path / "initrd")
+    kernels = [tmp_path / "own/vmlinux", tmp_path / "bare/vmlinuz"]
+    for path in kernels:
+        path.parent.mkdir()
+        path.write_bytes(b"kernel")
+    (tmp_path / "own/virtio_blk.ko").write_bytes(b"the driver beside this kernel")
+    own, bare, usual = (debian.guests(path)[1].path for path in (*kernels, debian.KERNEL))
+    assert own.read_bytes().count(b"the driver beside this kernel") == 1
+    assert bare == usual != own and b"beside this kernel" not in usual.read_bytes()
+    usual_drivers = debian.modules(debian.KERNEL, debian.MODULES)
+    assert all(path.read_bytes() in usual.read_bytes() for path in usual_drivers.values())
+    assert usual_drivers and usual.read_bytes() == debian.make_initrd().read_bytes()
 
 
 def test_the_progress_of_a_machine(monkeypatch) -> None:

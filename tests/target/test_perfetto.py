@@ -3,9 +3,9 @@
 records in them (tools/harness/events.py), and Chrome's trace format (tools/perfetto.py)."""
 
 import json
+import pathlib
 import random
 import re
-import struct
 import subprocess
 import sys
 from typing import Any
@@ -15,70 +15,16 @@ from conftest import BUILD, CODES, ROOT
 from harness import events, frames
 from harness.boot import Guest
 from harness.errors import HarnessError
+from recordings import TABLE, Machine, two_cpus
 
 sys.path.insert(0, str(ROOT / "tools"))
 import map_read  # noqa: E402
 import perfetto  # noqa: E402
+import trace_page  # noqa: E402
+import trace_tracks  # noqa: E402
 
 Piece = dict[str, Any]
 MESSAGE = b"IPS: 9999999\taverage = 1000000\t\t(7s)\n"
-
-TABLE = re.findall(r'X\((\w+), "([^"]+)"\)', (ROOT / "lib/trace_events.h").read_text())
-NUMBERS = {name: number for number, (name, _) in enumerate(TABLE)}
-
-
-# ---- A recording, made here --------------------------------------------------------------------
-class Machine:
-    """Makes what a machine with two pCPUs would export."""
-
-    def __init__(self) -> None:
-        self.number, self.stream = 0, b""
-        self.recorded = [0, 0]
-        self.say("tsc_khz 1000")  # a tick is a microsecond
-        for number, (name, values) in enumerate(TABLE):
-            self.say(f"event {number} {name} {values}")
-        self.say("vm 1 first guest")
-
-    def frame(self, kind: int, data: bytes) -> None:
-        self.stream += frames.encode(kind, self.number, data)
-        self.number += 1
-
-    def say(self, line: str) -> None:
-        self.frame(frames.TEXT, line.encode())
-
-    def happens(self, tsc: int, cpu: int, vcpu: int, name: str, *values: int, vm: int = 1) -> None:
-        batch = struct.pack("<QHHI", self.recorded[cpu], cpu, 1, 0)
-        record = struct.pack("<QBBHHH", tsc, NUMBERS[name], len(values), cpu, vm, vcpu)
-        self.frame(frames.EVENTS, batch + record + struct.pack(f"<{len(values)}Q", *values))
-        self.recorded[cpu] += 1
-
-
-def two_cpus() -> Machine:
-    """vCPU 0 takes a fault, and sends an IPI with a kick to vCPU 1, which exits and takes it."""
-    machine = Machine()
-    add = machine.happens
-    add(90, 0, 0, "turn", 1)
-    add(91, 1, 1, "turn", 1)
-    add(100, 0, 0, "entry", 0x1000, 0)
-    add(101, 1, 1, "entry", 0x2000, 0)
-    add(110, 0, 0, "exit", 48, 0x1004, 0x182, 0x5000)
-    add(112, 0, 0, "page_fault", 0x5000, 0x12)
-    add(115, 0, 0, "mmu_set_spte", 5, 1 << 63, 0xFFFF, 1, 7)
-    add(120, 0, 0, "entry", 0x1004, 0)
-    add(130, 0, 0, "exit", 32, 0x1008, 0, events.NO_ADDRESS)
-    add(132, 0, 0, "apic_ipi", 1, 0x60, 0)
-    add(133, 0, 0, "kick", 1)
-    add(136, 1, 1, "exit", 0, 0x2004, 0, events.NO_ADDRESS)
-    add(137, 1, 1, "apic_accept_irq", 0x60)
-    add(138, 1, 1, "inj_virq", 0x60, 0, 0)
-    add(139, 1, 1, "entry", 0x2004, 0)
-    add(140, 0, 0, "entry", 0x100A, 0)
-    add(150, 0, 0, "exit", 12, 0x100B, 0, events.NO_ADDRESS)
-    add(160, 0, 0, "turn", 0)
-    add(170, 1, 1, "exit", 52, 0x2008, 0, events.NO_ADDRESS)
-    add(171, 1, 1, "turn", 0)
-    return machine
-
 
 # ---- Is it right? -------------------------------------------------------------------------------
 def slices(trace: dict[str, Any], **where: Any) -> list[Piece]:
@@ -280,9 +226,8 @@ def test_a_recording_of_the_machine(boot, tmp_path) -> None:
     found = check(trace)
 
     document = (ROOT / "docs/TRACE.md").read_text()
-    (block,) = re.findall(r"^```\n(build/trace/trace.json: .*)\n```$", document, re.M)
-    assert re.fullmatch(re.escape(block.split(": ")[1]).replace("…", r"\d+"),
-                        said.strip().split(": ")[1])  # fmt: skip
+    (block,) = re.findall(r"^```\nbuild/trace/trace.json: (.*)\n", document, re.M)
+    assert re.fullmatch(re.escape(block).replace("…", r"\d+"), said.strip().split(": ")[1])
     listed = [changing.sub("…", line) for line in subprocess.run(
         command[:2], check=True, capture_output=True, text=True).stdout.splitlines()]  # fmt: skip
     (block,) = re.findall(r"^\$ tools/perfetto.py .*\n…\n((?:.*\n)+?)…\n", document, re.M)
@@ -316,6 +261,28 @@ def test_a_recording_of_the_machine(boot, tmp_path) -> None:
     told = {(name, record[field]) for name, field in secrets for record in of_td
             if record.name == name}  # fmt: skip
     assert told == {(name, 0) for name, _ in secrets}, told
+    check_page(stream, tmp_path / "trace.html", document)
+
+
+def check_page(stream: bytes, html: pathlib.Path, document: str) -> None:
+    """The page of the same recording: its line in the document, each exit, and nothing of a TD."""
+    output = html.with_suffix(".txt")
+    output.write_bytes(stream)
+    said = subprocess.run([ROOT / "tools/trace_page.py", output, html], check=True,
+                          capture_output=True, text=True).stdout  # fmt: skip
+    (line,) = re.findall(r"^build/trace/trace.html: (.*)\n", document, re.M)
+    assert re.fullmatch(re.escape(line).replace("…", ".*"), said.strip().split(": ", 1)[1])
+    data = json.loads(re.search(r'id="data">([^<]*)</script>', html.read_text())[1])
+    exits = sum(record.name == "exit" for record in events.read(stream).records)
+    groups = [data["groups"][group] for group, *_ in data["causes"]]
+    counts = [(groups[cause], count) for track in data["tracks"]
+              for cause, count in zip(track["slices"][2::4], track["slices"][3::4], strict=True)]
+    assert sum(n for group, n in counts if group not in ("guest", "halted", "turn")) == exits
+    tracks = trace_tracks.timeline(events.read(stream)).tracks
+    of_td = [trace_page.lines_of(s) for where, track in tracks.items() if where[0] == 3
+             for s in track.slices]  # fmt: skip
+    told = set(re.findall(r"\b(rip|rcx|gla)=(\w+)", "\n".join(of_td)))
+    assert told == {("rip", "0x0"), ("rcx", "0x0"), ("gla", "0x0")}, told
 
 
 def test_a_part_of_the_events(boot) -> None:

@@ -68,6 +68,14 @@ def make_initrd(
     return path
 
 
+def initrd_of(kernel: pathlib.Path) -> pathlib.Path:
+    """Makes the initrd for a kernel, with the drivers that are in its folder, or if none are there,
+    with those of KERNEL. A driver fits only the version that it was built for. Returns its path."""
+    if kernel.parent == KERNEL.parent or not modules(kernel, MODULES):
+        return make_initrd()
+    return make_initrd(INITRD.with_name(f"{INITRD.name}-{kernel.parent.name}"), kernel=kernel)
+
+
 def make_tdx_initrd(
     path: pathlib.Path = TDX_INITRD,
     more: dict[str, pathlib.Path] | None = None,
@@ -88,8 +96,7 @@ def guests(
     name: str = "linux",
 ) -> tuple[Guest, Guest]:
     """Returns the modules of one VM, the kernel and its initrd. `mem` is in MiB."""
-    if initrd is None:
-        initrd = make_initrd()
+    initrd = initrd or initrd_of(kernel)
     for path in (kernel, initrd):
         if not path.is_file():
             raise HarnessError(f"{path} does not exist; `make linux` downloads Debian's kernel")

@@ -19,7 +19,8 @@
 #define RAM_SIZE 0x10000u
 
 static uint8_t ram[RAM_SIZE];
-static uint8_t registers[8][64][GDB_REGISTER_MAX]; /* by kind, where GDB_CPU_REG is special */
+static struct mmu_memory memory_at[RAM_SIZE >> 12]; /* the slot of each frame, which may be none */
+static uint8_t registers[8][64][GDB_REGISTER_MAX];  /* by kind, where GDB_CPU_REG is special */
 static uint8_t cpu_registers[REG_COUNT][GDB_REGISTER_MAX];
 static struct gdb_paging paging;
 static bool is_open, guest_debugs;
@@ -67,7 +68,7 @@ void target_paging(struct vcpu *vcpu, struct gdb_paging *now)
 int target_read(struct vcpu *vcpu, gpa_t gpa, void *bytes, size_t size)
 {
     (void)vcpu;
-    if (gpa.v >= RAM_SIZE || size > RAM_SIZE - gpa.v)
+    if (gpa.v >= RAM_SIZE || size > RAM_SIZE - gpa.v || !memory_at[gpa.v >> 12].born)
         return -14;
     memcpy(bytes, ram + gpa.v, size);
     return 0;
@@ -86,31 +87,50 @@ int target_write(struct vcpu *vcpu, gpa_t gpa, const void *bytes, size_t size)
 static unsigned tracked[RAM_SIZE >> 12];
 static bool is_td, slots_are_busy;
 
-static inline int world_track(gpa_t gpa, unsigned by)
+static inline int world_track(uint64_t frame, unsigned by)
 {
     slots_are_busy = !slots_are_busy;
     if (slots_are_busy)
         return -EINPROGRESS;
     if (is_td)
         return -EACCES;
-    if (gpa.v >= RAM_SIZE)
+    if (frame >= RAM_SIZE >> 12 || !memory_at[frame].born)
         return -EFAULT;
-    if (gpa.v >> 12 == 7)
+    if (frame == 7)
         return -ENOMEM;
-    tracked[gpa.v >> 12] += by;
+    if (by != 1 && !tracked[frame])
+        return -EINVAL;
+    tracked[frame] += by;
     return 0;
 }
 
-int target_track(struct vcpu *vcpu, gpa_t gpa)
+int target_track(struct vcpu *vcpu, gpa_t gpa, struct mmu_memory *memory)
 {
     (void)vcpu;
-    return world_track(gpa, 1);
+    int error = world_track(gpa.v >> 12, 1);
+    if (!error)
+        *memory = memory_at[gpa.v >> 12];
+    return error;
 }
 
-int target_untrack(struct vcpu *vcpu, gpa_t gpa)
+static inline uint64_t world_place(const struct mmu_memory *memory)
+{
+    uint64_t frame = 0;
+    while (frame < RAM_SIZE >> 12 && memcmp(&memory_at[frame], memory, sizeof(*memory)))
+        frame++;
+    return frame;
+}
+
+int target_untrack(struct vcpu *vcpu, const struct mmu_memory *memory)
 {
     (void)vcpu;
-    return world_track(gpa, -1u);
+    return world_track(world_place(memory), -1u);
+}
+
+bool target_is_tracked(struct vcpu *vcpu, gpa_t gpa, const struct mmu_memory *memory)
+{
+    (void)vcpu;
+    return world_place(memory) == gpa.v >> 12 && tracked[gpa.v >> 12];
 }
 
 bool target_guest_debugs(const struct vcpu *vcpu)
@@ -128,6 +148,8 @@ static void world_begin_gdb(void)
     memset(registers, 0, sizeof(registers));
     memset(cpu_registers, 0, sizeof(cpu_registers));
     memset(tracked, 0, sizeof(tracked));
+    for (unsigned i = 0; i < RAM_SIZE >> 12; i++)
+        memory_at[i] = (struct mmu_memory){1, i};
     guest_debugs = is_td = slots_are_busy = false;
     gdb.description = &gdb_x86_64;
     gdb.avx = true;

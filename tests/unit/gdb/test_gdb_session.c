@@ -298,6 +298,53 @@ static void what_a_step_meets(void **state)
     assert_says("$T05thread:1;6:");
 }
 
+/* Two vCPUs have met what is not met again. */
+static void the_second_stop_is_told_later(void **state)
+{
+    (void)state;
+    receives("Z2,2000,4");
+    receives("Z4,2010,4");
+    receives("vCont;c");
+    vm.debugger->stopped(&vm.vcpu, DEBUGGER_HARDWARE, 1);
+    vm.debugger->stopped(&second, DEBUGGER_HARDWARE, 2);
+    look();
+    assert_says("$T05thread:1;watch:2000;");
+    receives("vCont;c");
+    assert_says("$T05thread:2;awatch:2010;");
+    assert_false(runs());
+    receives("vCont;c");
+    assert_true(runs());
+}
+
+/* N101: a vCPU changes the slots. It does not go on before the watched memory has been looked for;
+ * the VM stops only if that is not what it was. */
+static void the_slots_change(void **state)
+{
+    (void)state;
+    guest_debugs = true;
+    receives("Z2,2000,40");
+    receives("vCont;c");
+    for (unsigned other = 0; other < 2; other++) {
+        memory_at[2] = (struct mmu_memory){2 + other, 0};
+        tracked[2] = 0;
+        ram[0x2005] = (uint8_t)(0x90 + other);
+        vm.debugger->remapped(&second);
+        assert_false(runs());
+        (void)gdb_look(0);
+        assert_false(runs());
+        look();
+        assert_int_equal(tracked[2], 8);
+        assert_int_equal(runs(), !other);
+    }
+    assert_says("$T05thread:2;watch:2000;");
+    receives("vCont;c");
+    vm.debugger->remapped(&second);
+    to_receive = "\x03"; /* comes meanwhile */
+    look();
+    assert_false(runs());
+    assert_says("$T02thread:2;");
+}
+
 /* ---- Connections ----------------------------------------------------------------------------- */
 
 /* The GDB before it has been told to wait for a stop, and is gone. The new one gets its answer, and
@@ -382,6 +429,8 @@ int main(void)
         cmocka_unit_test_setup(a_stop_while_all_go_on, setup_session),
         cmocka_unit_test_setup(a_step_is_overtaken, setup_session),
         cmocka_unit_test_setup(what_a_step_meets, setup_session),
+        cmocka_unit_test_setup(the_second_stop_is_told_later, setup_session),
+        cmocka_unit_test_setup(the_slots_change, setup_session),
         cmocka_unit_test_setup(a_connection_to_a_vm_that_runs, setup_session),
         cmocka_unit_test_setup(the_vm_ends_meanwhile, setup_session),
         cmocka_unit_test_setup(a_vm_ends, setup_session),

@@ -123,6 +123,126 @@ static void a_change_is_told_once(void **state)
     assert_string_equal(answer, "T05thread:1;watch:4004;");
 }
 
+/* ---- N100: watchpoints that overlap ---------------------------------------------------------- */
+
+static void one_register_each(void **state)
+{
+    (void)state;
+    answers("Z2,2000,4", "OK");
+    answers("Z2,2000,8", "OK");
+    answers("Z4,2000,4", "OK");
+    answers("Z2,2000,8", "OK"); /* once more, which changes nothing */
+    assert_int_equal(gdb.slot_kind[3], 0);
+    assert_int_equal(gdb.debugger.dr7, 0xf9d002a);
+    answers("z2,2000,4", "OK");
+    assert_int_equal(gdb.debugger.dr7 & 0xff, 0x28);
+    assert_int_equal(gdb.debugger.address[1], 0x2000);
+    answers("z4,2000,8", "OK"); /* there is none of this length */
+    assert_int_equal(gdb.debugger.dr7 & 0xff, 0x28);
+    assert_int_equal(all_tracked(), 0);
+}
+
+static void pieces_of_their_own(void **state)
+{
+    static const char *const packets[] = {"Z2,3000,8", "Z2,3000,4", "Z2,3000,10", "Z2,3008,8"};
+    (void)state;
+    guest_debugs = true;
+    for (unsigned i = 0; i < 8; i++)
+        answers(packets[i % 4], "OK");
+    assert_int_equal(tracked[3], 5);
+    answers("z2,3000,10", "OK");
+    assert_int_equal(tracked[3], 3);
+    ram[0x3008] = 1;
+    assert_int_equal(changed(), 0x3008);
+    answers("z2,3000,8", "OK");
+    ram[0x3001] = 1;
+    assert_int_equal(changed(), 0x3000);
+    answers("z2,3000,4", "OK");
+    answers("z2,3008,8", "OK");
+    assert_int_equal(all_tracked(), 0);
+    assert_int_equal(gdb.debugger.watches, 0);
+}
+
+/* ---- N101: the slot of watched memory changes ------------------------------------------------ */
+
+static uint64_t follows(void)
+{
+    bool changed = false;
+    uint64_t linear = 0;
+    unsigned visits = 1;
+    while (!gdb_watch_follow(&gdb, NULL, &changed, &linear))
+        assert_in_range(++visits, 2, 2000);
+    return changed ? linear : 0;
+}
+
+static void loses(unsigned frame)
+{
+    memory_at[frame] = (struct mmu_memory){0};
+    tracked[frame] = 0;
+}
+
+static void memory_comes_back(void **state)
+{
+    (void)state;
+    guest_debugs = true;
+    answers("Z2,2ffc,108", "OK"); /* 34 pieces, of which the first is in frame 2 */
+    loses(3);
+    assert_int_equal(follows(), 0);
+    assert_int_equal(all_tracked(), 1);
+    assert_int_equal(follows(), 0); /* there still is none */
+    memory_at[3] = (struct mmu_memory){2, 0};
+    assert_int_equal(follows(), 0); /* it has what was there before */
+    assert_int_equal(tracked[3], 33);
+    assert_int_equal(follows(), 0);
+    assert_int_equal(tracked[3], 33);
+    ram[0x3009] = 1;
+    assert_int_equal(changed(), 0x3008);
+    loses(3);
+    memory_at[3] = (struct mmu_memory){3, 0};
+    ram[0x3100] = 2;
+    assert_int_equal(follows(), 0x3100); /* another content is a change, which is told once */
+    assert_int_equal(follows(), 0);
+    assert_int_equal(changed(), 0);
+    loses(3);
+    answers("z2,2ffc,108", "OK");
+    assert_int_equal(all_tracked(), 0);
+    assert_int_equal(gdb.debugger.watches, 0);
+}
+
+/* The counts of tracking move with the memory. What is watched is what is at the address. */
+static void memory_moves(void **state)
+{
+    (void)state;
+    guest_debugs = true;
+    answers("Z2,3000,8", "OK");
+    memory_at[9] = memory_at[3];
+    tracked[9] = tracked[3];
+    loses(3);
+    assert_int_equal(follows(), 0);
+    assert_int_equal(tracked[9], 0);
+    memory_at[3] = memory_at[4];
+    loses(4);
+    assert_int_equal(follows(), 0);
+    assert_int_equal(tracked[3], 1);
+    tracked[3] = 0; /* the guest has ended the tracking of a page once too often */
+    assert_int_equal(follows(), 0);
+    assert_int_equal(tracked[3], 1);
+}
+
+/* GDB inserts the watchpoint again when it has been told of the stop, and is told why it cannot. */
+static void memory_that_cannot_be_tracked(void **state)
+{
+    (void)state;
+    guest_debugs = true;
+    answers("Z2,6ff8,10", "E1c"); /* frame 7 */
+    memory_at[6] = (struct mmu_memory){1, 7};
+    memory_at[7] = (struct mmu_memory){1, 6};
+    answers("Z2,6ff8,8", "OK");
+    gdb.watches[0].gpa = GPA(0x7000);
+    assert_int_equal(follows(), 0x6ff8);
+    assert_int_equal(all_tracked(), 0);
+}
+
 /* A packet of memory as long as one can be: all of it arrives, but where breakpoints are. */
 static void much_memory(void **state)
 {
@@ -151,6 +271,11 @@ int main(void)
         cmocka_unit_test_setup(after_the_debug_registers, setup_world),
         cmocka_unit_test_setup(long_ranges, setup_world),
         cmocka_unit_test_setup(a_change_is_told_once, setup_world),
+        cmocka_unit_test_setup(one_register_each, setup_world),
+        cmocka_unit_test_setup(pieces_of_their_own, setup_world),
+        cmocka_unit_test_setup(memory_comes_back, setup_world),
+        cmocka_unit_test_setup(memory_moves, setup_world),
+        cmocka_unit_test_setup(memory_that_cannot_be_tracked, setup_world),
         cmocka_unit_test_setup(much_memory, setup_world),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

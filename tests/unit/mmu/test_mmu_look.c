@@ -131,13 +131,42 @@ static void logs(void **state)
     stop();
 }
 
+/* N101: the memory of a slot keeps its name when it is moved, and gives it to no other slot. */
+static void memory_has_a_name(void **state)
+{
+    (void)state;
+    struct mmu_memory before, now;
+    bool tracked;
+    gpa_t gpa;
+    start(true);
+    before = mmu_memory_at(&mmu, GPA(RAM + 0x2123), &tracked);
+    assert_true(before.born);
+    assert_int_equal(before.frame, 2);
+    assert_false(tracked);
+    assert_int_equal(mmu_track(&mmu, GPA(RAM + 0x2000)), 0);
+    assert_int_equal(mmu_slot_move(&mmu, 7, GPA(RAM + 0x10000000)), 0);
+    assert_true(mmu_memory_place(&mmu, &before, &gpa));
+    assert_int_equal(gpa.v, RAM + 0x10002000);
+    now = mmu_memory_at(&mmu, GPA(RAM + 0x10002000), &tracked);
+    assert_memory_equal(&now, &before, sizeof(now));
+    assert_true(tracked);
+    now = mmu_memory_at(&mmu, GPA(RAM + 0x2000), &tracked);
+    assert_int_equal(now.born, 0);
+    assert_false(tracked);
+    assert_false(mmu_memory_place(&mmu, &now, &gpa));
+    assert_int_equal(mmu_slot_delete(&mmu, 7), 0);
+    assert_int_equal(mmu_slot_add(&mmu, 7, GPA(RAM), PAGES, 0), 0);
+    assert_false(mmu_memory_place(&mmu, &before, &gpa));
+    now = mmu_memory_at(&mmu, GPA(RAM + 0x2000), &tracked);
+    assert_true(now.born && now.born != before.born);
+    stop();
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(memory),
-        cmocka_unit_test(devices),
-        cmocka_unit_test(slots),
-        cmocka_unit_test(logs),
+        cmocka_unit_test(memory), cmocka_unit_test(devices),           cmocka_unit_test(slots),
+        cmocka_unit_test(logs),   cmocka_unit_test(memory_has_a_name),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
