@@ -17,7 +17,7 @@ void monitor_may_set(struct options *options)
 }
 
 /* Other CPUs read the numbers meanwhile; each is one aligned word. What is wrong with a value is
- * logged, as for the command line. */
+ * logged, as for the command line, which GDB does not show. */
 bool command_set(struct monitor_call *call)
 {
     struct options changed = *in_force;
@@ -27,8 +27,11 @@ bool command_set(struct monitor_call *call)
         return false;
     }
     if (options_change(call->words[1], &changed) ||
-        (strcmp(changed.trace, in_force->trace) && trace_choose(changed.trace)))
+        (strcmp(changed.trace, in_force->trace) && trace_choose(changed.trace))) {
+        monitor_say(call, "set: %s is refused, and nothing changes; the log says why",
+                    call->words[1]);
         return false;
+    }
     *in_force = changed;
     input_set_escape((uint8_t)changed.escape);
     machine_set_on_exit((enum on_exit)changed.on_exit);

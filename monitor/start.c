@@ -70,8 +70,11 @@ bool command_start(struct monitor_call *call)
                     answer.limit, answer.limit == 1 ? " exists" : "s exist");
         break;
     case START_BEGINS:
-        monitor_say(call, "VM %u %s starts again, in run %u", answer.number, answer.name,
-                    answer.run);
+        monitor_say(call, "VM %u %s: run %u begins, in a new VM that is made from its modules%s",
+                    answer.number, answer.name, answer.run,
+                    __atomic_load_n(&holds_new, __ATOMIC_SEQ_CST)
+                        ? ", and paused before its first instruction"
+                        : "");
         break;
     }
     return false;

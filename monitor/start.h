@@ -21,7 +21,7 @@ struct start_answer {
         START_NOT_BEGUN, /* its turn has not come yet, so it starts by itself */
         START_EXISTS,    /* its VM exists, or waits for memory */
         START_TOO_MANY,  /* `limit` VMs exist, and no further one may */
-        START_BEGINS,    /* the VM is created now, in the `run` of this number */
+        START_BEGINS,    /* its VM is created from now on, for run `run`; that of the boot was 1 */
     } how;
     unsigned number, run, limit;
     char name[VM_NAME_SIZE];

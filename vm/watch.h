@@ -4,8 +4,8 @@
  * because no interrupt tells it. The console's input (vm/input.h) is looked at with them.
  *
  * A pCPU that runs a vCPU, or halts with it, has its timer set for the next look. A pCPU that runs
- * none has no timer that would wake it. If no pCPU runs a vCPU, because all are paused, one of them,
- * the sentry, looks at the TSC instead of halting, and the others halt.
+ * none has no timer that would wake it. If no pCPU runs a vCPU, because all are paused, one of
+ * them, the sentry, looks at the TSC instead of halting, and the others halt.
  */
 #pragma once
 

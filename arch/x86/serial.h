@@ -34,8 +34,8 @@ bool serial_is_at(uint16_t port) MUST_CHECK;
 /* Writes text to the console and waits for room before each character; a newline becomes CR LF,
  * unless a CR precedes it. If the port stalls, because of flow control or a terminal server, for a
  * second (a fifth of it, once it has stalled), what is written is lost from then on, without any
- * further wait, until the port has room at the beginning of a line. A line on the port says then how
- * long that took and how many characters are missing. */
+ * further wait, until the port has room at the beginning of a line. A line on the port says then
+ * how long that took and how many characters are missing. */
 void serial_write(const char *text, size_t length);
 
 /* Returns the next byte that was received, or -1 if there is none. */

@@ -1,23 +1,29 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * What commands of the monitor say where no guest is needed: of a vCPU that has no turns, of
- * counters that fall or begin anew, of exits of a TD, of doorbells; and that the completion of
- * names looks at no more VMs than it has room for.
+ * counters that fall or begin anew, of exits of a TD, of doorbells, of a guest that is started
+ * again; and that the completion of names looks at no more VMs than it has room for.
  */
 #include "tests/unit/support.h"
 
 #include "arch/x86/memory.h"
+#include "arch/x86/power.h"
+#include "arch/x86/serial.h"
 #include "arch/x86/tsc.h"
 #include "boot/boot_info.h"
 #include "lib/bits.h"
 #include "monitor/command.h"
 #include "monitor/commands.h"
 #include "monitor/complete.h"
+#include "monitor/set.h"
+#include "monitor/start.h"
 #include "monitor/why_exit.h"
 #include "tdx/td.h"
+#include "vm/options.h"
 #include "vm/pause.h"
 #include "vm/registry.h"
 #include "vm/td_exit.h"
+#include "vm/trace.h"
 #include "vm/transcript.h"
 #include "vm/visit.h"
 #include "vm/vm.h"
@@ -131,6 +137,17 @@ bool pause_reached(const struct vm *vm)
     return false;
 }
 
+void pause_vm(struct vm *vm, enum pauser who)
+{
+    (void)vm, (void)who;
+    fail();
+}
+
+void resume_vm(struct vm *vm, enum pauser who)
+{
+    (void)vm, (void)who;
+}
+
 void transcript_notify(void)
 {
     fail();
@@ -149,6 +166,8 @@ const struct monitor_command monitor_commands[] = {
     {"counters", "VM", "", command_counters, 0},
     {"lapic", "VM.VCPU", "", command_lapic, 0},
     {"bus", "VM", "", command_bus, 0},
+    {"start", "GUEST", "", command_start, 0},
+    {"set", "WORD=VALUE", "", command_set, 0},
 };
 const unsigned monitor_command_count = ARRAY_SIZE(monitor_commands);
 
@@ -273,6 +292,76 @@ static void exits_of_a_td(void **state)
     call.vm = NULL;
 }
 
+/* ---- Starts ---------------------------------------------------------------------------------- */
+
+static struct start_answer answer = {.number = 2, .name = "bob", .run = 3};
+
+static void start_guest(const char *which, struct start_answer *how)
+{
+    assert_string_equal(which, "bob");
+    *how = answer;
+}
+
+static void starts(void **state)
+{
+    (void)state;
+    monitor_may_start(start_guest);
+    answer.how = START_BEGINS;
+    assert_string_equal(ask("start bob"),
+                        "VM 2 bob: run 3 begins, in a new VM that is made from its "
+                        "modules\n");
+    monitor_holds_new();
+    assert_string_equal(ask("start bob"),
+                        "VM 2 bob: run 3 begins, in a new VM that is made from its "
+                        "modules, and paused before its first instruction\n");
+    monitor_lets_go();
+    answer.how = START_NOT_BEGUN;
+    assert_string_equal(ask("start bob"),
+                        "start: VM 2 has not begun yet; it starts when another one "
+                        "has ended\n");
+    answer.how = START_TOO_MANY;
+    answer.limit = 1;
+    assert_string_equal(ask("start bob"), "start: 1 VM exists, as many as may exist at a time; end "
+                                          "one, or boot with parallel=\n");
+}
+
+/* ---- Words that may change ------------------------------------------------------------------- */
+
+int trace_choose(const char *value)
+{
+    (void)value;
+    return 0;
+}
+
+void machine_set_on_exit(enum on_exit action)
+{
+    (void)action;
+}
+
+int serial_read(void)
+{
+    return -1;
+}
+
+void machine_exit(enum exit_code code)
+{
+    fail_msg("exit %d", code);
+    __builtin_unreachable();
+}
+
+/* GDB shows the answer alone, and takes an empty one for success. */
+static void refused_values(void **state)
+{
+    (void)state;
+    static struct options options;
+    monitor_may_set(&options);
+    assert_string_equal(ask("set counters=7x"), "set: counters=7x is refused, and nothing changes; "
+                                                "the log says why\n");
+    assert_non_null(strstr(support_log(), "counters=7x"));
+    assert_string_equal(ask("set counters=1"), "counters=1 from now on\n");
+    assert_true(options.counters);
+}
+
 /* ---- Doorbells ------------------------------------------------------------------------------- */
 
 static void doorbells(void **state)
@@ -322,9 +411,10 @@ static void completion(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup(no_turns, setup),      cmocka_unit_test_setup(rates, setup),
-        cmocka_unit_test_setup(exits_of_a_td, setup), cmocka_unit_test_setup(doorbells, setup),
-        cmocka_unit_test_setup(completion, setup),
+        cmocka_unit_test_setup(no_turns, setup),       cmocka_unit_test_setup(rates, setup),
+        cmocka_unit_test_setup(exits_of_a_td, setup),  cmocka_unit_test_setup(doorbells, setup),
+        cmocka_unit_test_setup(completion, setup),     cmocka_unit_test_setup(starts, setup),
+        cmocka_unit_test_setup(refused_values, setup),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

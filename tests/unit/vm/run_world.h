@@ -237,19 +237,20 @@ void extra_state_save(struct extra_state *state)
 
 /* ---- The scheduler and sleep ----------------------------------------------------------------- */
 
-bool trace_send_piece(void)
-{
-    return false;
-}
+#define ANSWERS(name, answer) \
+    bool name(void)           \
+    {                         \
+        return answer;        \
+    }
+ANSWERS(trace_send_piece, false)
+ANSWERS(sched_waiting, false)
+ANSWERS(sched_anyone_waits, false)
+ANSWERS(sched_is_woken, false)
+ANSWERS(sched_halts, true)
 
 void regular_do(struct vcpu *v, uint64_t now)
 {
     (void)v, (void)now;
-}
-
-bool sched_waiting(void)
-{
-    return false;
 }
 
 int serial_read(void)
@@ -263,30 +264,14 @@ void machine_exit(enum exit_code code)
     __builtin_unreachable();
 }
 
-bool sched_anyone_waits(void)
-{
-    return false;
-}
-
 void sched_idle(void)
 {
     fail_msg("an idle CPU");
 }
 
-bool sched_is_woken(void)
-{
-    fail_msg("an idle CPU");
-    return false;
-}
-
 void sched_wake_one(void)
 {
     fail_msg("an idle CPU");
-}
-
-bool sched_halts(void)
-{
-    return true;
 }
 
 void sched_busy(void)
