@@ -105,7 +105,7 @@
 #define COUNTER_NET_SENT           30 /* frames that the network device has sent */
 #define COUNTER_NET_RECEIVED       31 /* frames that it has received */
 #define COUNTER_NET_LOST           32 /* copies of sent frames for which a receiver had no room */
-#define COUNTER_INVEPT_DEBT        33 /* of COUNTER_INVEPT: tables had changed */
+#define COUNTER_INVEPT_DEBT        33 /* of COUNTER_INVEPT: for changes alone */
 #define COUNTER_COUNT              34
 #define COUNTER_EXIT(reason)       (0x100 + (reason))
 #define COUNTER_TRACE(event)       (0x200 + (event))  /* of lib/trace.h: records */

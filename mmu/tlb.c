@@ -53,7 +53,6 @@ void tlb_pay_debt(struct mmu *mmu, unsigned pcpu)
     invept(spte_format.caps.invept_single ? INVEPT_SINGLE : INVEPT_ALL, mmu->eptp);
     mmu->cpu[pcpu].stats.invept[same_root ? INVEPT_DEBT : INVEPT_ROOT_LOAD]++;
     uint64_t reasons = debt_reasons_between(mmu, pcpu, paid, debt);
-    mmu->cpu[pcpu].stats.invept_paid += reasons != 0;
     trace(invept, same_root ? INVEPT_DEBT : INVEPT_ROOT_LOAD, reasons, debt);
     cpu->entered = debt;
 }

@@ -134,7 +134,6 @@ struct mmu_stats {
     uint64_t collapses;         /* tables replaced by large leaves */
     uint64_t remote_flushes;    /* waits for another pCPU to flush or leave the guest */
     uint64_t invept[INVEPT_REASONS];
-    uint64_t invept_paid; /* of them, those that paid a debt, after whichever EPTP */
     uint64_t invvpid[INVVPID_REASONS];
 };
 

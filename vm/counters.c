@@ -119,7 +119,7 @@ void counters_read(const struct vcpu *vcpu, uint64_t values[COUNTER_COUNT])
         [COUNTER_NET_SENT] = net.sent,
         [COUNTER_NET_RECEIVED] = net.received,
         [COUNTER_NET_LOST] = net.lost,
-        [COUNTER_INVEPT_DEBT] = mmu->invept_paid,
+        [COUNTER_INVEPT_DEBT] = mmu->invept[INVEPT_DEBT],
     };
     memcpy(values, now, sizeof(now));
 }
