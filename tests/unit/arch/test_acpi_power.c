@@ -376,8 +376,8 @@ static void test_s5(void **state)
     EXPECT_S5(true, 1, 8, '\\', '_', 'S', '5', '_', 0x12, 4, 2, 1, 1);
     EXPECT_S5(true, 5, 8, '_', 'S', '5', '_', 0x12, 0x47, 0, 2, 0x0a, 5, 0x0a, 5);
     EXPECT_S5(false, 0, 0x14, 9, '_', 'S', '5', '_', 0, 0xa4, 0x12, 4, 2, 1, 1); /* a method */
-    EXPECT_S5(false, 0, '_', 'S', '5', '_', 0x12, 4, 2, 1, 1);    /* a mention, no definition */
-    EXPECT_S5(false, 0, 8, '_', 'S', '5', '_', 0x12, 4, 1, 1, 1); /* one element */
+    EXPECT_S5(false, 0, 0x70, '_', 'S', '5', '_', 0x12, 4, 2, 1, 1);       /* a mention alone */
+    EXPECT_S5(false, 0, 8, '_', 'S', '5', '_', 0x12, 4, 1, 1, 1);          /* one element */
     EXPECT_S5(false, 0, 8, '_', 'S', '5', '_', 0x12, 6, 2, 0x0a, 8, 0, 0); /* three bits hold 7 */
     EXPECT_S5(false, 0, 8, '_', 'S', '5', '_', 0x12, 6, 2, 0x0b, 7, 0, 0); /* a word */
     EXPECT_S5(false, 0, 8, '_', 'S', '5', '_', 0x12, 6, 2, 'A', 'B', 'C', 'D');
