@@ -32,8 +32,8 @@ static void serial_open(const struct serial_port *port)
 {
     serial_port_program(port);
     console = *port;
-    is_open = true;
     memset(&stall, 0, sizeof(stall));
+    is_open = true;
     log_add_console(serial_write, NULL);
 }
 
