@@ -47,18 +47,18 @@ static void end(void)
     changes = 0;
 }
 
-static void costs(struct watch invepts, uint64_t n, const char *change, int line)
+static void costs(struct flushes invepts, uint64_t n, const char *change, int line)
 {
     changes++;
-    rt_expect_eq(watched(invepts), n, change, __FILE__, line);
+    rt_expect_eq(flushed(invepts, n), n, change, __FILE__, line);
 }
 
 /* Expects the number of INVEPTs of a change and the entry after it. */
-#define COSTS(n, change)                                   \
-    do {                                                   \
-        struct watch invepts = watch(COUNTER_INVEPT_DEBT); \
-        change;                                            \
-        costs(invepts, n, #change, __LINE__);              \
+#define COSTS(n, change)                          \
+    do {                                          \
+        struct flushes invepts = watch_flushes(); \
+        change;                                   \
+        costs(invepts, n, #change, __LINE__);     \
     } while (0)
 
 /* T2: a change from MMIO or nonpresent to RAM needs no flush, because nothing was cached; the

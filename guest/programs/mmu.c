@@ -34,14 +34,14 @@ static void end(void)
 static void flush_rules(void)
 {
     (void)read32(BASE);
-    struct watch invepts = watch(COUNTER_INVEPT_DEBT);
+    struct flushes invepts = watch_flushes();
     EXPECT_EQ(hc_slot_add(SLOT, BASE, 16, 0), 0);
     write32(BASE, 5);
     EXPECT_EQ(read32(BASE), 5);
-    EXPECT_EQ(watched(invepts), 0);
+    EXPECT_EQ(flushed(invepts, 0), 0);
     end();
-    EXPECT_EQ(watched(invepts), 1);
-    note("invepts", watched(invepts));
+    EXPECT_EQ(flushed(invepts, 1), 1);
+    note("invepts", flushed(invepts, 1));
 }
 
 /* N1, T6: there is one large leaf. Tracking a page splits it, and the memory keeps its contents. */

@@ -47,16 +47,16 @@ static void first_mmio_access(void)
 static void slots_come_and_go(void)
 {
     write32(DEV_A, 0x1234);
-    struct watch invepts = watch(COUNTER_INVEPT_DEBT);
+    struct flushes invepts = watch_flushes();
     EXPECT_EQ(hc_slot_add(SLOT, DEV_A, 1, 0), 0);
     EXPECT_EQ(read32(DEV_A), 0);
     write32(DEV_A, 0x5678);
-    uint64_t to_ram = watched(invepts);
+    uint64_t to_ram = flushed(invepts, 0);
 
-    invepts = watch(COUNTER_INVEPT_DEBT);
+    invepts = watch_flushes();
     EXPECT_EQ(hc_slot_delete(SLOT), 0);
     EXPECT_EQ(read32(DEV_A), 0x1234);
-    uint64_t to_mmio = watched(invepts);
+    uint64_t to_mmio = flushed(invepts, 1);
 
     EXPECT_EQ(hc_slot_add(SLOT, HOLE, 1, 0), 0);
     write32(HOLE, 0x9abc);

@@ -38,10 +38,10 @@ static void conversion_clears(void)
 static void conversion_to_the_same_side_keeps(void)
 {
     *region_word(false, 5) = 0x5555;
-    struct watch flushes = watch(COUNTER_INVEPT_DEBT);
+    struct flushes flushes = watch_flushes();
     EXPECT_EQ(region_convert(false, 0, REGION_PAGES), 0);
     EXPECT_EQ(*region_word(false, 5), 0x5555);
-    EXPECT_EQ(watched(flushes), 0);
+    EXPECT_EQ(flushed(flushes, 0), 0);
 }
 
 /* Mixed ranges of 2 MiB are never mapped large, uniform ones are. */

@@ -19,12 +19,13 @@ static void add_over_mmio(void)
     write32(DEV + TESTDEV_RESET, 1);
     write32(DEV, 0x1234);
     EXPECT_EQ(read32(DEV), 0x1234);
-    struct watch invepts = watch(COUNTER_INVEPT_DEBT), stale = watch(COUNTER_MMIO_SPTE_STALE);
+    struct flushes invepts = watch_flushes();
+    struct watch stale = watch(COUNTER_MMIO_SPTE_STALE);
     EXPECT_EQ(hc_slot_add(SLOT, DEV, 1, 0), 0);
     EXPECT_EQ(read32(DEV), 0);
     write32(DEV, 0x5678);
     EXPECT_EQ(read32(DEV), 0x5678);
-    uint64_t ni = watched(invepts), ns = watched(stale);
+    uint64_t ni = flushed(invepts, 0), ns = watched(stale);
     struct watch violations = watch(EXITS_VIOLATION), misconfigs = watch(EXITS_MISCONFIG);
     for (uint32_t i = 0; i < 100; i++)
         write32(DEV + 4 * i, i);
@@ -38,11 +39,11 @@ static void add_over_mmio(void)
 
 static void delete_again(void)
 {
-    struct watch invepts = watch(COUNTER_INVEPT_DEBT);
+    struct flushes invepts = watch_flushes();
 
     EXPECT_EQ(hc_slot_delete(SLOT), 0);
     EXPECT_EQ(read32(DEV), 0x1234);
-    uint64_t ni = watched(invepts);
+    uint64_t ni = flushed(invepts, 1);
     EXPECT_EQ(ni, 1);
     /* The device has seen only the accesses of this test: 1 write, and 1 read before and after the
      * RAM. */
@@ -55,13 +56,13 @@ static void delete_again(void)
 /* A slot that was never accessed has no translations, so its deletion owes no flush. */
 static void delete_untouched(void)
 {
-    struct watch invepts = watch(COUNTER_INVEPT_DEBT);
+    struct flushes invepts = watch_flushes();
 
     EXPECT_EQ(hc_slot_add(SLOT, HOLE, 4, 0), 0);
     EXPECT_EQ(hc_slot_delete(SLOT), 0);
     EXPECT_EQ(read32(HOLE), 0xffffffff);
-    EXPECT_EQ(watched(invepts), 0);
-    note("invepts", watched(invepts));
+    EXPECT_EQ(flushed(invepts, 0), 0);
+    note("invepts", flushed(invepts, 0));
 }
 
 static void come_and_go(void)
@@ -98,13 +99,13 @@ static void move(void)
         write32(HOLE + i * RT_PAGE, 0xabc0 + i);
     EXPECT_EQ(read32(BEYOND), 0xffffffff);
 
-    struct watch invepts = watch(COUNTER_INVEPT_DEBT);
+    struct flushes invepts = watch_flushes();
     EXPECT_EQ(hc_slot_move(SLOT, BEYOND), 0);
     EXPECT(holds(BEYOND, 16, 0xabc0));
     EXPECT_EQ(read32(HOLE), 0xffffffff);
     write32(HOLE, 0);
     EXPECT(holds(BEYOND, 16, 0xabc0));
-    uint64_t ni = watched(invepts);
+    uint64_t ni = flushed(invepts, 1);
     EXPECT_EQ(ni, 1);
 
     /* The slot moves by one page, onto a part of itself. */
@@ -138,10 +139,11 @@ static void zap(void)
     EXPECT_EQ(hc_slot_add(SLOT, HOLE, 4, 0), 0);
     for (uint32_t i = 0; i < 4; i++)
         write32(HOLE + i * RT_PAGE, 0x7000 + i);
-    struct watch invepts = watch(COUNTER_INVEPT_DEBT), violations = watch(EXITS_VIOLATION);
+    struct flushes invepts = watch_flushes();
+    struct watch violations = watch(EXITS_VIOLATION);
     EXPECT_EQ(hc_zap(HOLE + RT_PAGE, 2), 0);
     EXPECT(holds(HOLE, 4, 0x7000));
-    uint64_t ni = watched(invepts), nv = watched(violations);
+    uint64_t ni = flushed(invepts, 1), nv = watched(violations);
     EXPECT_EQ(ni, 1);
     EXPECT_EQ(nv, 2);
     EXPECT_EQ(hc_slot_delete(SLOT), 0);
@@ -151,7 +153,7 @@ static void zap(void)
 
 static void refusals(void)
 {
-    struct watch invepts = watch(COUNTER_INVEPT_DEBT);
+    struct flushes invepts = watch_flushes();
     uint64_t generation = hc_generation();
 
     EXPECT_EQ(hc_slot_add(SLOT, 0x100000, 1, 0), -EEXIST); /* RAM is there */
@@ -179,8 +181,8 @@ static void refusals(void)
     EXPECT_EQ(hc_slot_move(SLOT, BEYOND + 8), -EINVAL);
     EXPECT_EQ(hc_slot_move(SLOT, ~0xfffull), -ERANGE);
     EXPECT_EQ(hc_slot_delete(SLOT), 0);
-    EXPECT_EQ(watched(invepts), 0);
-    note("invepts", watched(invepts));
+    EXPECT_EQ(flushed(invepts, 0), 0);
+    note("invepts", flushed(invepts, 0));
 }
 
 static void unknown_questions(void)

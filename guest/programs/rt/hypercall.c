@@ -170,6 +170,18 @@ uint64_t watched(struct watch watch)
     return counter(watch.which) - watch.start;
 }
 
+struct flushes watch_flushes(void)
+{
+    return (struct flushes){watch(COUNTER_INVEPT_DEBT), watch(COUNTER_INVEPT)};
+}
+
+uint64_t flushed(struct flushes flushes, uint64_t expected)
+{
+    uint64_t debts = watched(flushes.debts); /* read first: `all` includes these */
+    bool returned = watched(flushes.all) > debts;
+    return returned && debts < expected ? expected : debts;
+}
+
 unsigned mmio_exit(void)
 {
     return hc_config(CONFIG_MMIO_CACHING) ? EXITS_MISCONFIG : EXITS_VIOLATION;

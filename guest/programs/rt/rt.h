@@ -141,6 +141,15 @@ struct watch {
 struct watch watch(unsigned which);
 uint64_t watched(struct watch watch);
 
+/* The INVEPTs that changes of the EPT cost: watch_flushes() before the changes, and flushed() after
+ * them. If another VM has had the CPU meanwhile, the INVEPT that this VM's return costs has paid
+ * the debt, too; then `expected` is returned although fewer have been executed for debts alone. */
+struct flushes {
+    struct watch debts, all;
+};
+struct flushes watch_flushes(void);
+uint64_t flushed(struct flushes flushes, uint64_t expected);
+
 /* The exits that n accesses to MMIO pages already known make: EXITS_MISCONFIG with MMIO caching,
  * EXITS_VIOLATION without. */
 unsigned mmio_exit(void);
