@@ -12,7 +12,7 @@ import time
 
 import linux
 import pytest
-from conftest import CODES, ROOT, hello, need_made
+from conftest import BUILD, CODES, HELLO, ROOT, hello, need_made
 from harness import debian
 from harness.boot import Guest
 
@@ -364,3 +364,32 @@ def test_a_kernel_that_is_cut_off(boot, tmp_path) -> None:
     result = boot(guests=debian.guests(kernel=short), mem=448)
     assert result.exit == CODES.MODULE_TRUNCATED, result
     assert result.has("linux: its kernel needs "), result
+
+
+def test_the_offset_of_a_kernel() -> None:
+    """N103: the symbols that a kernel has for its own use, and by how much it is above them. GDB is
+    not connected; where the guest's handler is, it reads in another test."""
+    need_made("build/linux/vmlinux")
+    symbols = BUILD / "run" / "kernel.symbols"
+    subprocess.run([ROOT / "tools/kallsyms.py", debian.VMLINUX, symbols], check=True)
+    at = "number('(unsigned long)&asm_exc_divide_error')"
+    early = "number('(unsigned long)&early_idt_handler_array')"
+    asked = (f"{at} + 0x5000000, 0", f"{early} + 0x5000000, 0", f"{at}, 0", f"{at}, 0x200000",
+             f"{at} + 0x5001000, 0", f"{at} + 0x40000000, 0", f"{at} - 0x200000, 0", "0x104c89, 0",
+             "number('(unsigned long)&_text') + 0x200000, 0")  # fmt: skip
+    command = ["gdb", "-q", "-nx", "-batch", "-ex", "set architecture i386:x86-64",
+               "-ex", f"symbol-file {symbols}", "-ex", "source tools/kaslr.py",
+               "-ex", "info symbol do_sys_openat2", "-ex", "info symbol &init_task",
+               "-ex", "print &_text",
+               "-ex", f"python print([offset_of(*each) for each in (({'), ('.join(asked)}),)])"]
+    # fmt: skip
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    assert "do_sys_openat2 in section .text" in done.stdout, done.stdout + done.stderr
+    assert "init_task in section .data" in done.stdout
+    assert "0xffffffff81000000" in done.stdout
+    offset = 0x5000000
+    assert str([offset, offset, 0, 0x200000, *[None] * 5]) in done.stdout
+    refused = subprocess.run([ROOT / "tools/kallsyms.py", HELLO, symbols], capture_output=True,
+                             text=True, check=False)  # fmt: skip
+    assert refused.returncode == 1
+    assert refused.stderr == f"kallsyms: {HELLO}: no names of symbols are in it (CONFIG_KALLSYMS)\n"

@@ -4,6 +4,7 @@
 The kernel is that of Debian 13, unchanged; tools/linux/tdx is what runs in it.
 """
 
+import kallsyms
 import pytest
 import tdquote
 import tdreport
@@ -103,3 +104,12 @@ def test_the_session_in_the_readme() -> None:
         person.type(f"{steps[-1][0]}\n".encode())
         person.wait_for(steps[-1][-1].encode())
         assert person.process.wait(60) == 0
+
+
+def test_the_symbols_of_a_newer_kernel() -> None:
+    """Its tables have another form than those of Debian 12's kernel (test_linux.py)."""
+    symbols = kallsyms.Tables(debian.TDX_VMLINUX.read_bytes()).symbols()
+    addresses = {name: address for address, name in symbols}
+    assert addresses["_text"] == 0xFFFFFFFF81000000
+    order = ["_text", "do_sys_openat2", "_etext", "init_task"]
+    assert sorted(order, key=addresses.get) == order
