@@ -44,8 +44,8 @@ static void steps(void)
         EXPECT_EQ(round_of_steps() & TF, 0);
         replays[i] = watched(hits);
     }
-    EXPECT(replays[ROUNDS - 1] >=
-           3); /* the load and two stores; with breakpoints there are fewer */
+    if (hc_config(CONFIG_MMIO_CACHING) && hc_config(CONFIG_GVA_CACHE))
+        EXPECT(replays[ROUNDS - 1] >= 3); /* a load and two stores; breakpoints make them fewer */
     note("replays", replays[ROUNDS - 1]);
 }
 
@@ -62,10 +62,10 @@ static void slots(void)
     EXPECT_EQ(hc_slot_add(SLOT, HOLE, 1, 0), 0); /* 0 */
     write64(HOLE + 8, 3);
     EXPECT_EQ(hc_slot_move(SLOT, BEYOND), 0);
-    struct watch violations = watch(EXITS_VIOLATION);
     write64(BEYOND + 8, 4);
+    struct watch violations = watch(EXITS_VIOLATION);
     write64(BEYOND + 8, 3);
-    EXPECT(watched(violations) <= 1);       /* it is not tracked there */
+    EXPECT_EQ(watched(violations), 0);      /* it is not tracked there */
     EXPECT_EQ(hc_slot_move(SLOT, HOLE), 0); /* 3, as it was */
     write64(HOLE + 8, 5);
     EXPECT_EQ(hc_slot_delete(SLOT), 0);
