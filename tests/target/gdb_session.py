@@ -57,7 +57,7 @@ def watches() -> dict[str, object]:
     """More watchpoints than there are debug registers: one is met by an instruction that is
     emulated, and one by FXSAVE, which the CPU executes, in a step."""
     found: dict[str, object] = {}
-    scratch = (value("(long)$rsp") & ~0xFFF) - 0x3000
+    scratch = 16 << 20  # RAM that the guest does not use
     for i in range(5):
         run(f"watch *(char *){scratch + 0x200 + i}")
     run(f"watch *(int *){scratch + 24}")  # MXCSR

@@ -2,6 +2,7 @@
 """How PCs restart and switch themselves off (rule N115): QEMU says what has happened to its
 machine, and without the device that ends it at once, only the machine's own ways are left."""
 
+import contextlib
 import json
 import pathlib
 import socket
@@ -22,8 +23,8 @@ def press_a_key(qemu: subprocess.Popen[bytes]) -> None:
     while qemu.poll() is None:
         assert time.monotonic() < deadline
         assert qemu.stdin
-        qemu.stdin.write(b" ")
-        qemu.stdin.flush()
+        with contextlib.suppress(BrokenPipeError):  # it has ended meanwhile
+            qemu.stdin.write(b" ")
         time.sleep(0.05)
 
 
@@ -38,7 +39,7 @@ def ended(name: str, **fields) -> tuple[str, str]:
         server.bind(str(pathlib.Path(boot.folder, "qmp").relative_to(pathlib.Path.cwd())))
         server.listen()
         server.settimeout(TIMEOUT)
-        with subprocess.Popen(command, cwd=boot.folder, stdin=subprocess.PIPE,
+        with subprocess.Popen(command, cwd=boot.folder, bufsize=0, stdin=subprocess.PIPE,
                               stdout=subprocess.PIPE) as qemu:  # fmt: skip
             try:
                 connection, _ = server.accept()

@@ -193,8 +193,8 @@ class Boot:
         if bochs and self.mem >= BOCHS_MEM:
             raise HarnessError(f"MEM={self.mem}: Bochs has less than 1 TiB, {BOCHS_MEM} MiB")
         # The folder is emptied before the boot. Without a name, this is only a description of one.
-        below = pathlib.Path(os.path.normpath(self.folder)).parents
-        if self.name and BUILD / "run" not in below:
+        parts = pathlib.PurePath(self.name).parts
+        if self.name and (not parts or ".." in parts or parts[0] == "/"):
             raise HarnessError(f"NAME={self.name}: give the name of a folder below build/run/")
         names = [guest.name for guest in self.guests]
         for name in sorted({name for name in names if names.count(name) > 1}):
