@@ -19,7 +19,7 @@ import sys
 import threading
 
 from harness import debian, session
-from harness.boot import BUILD, ROOT, Boot, Guest
+from harness.boot import BUILD, ROOT, Boot, Guest, variable
 from harness.debugger import Relay
 from harness.errors import HarnessError, run_tool
 
@@ -56,7 +56,7 @@ def linux(opt: argparse.Namespace) -> tuple[dict[str, object], list[str]]:
     env = os.environ.get
     kernel = pathlib.Path(env("KERNEL") or debian.KERNEL)
     initrd = pathlib.Path(env("INITRD", "")) if env("INITRD") else None
-    vcpus, mem = int(env("VCPUS") or 1), int(env("MEM") or debian.MEM)
+    vcpus, mem = variable("VCPUS", 1), variable("MEM", debian.MEM)
     words = tuple(word for word in opt.words.split(",") if word)
     guests = debian.guests(kernel, initrd, env("APPEND") or debian.CMDLINE, vcpus, mem, words)
     symbols = opt.symbols or debian.SYMBOLS
