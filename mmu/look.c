@@ -64,9 +64,8 @@ struct mmu_memory mmu_memory_at(const struct mmu *mmu, gpa_t gpa, bool *tracked)
     gfn_t gfn = mmu_gfn(mmu, gpa);
     const struct memslot *slot = memslot_find(memslots(mmu), gfn);
     *tracked = slot && track_is(slot, gfn.v - slot->base.v);
-    return slot && slot->tracked
-               ? (struct mmu_memory){*track_number(slot), gfn.v - slot->base.v}
-               : (struct mmu_memory){0};
+    return slot && slot->tracked ? (struct mmu_memory){*track_number(slot), gfn.v - slot->base.v}
+                                 : (struct mmu_memory){0};
 }
 
 bool mmu_memory_place(const struct mmu *mmu, const struct mmu_memory *memory, gpa_t *gpa)
