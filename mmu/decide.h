@@ -34,9 +34,10 @@ static ALWAYS_INLINE enum why why_role(const struct tdp_access *access)
  * a guest use, the index bits would lead to the entry of another address. */
 static inline bool fast_is_tried(const struct mmu *mmu, gfn_t gfn, uint32_t error_code)
 {
-    return error_code & FAULT_PRESENT || (__atomic_load_n(&mmu->access_tracked, __ATOMIC_RELAXED) &&
-                                          !(error_code & FAULT_RESERVED) &&
-                                          gfn.v < memslot_gfn_end(mmu));
+    if (error_code & FAULT_PRESENT)
+        return true;
+    return __atomic_load_n(&mmu->access_tracked, __ATOMIC_RELAXED) &&
+           !(error_code & FAULT_RESERVED) && gfn.v < memslot_gfn_end(mmu);
 }
 
 /* The SPTE with the rights that may be restored for this access. */

@@ -370,8 +370,8 @@ static void a_halt_for_ever(void **state)
     }
 }
 
-/* A CPU that has the HLT state halts in it. One that lacks it does not enter, because the entry would
- * fail, and still sees that the time is over (rule N142). */
+/* A CPU that has the HLT state halts in it. One that lacks it does not enter, because the entry
+ * would fail, and still sees that the time is over (rule N142). */
 static void a_halt_in_its_state(void **state)
 {
     (void)state;
