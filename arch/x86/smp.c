@@ -29,7 +29,7 @@ _Static_assert(STACK_SIZE == PAGE_SIZE << STACK_ORDER, "a block of pages");
 
 /* The numbers of the questions to a CPU that is ready begin with 1. After the last one it begins to
  * work. */
-#define TSC_ROUNDS 8u
+#define TSC_ROUNDS 4u
 #define NO_MORE    UINT32_MAX
 
 struct ap_start ap_start;
