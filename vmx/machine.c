@@ -158,6 +158,7 @@ enum exit_code vmx_init(void)
     if (vmx_negotiate(&vmx.msrs, &vmx.controls))
         return refuse_missing(vmx.controls.missing);
     vmx_controls_log(&vmx.msrs);
+    vmx_name_errata(cpu);
     return enter_vmx_operation();
 }
 
