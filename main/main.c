@@ -11,6 +11,7 @@
 #include "arch/x86/guarded.h"
 #include "arch/x86/interrupts.h"
 #include "arch/x86/kept_log.h"
+#include "arch/x86/leftovers.h"
 #include "arch/x86/this_cpu.h"
 #include "arch/x86/mcfg.h"
 #include "arch/x86/memory.h"
@@ -169,6 +170,7 @@ static void start_basics(uint32_t magic, uint32_t address)
     interrupts_mask();
     descriptors_init(&cpus[0]);
     log_info("eptvisor: a hypervisor for trying ideas about memory virtualization");
+    leftovers_end(0);
     int error = boot_info_parse(&info, magic, address);
     serial_begin(info.command_line);
     screen_init(&info); /* before the error is handled, so that the message is on the screen */

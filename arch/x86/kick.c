@@ -4,6 +4,7 @@
 
 #include "arch/x86/apic.h"
 #include "arch/x86/cpu.h"
+#include "arch/x86/guarded.h"
 #include "arch/x86/this_cpu.h"
 #include "arch/x86/tsc.h"
 #include "lib/host_tlb.h"
@@ -25,8 +26,11 @@ __asm__(".text\n"
         "1:  ret\n");
 extern const char cpu_idle_end[];
 
+/* In VMX operation INIT is blocked (SDM 3, 24.8): after a reset by INIT, the firmware would wait
+ * for this CPU in vain. */
 static NORETURN void halt_for_ever(void)
 {
+    (void)vmxoff_safe();
     for (;;)
         __asm__ volatile("cli; hlt");
 }

@@ -13,5 +13,9 @@ void tsc_calibrate(const struct boot_info *info);
 uint64_t tsc_khz(void);
 #define TSC_KHZ_GUESS 3000000u
 
+/* Reads and writes IA32_TSC_ADJUST of this CPU; false if it has none. */
+bool tsc_read_adjust(uint64_t *value) MUST_CHECK;
+bool tsc_write_adjust(uint64_t value) MUST_CHECK;
+
 /* Waits actively. Called after the calibration. */
 void tsc_wait(uint64_t microseconds);

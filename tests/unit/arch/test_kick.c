@@ -6,6 +6,11 @@
  */
 #include "tests/unit/ring0.h"
 
+#include "arch/x86/guarded.h"
+
+static unsigned vmxoffs;
+#define vmxoff_safe() (vmxoffs++, true)
+
 #include "arch/x86/kick.c"
 
 #include <setjmp.h>
@@ -231,9 +236,12 @@ static void one_cpu_is_left(void **state)
     assert_int_equal(sent[1], 1);
     assert_int_equal(sent[2], 1);
     assert_int_equal(sent[3], 0);
+    assert_int_equal(vmxoffs, 0);
     stopping = 2; /* CPU 1 was first */
     assert_true(stops(cpus_stop_others));
+    assert_int_equal(vmxoffs, 1); /* so that INIT reaches it */
     assert_true(stops(be_kicked));
+    assert_int_equal(vmxoffs, 2);
 }
 
 int main(void)
