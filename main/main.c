@@ -11,6 +11,8 @@
 #include "arch/x86/guarded.h"
 #include "arch/x86/interrupts.h"
 #include "arch/x86/kept_log.h"
+#include "arch/x86/left_on.h"
+#include "arch/x86/machine_check.h"
 #include "arch/x86/this_cpu.h"
 #include "arch/x86/mcfg.h"
 #include "arch/x86/memory.h"
@@ -126,8 +128,8 @@ static void start_export(void)
     map_choose(options.map);
 }
 
-/* Says what kind of machine this is, and what its firmware has left switched on. Returns whether it
- * asks for x2APIC mode to stay off. */
+/* Says what kind of machine this is, and what its firmware has left switched on; the boot CPU reports
+ * errors of the hardware from here on. Returns whether the machine asks for x2APIC mode to stay off. */
 static bool describe_machine(void)
 {
     const struct cpu_facts *cpu = cpu_facts();
@@ -135,6 +137,7 @@ static bool describe_machine(void)
     struct dmar dmar;
     struct bus_masters masters;
     cpu_facts_log(cpu);
+    machine_check_init_cpu();
     srat_parse(acpi_table("SRAT"), &srat);
     srat_log(&srat);
     dmar_read(acpi_table("DMAR"), &dmar);
@@ -210,6 +213,7 @@ static void start_vmx(void)
     enum exit_code code = vmx_init();
     if (code)
         machine_exit(code);
+    left_on_clear();
     vmx.apicv = options.apicv && vmx_apicv_possible();
     vmx.counts_instructions = counts_instructions();
     const char *why =

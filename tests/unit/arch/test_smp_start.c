@@ -9,6 +9,7 @@
 #include "arch/x86/cpus.h"
 #include "arch/x86/interrupts.h"
 #include "arch/x86/kick.h"
+#include "arch/x86/machine_check.h"
 #include "arch/x86/madt.h"
 #include "arch/x86/paging.h"
 #include "arch/x86/smp.h"
@@ -120,14 +121,26 @@ void interrupts_mask(void)
 {
 }
 
+/* What a started CPU has done before it says that it is ready. */
+static struct {
+    bool has_idt, has_machine_checks;
+} own;
+static jmp_buf works;
+
 void descriptors_init(struct cpu *cpu)
 {
     (void)cpu;
+    own.has_idt = true;
+}
+
+void machine_check_init_cpu(void)
+{
+    own.has_machine_checks = own.has_idt && ap_start.stage < AP_STAGE_READY;
 }
 
 void cpu_work_loop(void)
 {
-    abort();
+    longjmp(works, 1);
 }
 
 /* So that waiting for a second takes none. */
@@ -324,6 +337,19 @@ static void without_memory_fewer_are_started(void **state)
                 "only the boot CPU is used\n");
 }
 
+/* A machine check is sent to each CPU, also to one that is not used later, so each of them enables
+ * it once it has an IDT, and before it is given work (N125). */
+static void each_reports_machine_checks(void **state)
+{
+    (void)state;
+    own.has_idt = own.has_machine_checks = false;
+    ap_start.stage = AP_STAGE_LONG;
+    if (!setjmp(works))
+        ap_main(&cpus[1]);
+    assert_int_equal(ap_start.stage, AP_STAGE_READY);
+    assert_true(own.has_machine_checks);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -334,6 +360,7 @@ int main(void)
         cmocka_unit_test_setup(the_limit_counts_those_in_use, setup),
         cmocka_unit_test_setup(kinds_of_a_hybrid_machine, setup),
         cmocka_unit_test_setup(without_memory_fewer_are_started, setup),
+        cmocka_unit_test_setup(each_reports_machine_checks, setup),
     };
     return cmocka_run_group_tests_name("start of CPUs", tests, NULL, NULL);
 }

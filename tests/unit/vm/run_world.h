@@ -175,6 +175,11 @@ void extra_state_enable(void)
     note("enable ");
 }
 
+void left_on_clear(void)
+{
+    note("clear ");
+}
+
 void mitigate_start(void)
 {
     note("mitigated ");
@@ -312,10 +317,22 @@ void vmx_requeue_event(struct vmx_vcpu *half)
     seen.requeued++;
 }
 
-bool vmx_take_host_nmi(const struct vmx_vcpu *half)
+bool vmx_take_host_event(struct vmx_vcpu *half)
 {
     (void)half;
     return seen.is_nmi;
+}
+
+/* The end of the machine by a machine check, for a test that expects it. */
+static jmp_buf *machine_ends;
+static char machine_end_text[256];
+
+NORETURN void machine_check_end(const char *where)
+{
+    snprintf(machine_end_text, sizeof(machine_end_text), "%s", where);
+    if (!machine_ends)
+        fail_msg("a machine check %s", where);
+    longjmp(*machine_ends, 1);
 }
 
 bool vmx_reflect_exception(struct vmx_vcpu *half)

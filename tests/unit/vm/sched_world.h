@@ -124,6 +124,10 @@ void extra_state_enable(void)
 {
 }
 
+void left_on_clear(void)
+{
+}
+
 void mitigate_start(void)
 {
 }

@@ -423,7 +423,7 @@ static void a_cpu_that_joins(void **state)
         bool alike, same_flaws;
         const char *right;
     } rows[] = {
-        {true, true, "alike flaws enable mitigated vmxon "},
+        {true, true, "alike flaws enable clear mitigated vmxon "},
         {false, true, "alike "},
         {true, false, "alike flaws "},
     };
