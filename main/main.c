@@ -128,8 +128,9 @@ static void start_export(void)
     map_choose(options.map);
 }
 
-/* Says what kind of machine this is, and what its firmware has left switched on; the boot CPU reports
- * errors of the hardware from here on. Returns whether the machine asks for x2APIC mode to stay off. */
+/* Says what kind of machine this is, and what its firmware has left switched on. From here on, the
+ * boot CPU reports errors of the hardware. Returns whether the machine asks for x2APIC mode to stay
+ * off. */
 static bool describe_machine(void)
 {
     const struct cpu_facts *cpu = cpu_facts();

@@ -140,9 +140,10 @@ static inline uint64_t vmx_begin_exit(struct vmx_vcpu *vcpu)
 }
 
 /* Handles what belongs to the host after an exit due to an exception or NMI: an NMI that arrives
- * while the guest runs is passed to the host's handler with INT 2, and a machine check is the end of
- * the machine. It is never the guest's: the exception bitmap applies neither to INT 18 nor to what an
- * entry injects (SDM 3, 26.2 and 27.6.1.2). Returns false if the exit was due to an exception of the guest. */
+ * while the guest runs is passed to the host's handler with INT 2, and a machine check ends the
+ * machine. It is never the guest's: the exception bitmap applies neither to INT 18 nor to what an
+ * entry injects (SDM 3, 26.2 and 27.6.1.2). Returns false if the exit was due to an exception of
+ * the guest. */
 bool vmx_take_host_event(struct vmx_vcpu *vcpu) MUST_CHECK;
 
 /* Reports a machine check that has interrupted the vCPU, or an entry of it, and ends the machine.

@@ -80,8 +80,8 @@ static void log_left_over(const struct mc_errors *left)
 }
 
 /* An error whose bit in IA32_MCi_CTL is 0 is recorded, but not signalled, and the program goes on
- * with wrong data. What a bank holds would keep it from recording the next error. A CPU that refuses
- * one of the writes has no such register. */
+ * with wrong data. What a bank holds would keep it from recording the next error. A CPU that
+ * refuses one of the writes has no such register. */
 static void enable_banks(uint64_t cap)
 {
     const struct cpu_facts *cpu = cpu_facts();

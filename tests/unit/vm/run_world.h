@@ -75,11 +75,7 @@ static struct {
 #include "vm/pcpu.c"
 #include "vm/run.c"
 
-static uint64_t host_cr4(void)
-{
-    return 0;
-}
-#define read_cr4 host_cr4
+#define read_cr4() 0ull
 #include "vmx/regs.c"
 
 #include <string.h>
@@ -323,16 +319,11 @@ bool vmx_take_host_event(struct vmx_vcpu *half)
     return seen.is_nmi;
 }
 
-/* The end of the machine by a machine check, for a test that expects it. */
-static jmp_buf *machine_ends;
-static char machine_end_text[256];
-
-NORETURN void machine_check_end(const char *where)
+void machine_check_end(const char *where)
 {
-    snprintf(machine_end_text, sizeof(machine_end_text), "%s", where);
-    if (!machine_ends)
-        fail_msg("a machine check %s", where);
-    longjmp(*machine_ends, 1);
+    note(where);
+    mock_assert(0, "the machine ends", __FILE__, __LINE__);
+    __builtin_trap();
 }
 
 bool vmx_reflect_exception(struct vmx_vcpu *half)
