@@ -278,6 +278,14 @@ static void test_the_word(void **state)
     expect_wish("pci:ff:4.0,3,9600", SERIAL_PCI, 0, 3, 9600);
     assert_int_equal(wish.pci.bus, 0xff);
     assert_int_equal(wish.pci.device, 4);
+    assert_int_equal(wish.pci.segment, 0);
+    expect_wish("pci:0000:00:04.0", SERIAL_PCI, 0, 0, 0);
+    assert_int_equal(wish.pci.segment, 0);
+    expect_wish("pci:1f2e:fe:1d.7,2,9600", SERIAL_PCI, 0, 2, 9600);
+    assert_int_equal(wish.pci.segment, 0x1f2e);
+    assert_int_equal(wish.pci.bus, 0xfe);
+    assert_int_equal(wish.pci.device, 0x1d);
+    assert_int_equal(wish.pci.function, 7);
 }
 
 static void test_bad_words(void **state)
@@ -295,6 +303,9 @@ static void test_bad_words(void **state)
         {"pci:0:1f.8", "it names no PCI function, as pci:00:04.0 does"},
         {"pci:0:1f", "it names no PCI function, as pci:00:04.0 does"},
         {"pci:100:1f.0", "it names no PCI function, as pci:00:04.0 does"},
+        {"pci:10000:00:04.0", "it names no PCI function, as pci:00:04.0 does"},
+        {"pci::00:04.0", "it names no PCI function, as pci:00:04.0 does"},
+        {"pci:0:0001:00:04.0", "it names no PCI function, as pci:00:04.0 does"},
         {"pci:00:04.0x", "it names no PCI function, as pci:00:04.0 does"},
         {"mmio:", "it names no address, as mmio:0xfe030000 does"},
         {"mmio:0", "it names no address, as mmio:0xfe030000 does"},
