@@ -10,8 +10,8 @@
  *   mmio:ADDRESS            registers in memory; `,4` is the distance of two of them in bytes, and
  *                           then they are accessed by 32 bits, as in Intel's LPSS
  *
- * SEGMENT, BUS, DEVICE and FUNCTION are hexadecimal. A number from 300 on that follows a comma is a rate in
- * baud.
+ * SEGMENT, BUS, DEVICE and FUNCTION are hexadecimal. A number from 300 on that follows a comma is a
+ * rate in baud.
  */
 #pragma once
 

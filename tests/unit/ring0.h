@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Code for ring 0 in a hosted test, an instruction at a time. What user mode refuses (WRMSR, RDMSR,
- * HLT, CLI, VMXOFF) comes here as a signal and is done in a model, and with RFLAGS.TF set each instruction
- * is seen before it is executed. this_cpu() is 0. Include it in one file.
+ * HLT, CLI, VMXOFF) comes here as a signal and is done in a model, and with RFLAGS.TF set each
+ * instruction is seen before it is executed. this_cpu() is 0. Include it in one file.
  */
 #pragma once
 

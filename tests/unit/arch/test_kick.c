@@ -241,8 +241,8 @@ static void one_cpu_is_left(void **state)
     assert_true(stops(be_kicked));
 }
 
-/* Each CPU that halts for ever has left VMX operation before it says that it has stopped, whether an
- * NMI stops it or it comes by itself. */
+/* Each CPU that halts for ever has left VMX operation and has said that it stops, whether an NMI
+ * stops it or it comes by itself. */
 static void no_cpu_stays_in_vmx_operation(void **state)
 {
     (void)state;

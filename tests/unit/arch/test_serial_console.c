@@ -321,47 +321,6 @@ static void test_what_the_command_line_names_must_be_there(void **state)
     expect_refused("mmio:0xfe030000", "0xfe030000 in memory: it cannot be mapped\n");
 }
 
-/* A function of another segment is reached by the memory that ACPI's MCFG names, or not at all: it
- * is never one of segment 0, to which the ports lead (rule N131). */
-static void test_segments_are_apart(void **state)
-{
-    (void)state;
-    static uint32_t spaces[HOST_PCI_BUS_SIZE / 4];
-    const struct host_pci_area area = {
-        .registers = spaces, .segment = 1, .first_bus = 7, .last_bus = 7};
-    const char *nowhere =
-        "cannot be used: ACPI's MCFG has no usable entry for its segment and bus, "
-        "and only segment 0000 can be reached without one\n";
-    two_ports();
-    card();
-    other = world_add(false, 0xc000, 1, 1);
-    settle("pci:0000:00:04.0");
-    expect_said("the console is at 0xc000, port 0 of the PCI function 00:04.0, 115200 baud\n");
-    two_ports();
-    card();
-    expect_refused("pci:0001:00:04.0", nowhere);
-    host_pci_add_area(&area);
-    two_ports();
-    card();
-    expect_refused("pci:0001:00:04.0", nowhere);
-    memset(spaces, 0xff, sizeof(spaces));
-    two_ports();
-    expect_refused("pci:1:07:04.0", "command line: serial=pci:1:07:04.0: the PCI function "
-                                    "0001:07:04.0 cannot be used: there is no such PCI function\n");
-    spaces[0x20000 / 4] = 0x12341234; /* 04.0, an Ethernet controller */
-    spaces[0x20000 / 4 + 2] = 0x02000000;
-    two_ports();
-    expect_refused("pci:1:07:04.0",
-                   "0001:07:04.0 cannot be used: it is no serial port (not of class 07 00 or 07 "
-                   "02, and no known UART)\n");
-    two_ports();
-    world_has_no_pci_ports = true;
-    expect_refused("pci:00:04.0", "cannot be used: the machine has no ports for PCI's "
-                                  "configuration, and ACPI's MCFG no usable entry for its bus\n");
-    world_has_no_pci_ports = false;
-    host_pci_forget_areas();
-}
-
 static void test_the_last_resort(void **state)
 {
     (void)state;
@@ -520,7 +479,6 @@ int main(void)
         cmocka_unit_test_setup(test_cards, setup),
         cmocka_unit_test_setup(test_nothing_is_there, setup),
         cmocka_unit_test_setup(test_what_the_command_line_names_must_be_there, setup),
-        cmocka_unit_test_setup(test_segments_are_apart, setup),
         cmocka_unit_test_setup(test_the_last_resort, setup),
         cmocka_unit_test_setup(test_a_port_that_stalls, setup),
         cmocka_unit_test_setup(test_a_line_whose_beginning_is_lost, setup),
