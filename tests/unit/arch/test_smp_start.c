@@ -409,8 +409,8 @@ static void without_memory_fewer_are_started(void **state)
 }
 
 /* A machine check is sent to each CPU, also to one that is not used later, so each of them enables
- * it once it has an IDT, and before it is given work (N125). What the firmware has left on is off by
- * then (N128). */
+ * it once it has an IDT, and before it is given work (N125). By then, what the firmware has left on
+ * is off (N128). */
 static void each_is_ready_for_guests(void **state)
 {
     (void)state;
