@@ -265,10 +265,10 @@ int vmx_run(struct vmx_vcpu *vcpu)
 
 bool vmx_take_host_event(struct vmx_vcpu *vcpu)
 {
-    const struct event event = event_decode(vmx_exit_interruption(&vcpu->exit), 0, 0);
-    if (event.type == EVENT_EXCEPTION && event.vector == VECTOR_MC)
+    uint64_t info = vmx_exit_interruption(&vcpu->exit), type = field_get(info, EVENT_INFO_TYPE);
+    if (type == EVENT_EXCEPTION && field_get(info, EVENT_INFO_VECTOR) == VECTOR_MC)
         vmx_machine_check(vcpu);
-    if (event.type != EVENT_NMI)
+    if (type != EVENT_NMI)
         return false;
     __asm__ volatile("int $2");
     return true;

@@ -11,7 +11,7 @@ from conftest import CODES, HELLO, ROOT, hello
 
 from harness.boot import Guest
 
-README = ROOT / "README.md"
+BARE_METAL = ROOT / "docs/BARE_METAL.md"
 PT_LOAD = 1
 PHENTSIZE = 32
 
@@ -150,9 +150,9 @@ def test_too_little_ram(boot, mem: int) -> None:
 
 
 def test_just_enough_ram(boot) -> None:
-    """The amounts of RAM that the README calls sufficient, for a machine with a VM of each of two
-    sizes."""
-    text = " ".join(README.read_text().split())
+    """The amounts of RAM that docs/BARE_METAL.md calls sufficient, for a machine with a VM of each
+    of two sizes."""
+    text = " ".join(BARE_METAL.read_text().split())
     found = re.search(r"and (\d+) MiB of RAM, which has room for a VM of (\d+) MiB "
                       r"\(one of (\d+) MiB takes a machine of (\d+)\)", text)  # fmt: skip
     assert found
