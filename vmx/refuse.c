@@ -178,7 +178,7 @@ void vmx_name_errata(const struct cpu_facts *cpu)
     };
     for (unsigned i = 0; i < ARRAY_SIZE(timers) && cpu->below == HYPERVISOR_NONE; i++)
         if (timers[i].signature == cpu->signature)
-            log_warn("this CPU (signature %#x) may count the VMX-preemption timer at another rate "
+            log_info("this CPU (signature %#x) may count the VMX-preemption timer at another rate "
                      "than IA32_VMX_MISC says (erratum: %s); timers of guests and time slices may "
                      "be late",
                      cpu->signature, timers[i].erratum);
