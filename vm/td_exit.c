@@ -33,7 +33,7 @@ static void td_exception(struct vcpu *vcpu)
 {
     const struct vmx_exit *exit = &vcpu->vmx.exit;
     exit_cut_short(vcpu, exit->reason);
-    if (vmx_take_host_nmi(&vcpu->vmx))
+    if (vmx_take_host_event(&vcpu->vmx))
         return;
     vcpu->exceptions++;
     if (unlikely(vcpu->vm->debugger) && debugger_exception(vcpu))

@@ -26,7 +26,7 @@ void exit_cut_short(struct vcpu *v, uint32_t reason)
     assert_int_equal(reason, REASON_EXCEPTION_OR_NMI);
 }
 
-bool vmx_take_host_nmi(const struct vmx_vcpu *half)
+bool vmx_take_host_event(struct vmx_vcpu *half)
 {
     (void)half;
     return false;
