@@ -22,6 +22,7 @@ GUEST_EXTRA_refused := refused/legacy.S mmio/legacy.S
 GUEST_EXTRA_td_bench    := bench/measure.c
 GUEST_EXTRA_td_leaves   := td_leaves/code.S td_leaves/ve.c
 GUEST_EXTRA_td_start := td_start/wake.S
+GUEST_EXTRA_td_races := td_races/other.S
 GUEST_EXTRA_tasks   := tasks/tasks.S mmio/legacy.S
 GUEST_EXTRA_windows := windows/places.S
 GUEST_EXTRA_instructions := $(patsubst %,instructions/list%.S,64 32 16)
@@ -100,6 +101,7 @@ GUEST_WORDS_td_bench                    := tdx,budget=120000
 GUEST_WORDS_td_leaves                   := tdx
 GUEST_WORDS_td_forbidden                := tdx,expect=memory-fault
 GUEST_WORDS_td_start                    := tdx,vcpus=4
+GUEST_WORDS_td_races                    := tdx,vcpus=2
 GUEST_WORDS_td_report                   := tdx,quote=test,budget=60000
 GUEST_WORDS_td_cpu                      := tdx,vcpus=2
 

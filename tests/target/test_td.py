@@ -29,6 +29,14 @@ def test_with_each_switch(boot, switch: str) -> None:
     assert result.status == 0, result
 
 
+def test_two_cpus_convert_parts_of_one_page(boot) -> None:
+    """The other small pages of a large one keep their contents when it is split."""
+    races = td("td_races", "vcpus=2", "measure=0")
+    result = boot(smp=2, cmdline="nx_huge=off", guests=(races,))
+    assert result.status == 0, result
+    assert result.has(r"^    ok 1 small_pages_of_a_large_one # large=2$"), result
+
+
 # The argument of td_forbidden, and the message with which its VM ends.
 SHARED = r"the page is SHARED"
 FORBIDDEN = {
