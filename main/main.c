@@ -11,7 +11,7 @@
 #include "arch/x86/guarded.h"
 #include "arch/x86/interrupts.h"
 #include "arch/x86/kept_log.h"
-#include "arch/x86/left_on.h"
+#include "arch/x86/leftovers.h"
 #include "arch/x86/machine_check.h"
 #include "arch/x86/this_cpu.h"
 #include "arch/x86/mcfg.h"
@@ -173,6 +173,7 @@ static void start_basics(uint32_t magic, uint32_t address)
     interrupts_mask();
     descriptors_init(&cpus[0]);
     log_info("eptvisor: a hypervisor for trying ideas about memory virtualization");
+    leftovers_end(0);
     int error = boot_info_parse(&info, magic, address);
     serial_begin(info.command_line);
     screen_init(&info); /* before the error is handled, so that the message is on the screen */
@@ -214,7 +215,6 @@ static void start_vmx(void)
     enum exit_code code = vmx_init();
     if (code)
         machine_exit(code);
-    left_on_clear();
     vmx.apicv = options.apicv && vmx_apicv_possible();
     vmx.counts_instructions = counts_instructions();
     const char *why =

@@ -271,6 +271,8 @@ static NOINLINE void handle_any(struct vcpu *vcpu)
     case REASON_VMFUNC:
     case REASON_SEAMCALL: /* exits on every CPU that has TDX */
     case REASON_TDCALL:
+    case REASON_RDMSR_IMMEDIATE: /* exit on every CPU that has them; CPUID does not offer them */
+    case REASON_WRMSRNS_IMMEDIATE:
         return vmx_raise(&vcpu->vmx, VECTOR_UD, 0);
     case REASON_TRIPLE_FAULT:
         return exit_triple_fault(vcpu);

@@ -5,6 +5,7 @@
 #include "arch/x86/flaws.h"
 #include "boot/boot_info.h"
 #include "lib/bits.h"
+#include "lib/spinlock.h"
 #include "lib/string.h"
 
 #define FIELD(name) .offset = offsetof(struct options, name)
@@ -81,6 +82,26 @@ int options_change(const char *word, struct options *options)
 {
     int parsed = words_parse(word, words, ARRAY_SIZE(words), options, "set");
     return parsed < 0 ? parsed : 0;
+}
+
+static struct spinlock tests_lock;
+
+void options_replace(struct options *in_force, const struct options *changed)
+{
+    WRITE_ONCE(in_force->escape, changed->escape);
+    WRITE_ONCE(in_force->on_exit, changed->on_exit);
+    WRITE_ONCE(in_force->counters, changed->counters);
+    memcpy(in_force->trace, changed->trace, sizeof(in_force->trace)); /* nobody else reads it */
+    spin_lock(&tests_lock);
+    memcpy(in_force->tests, changed->tests, sizeof(in_force->tests));
+    spin_unlock(&tests_lock);
+}
+
+void options_tests(const struct options *in_force, char pattern[WORD_TEXT_MAX])
+{
+    spin_lock(&tests_lock);
+    memcpy(pattern, in_force->tests, sizeof(in_force->tests));
+    spin_unlock(&tests_lock);
 }
 
 int options_parse(const char *command_line, struct options *options)

@@ -4,7 +4,6 @@
 
 #include "arch/x86/this_cpu.h"
 #include "arch/x86/kick.h"
-#include "arch/x86/left_on.h"
 #include "arch/x86/mitigate.h"
 #include "lib/log.h"
 #include "lib/trace.h"
@@ -163,7 +162,6 @@ static void pcpu_start(void)
     if (!vmx_cpu_is_alike() || !mitigate_is_alike())
         return;
     extra_state_enable();
-    left_on_clear();
     mitigate_start();
     if (!trace_create_ring(this_cpu()) && vmx_init_cpu())
         __atomic_fetch_or(&running, BIT(this_cpu()), __ATOMIC_RELEASE);

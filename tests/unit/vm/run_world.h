@@ -171,11 +171,6 @@ void extra_state_enable(void)
     note("enable ");
 }
 
-void left_on_clear(void)
-{
-    note("clear ");
-}
-
 void mitigate_start(void)
 {
     note("mitigated ");

@@ -124,10 +124,6 @@ void extra_state_enable(void)
 {
 }
 
-void left_on_clear(void)
-{
-}
-
 void mitigate_start(void)
 {
 }
