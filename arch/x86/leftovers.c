@@ -52,8 +52,41 @@ static void end_counters(unsigned cpu)
                  cpu, value);
 }
 
+/* The bits exist on CPUs that do not enumerate them, too, so the MSR itself is asked: a bit that is
+ * set exists. These exceptions come before a VM exit of the instruction. */
+static const struct {
+    uint32_t msr;
+    uint64_t bit;
+    const char *name;
+} refusals[] = {
+    {0x33, BIT(29), "#AC of split locks"},            /* SDM 3, 9.1.2.3 */
+    {0x33, BIT(28), "#GP or #AC of uncached locks"},  /* SDM 3, 9.1.2.3 */
+    {0x140, BIT(0), "#GP of CPUID in user programs"}, /* SDM 4, MSR_MISC_FEATURES_ENABLES */
+};
+
+static void end_refusals(unsigned cpu)
+{
+    for (unsigned i = 0; i < ARRAY_SIZE(refusals); i++) {
+        uint32_t msr = refusals[i].msr;
+        uint64_t value;
+        if (!rdmsr_safe(msr, &value) || !(value & refusals[i].bit))
+            continue;
+        uint64_t without = value & ~refusals[i].bit;
+        if (wrmsr_safe(msr, without) && rdmsr_safe(msr, &value) && value == without)
+            log_info("CPU %u: the firmware has left on %s (MSR %#x); it is off now, because no "
+                     "guest expects it",
+                     cpu, refusals[i].name, msr);
+        else
+            log_warn("CPU %u: the firmware has left on %s, and MSR %#x cannot be changed: a guest "
+                     "may get an exception that it does not expect; look for it in the firmware's "
+                     "setup",
+                     cpu, refusals[i].name, msr);
+    }
+}
+
 void leftovers_end(unsigned cpu)
 {
+    end_refusals(cpu);
     end_cpuid_limit(cpu);
     uint32_t last = cpuid(0, 0).eax;
     if (last >= 7)

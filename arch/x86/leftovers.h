@@ -7,7 +7,9 @@
  *     those of XSAVE are, gets the answer of another one;
  *   - Intel PT: the CPU stores packets into memory that may belong to somebody else by now; VMXON
  *     ends that only on CPUs that cannot trace in VMX operation;
- *   - performance counters, whose overflows may be NMIs.
+ *   - performance counters, whose overflows may be NMIs;
+ *   - exceptions of instructions that guests may execute, and that CPUID does not announce to them
+ *     (rule N128).
  *
  * Pure, but for its MSRs.
  */

@@ -9,6 +9,7 @@
 #include "arch/x86/interrupts.h"
 #include "arch/x86/kick.h"
 #include "arch/x86/leftovers.h"
+#include "arch/x86/machine_check.h"
 #include "arch/x86/madt.h"
 #include "arch/x86/paging.h"
 #include "arch/x86/tsc.h"
@@ -69,6 +70,7 @@ void ap_main(struct cpu *cpu)
     leftovers_end((unsigned)cpu->number);
     host_tlb_join((unsigned)cpu->number);
     apic_init_cpu();
+    machine_check_init_cpu();
     struct cpu_facts facts;
     cpu_facts_parse(&facts, cpuid);
     cpu->core_kind = facts.core_kind;

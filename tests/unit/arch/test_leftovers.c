@@ -15,8 +15,10 @@
 
 static struct {
     uint32_t vendor, leaves, leaf7_ebx, leafa_eax;
-    bool no_misc, no_global, no_write; /* RDMSR of one faults; WRMSR of all */
+    bool no_misc, no_global, no_refusals, no_write; /* RDMSR of one faults; WRMSR of all */
+    bool ignores;                                   /* WRMSR has no effect */
     uint64_t misc, rtit, global;
+    uint64_t memory_control, features; /* MSRs 33h and 140h */
     unsigned writes;
 } chip;
 
@@ -41,6 +43,10 @@ static struct cpuid cpu_cpuid(uint32_t leaf, uint32_t subleaf)
 static uint64_t *cpu_msr(uint32_t msr)
 {
     switch (msr) {
+    case 0x33:
+        return chip.no_refusals ? NULL : &chip.memory_control;
+    case 0x140:
+        return chip.no_refusals ? NULL : &chip.features;
     case 0x1a0:
         assert_int_equal(chip.vendor, 0x756e6547);
         return chip.no_misc ? NULL : &chip.misc;
@@ -68,7 +74,8 @@ static bool cpu_wrmsr(uint32_t msr, uint64_t value)
     chip.writes++;
     if (!there || chip.no_write)
         return false;
-    *there = value;
+    if (!chip.ignores)
+        *there = value;
     return true;
 }
 
@@ -136,7 +143,8 @@ static void what_a_cpu_lacks(void **state)
         assert_int_equal(chip.writes, 0);
     }
     setup(state);
-    chip.no_misc = chip.no_global = true;
+    chip.no_misc = chip.no_global = chip.no_refusals = true;
+    chip.memory_control = chip.features = ~0ull;
     chip.leaf7_ebx = 0;
     leftovers_end(0);
     chip.no_global = false;
@@ -163,6 +171,54 @@ static void what_cannot_be_written(void **state)
     assert_string_equal(support_log(), "");
 }
 
+#define OFF_NOW "; it is off now, because no guest expects it\n"
+
+/* Each exception is switched off alone and named, and nothing else is changed (N128). */
+static void exceptions_that_no_guest_expects(void **state)
+{
+    static const struct {
+        uint64_t memory_control, features;
+        const char *said;
+    } rows[] = {
+        {BIT(29), 0, "CPU 3: the firmware has left on #AC of split locks (MSR 0x33)" OFF_NOW},
+        {BIT(28), 0,
+         "CPU 3: the firmware has left on #GP or #AC of uncached locks (MSR 0x33)" OFF_NOW},
+        {0, BIT(0),
+         "CPU 3: the firmware has left on #GP of CPUID in user programs (MSR 0x140)" OFF_NOW},
+        {BIT(29) | BIT(28), 0,
+         "CPU 3: the firmware has left on #AC of split locks (MSR 0x33)" OFF_NOW
+         "CPU 3: the firmware has left on #GP or #AC of uncached locks (MSR 0x33)" OFF_NOW},
+        {0, 0, ""},
+    };
+    for (unsigned i = 0; i < ARRAY_SIZE(rows); i++) {
+        const uint64_t others = BIT(31) | BIT(1);
+        setup(state);
+        chip.memory_control = others | rows[i].memory_control;
+        chip.features = others | rows[i].features;
+        leftovers_end(3);
+        assert_int_equal(chip.memory_control, others);
+        assert_int_equal(chip.features, others);
+        assert_string_equal(support_log(), rows[i].said);
+    }
+    assert_int_equal(chip.writes, 1); /* the counters */
+}
+
+static void exceptions_that_stay_on(void **state)
+{
+    for (unsigned i = 0; i < 2; i++) {
+        setup(state);
+        chip.no_write = i;
+        chip.ignores = !i;
+        chip.global = 0;
+        chip.memory_control = BIT(29);
+        leftovers_end(3);
+        assert_string_equal(support_log(),
+                            "CPU 3: the firmware has left on #AC of split locks, and MSR 0x33 "
+                            "cannot be changed: a guest may get an exception that it does not "
+                            "expect; look for it in the firmware's setup\n");
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -170,6 +226,8 @@ int main(void)
         cmocka_unit_test_setup(all_was_on, setup),
         cmocka_unit_test_setup(what_a_cpu_lacks, setup),
         cmocka_unit_test_setup(what_cannot_be_written, setup),
+        cmocka_unit_test_setup(exceptions_that_no_guest_expects, setup),
+        cmocka_unit_test_setup(exceptions_that_stay_on, setup),
     };
     return cmocka_run_group_tests_name("leftovers of the firmware", tests, NULL, NULL);
 }

@@ -139,9 +139,20 @@ uint64_t stack_top(const struct cpu *cpu, unsigned index)
     return (uint64_t)&cpu->stacks[index + 1];
 }
 
+/* What a started CPU has done before it says that it is ready. */
+static struct {
+    bool has_idt, has_machine_checks, is_cleared;
+} own;
+static jmp_buf works;
+
 void leftovers_end(unsigned number)
 {
-    (void)number;
+    own.is_cleared = own.has_idt && number == 1;
+}
+
+void machine_check_init_cpu(void)
+{
+    own.has_machine_checks = own.has_idt && ap_start.stage < AP_STAGE_READY;
 }
 
 void interrupts_mask(void)
@@ -151,11 +162,12 @@ void interrupts_mask(void)
 void descriptors_init(struct cpu *cpu)
 {
     (void)cpu;
+    own.has_idt = true;
 }
 
 void cpu_work_loop(void)
 {
-    abort();
+    longjmp(works, 1);
 }
 
 /* So that waiting for a second takes none. */
@@ -396,6 +408,24 @@ static void without_memory_fewer_are_started(void **state)
                 "only the boot CPU is used\n");
 }
 
+/* A machine check is sent to each CPU, also to one that is not used later, so each of them enables
+ * it once it has an IDT, and before it is given work (N125). By then, what the firmware has left on
+ * is off (N128). */
+static void each_is_ready_for_guests(void **state)
+{
+    (void)state;
+    memset(&own, 0, sizeof(own));
+    ap_start.stage = AP_STAGE_LONG;
+    ap_start.asked = NO_MORE;
+    ap_start.told = 0;
+    cpus[1].number = 1;
+    if (!setjmp(works))
+        ap_main(&cpus[1]);
+    assert_int_equal(ap_start.stage, AP_STAGE_READY);
+    assert_true(own.has_machine_checks);
+    assert_true(own.is_cleared);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -408,6 +438,7 @@ int main(void)
         cmocka_unit_test_setup(the_limit_counts_those_in_use, setup),
         cmocka_unit_test_setup(kinds_of_a_hybrid_machine, setup),
         cmocka_unit_test_setup(without_memory_fewer_are_started, setup),
+        cmocka_unit_test_setup(each_is_ready_for_guests, setup),
     };
     return cmocka_run_group_tests_name("start of CPUs", tests, NULL, NULL);
 }
