@@ -14,8 +14,9 @@
  *   sectors 5-8    header: HEADER_MAGIC, physical entry, physical address of the multiboot2
  *                  information (total size so far, 0, tags; followed by 4 KiB of free space),
  *                  value for IA32_FEATURE_CONTROL (0: it is not written), number of chunks, 1 if
- *                  the local APIC is to be in x2APIC mode, 0, 0, then the chunks: physical
- *                  address, first sector, number of sectors, number of bytes to clear after them
+ *                  the local APIC is to be in x2APIC mode, value for IA32_TSC_ADJUST (0: it is not
+ *                  written), 0, then the chunks: physical address, first sector, number of sectors,
+ *                  number of bytes to clear after them
  *
  * The ROM is linked to run at 0x8000 and copies itself there, so it runs from any segment.
  */
@@ -47,6 +48,7 @@
     .set MSR_FEATURE_CONTROL, 0x3a
     .set MSR_APIC_BASE, 0x1b
     .set APIC_BASE_X2APIC, 1 << 10
+    .set MSR_TSC_ADJUST, 0x3b
     .set SMAP_SIGNATURE, 0x534d4150
 
     .text
@@ -119,6 +121,7 @@ protected_mode:
     call load_all
     call set_feature_control
     call set_apic_mode
+    call set_tsc
 
     mov edi, [HEADER + 8]
     add edi, [edi]
@@ -234,6 +237,17 @@ set_apic_mode:
     or eax, APIC_BASE_X2APIC
     wrmsr
 apic_mode_done:
+    ret
+
+/* Firmware that writes the TSC of one CPU changes this MSR, too. */
+set_tsc:
+    mov eax, [HEADER + 24]
+    test eax, eax
+    jz tsc_done
+    cdq
+    mov ecx, MSR_TSC_ADJUST
+    wrmsr
+tsc_done:
     ret
 
 /* The next three routines append one tag each at EDI, and leave EDI at the next multiple of 8. */

@@ -59,9 +59,12 @@ def test_a_server(boot) -> None:
 
 
 def test_x2apic_left_on_by_the_firmware(boot) -> None:
-    """It stays on, whatever the command line says, and the other CPU joins in."""
-    result = boot(x2apic_on=True, smp=2, guests=(hello(),), cmdline="x2apic=0")
+    """It stays on, whatever the command line says, and the other CPU joins in. The firmware has set
+    the boot CPU's TSC a second ahead of the other one's."""
+    result = boot(x2apic_on=True, smp=2, guests=(hello(),), cmdline="x2apic=0", tsc_adjust=10**7)
     assert result.status == 0, result
+    assert result.has("^the CPU with APIC ID 1 had 0 in IA32_TSC_ADJUST, and now has the boot "
+                      "CPU's 0x989680$"), result  # fmt: skip
     assert result.has("^cpus: 2 in use of 2 that ACPI lists, each reached by its x2APIC$"), result
     assert result.has("^cpus: 2 of 2 run guests$"), result
 

@@ -76,6 +76,8 @@ class Boot:
     feature_control: int | None = None
     # Option ROM: the image finds the boot CPU's local APIC in x2APIC mode.
     x2apic_on: bool = False
+    # Option ROM: the image finds this in IA32_TSC_ADJUST of the boot CPU. 0: nothing is written.
+    tsc_adjust: int = 0
     # Option ROM: every module's tag has the address of the first module.
     modules_overlap: bool = False
     # Option ROM: the APIC IDs that ACPI lists, which may differ from the CPUs. None: the
@@ -173,7 +175,7 @@ class Boot:
         if not self.machine.startswith("qemu") and self.console not in ("com1", "com2"):
             raise HarnessError("only QEMU has serial ports that are devices: MACHINE=qemu-tcg")
         rom_only = (self.feature_control, self.listed_cpus) != (None, None)
-        rom_only |= self.modules_overlap or self.x2apic_on or bool(self.tags)
+        rom_only |= self.modules_overlap or self.x2apic_on or bool(self.tags or self.tsc_adjust)
         if rom_only and self.method != "optrom":
             raise HarnessError("only the option ROM can do that: METHOD=optrom")
         if self.medium and not self.method.startswith("grub"):

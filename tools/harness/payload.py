@@ -103,8 +103,8 @@ def make_disk(boot: Boot, rom: bytes) -> bytes:
         )
 
     header = struct.pack(
-        "<8I", MAGIC, image.entry, info, boot.feature_control or 0, len(ranges),
-        boot.x2apic_on, 0, 0,
+        "<6IiI", MAGIC, image.entry, info, boot.feature_control or 0, len(ranges),
+        boot.x2apic_on, boot.tsc_adjust, 0,
     )  # fmt: skip
     sectors = b""
     for start, data in ranges:
