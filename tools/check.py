@@ -49,15 +49,13 @@ def count(text: str) -> Counts:
 
 def run(target: str) -> tuple[Counts, int]:
     """Runs a target and shows its output as it comes. Returns the counts and the exit status."""
-    inherited = ("MAKE", "MFLAGS")  # do not use the job server of an outer make
-    env = {key: value for key, value in os.environ.items() if not key.startswith(inherited)}
-    command = [os.environ.get("MAKE", "make"), f"-j{os.cpu_count()}", "-Otarget", "-k"]
+    command = ["make", f"-j{os.cpu_count()}", "-Otarget", "-k"]
     command += target.split()
     if target in ("run", "run-quick", "target"):  # one program, whose lines are shown as they come
         command.remove("-Otarget")
     lines = []
     with subprocess.Popen(
-        command, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
         errors="replace",
     ) as process:  # fmt: skip
         assert process.stdout is not None

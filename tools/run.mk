@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: MIT
 # Running and testing the image. Included by the Makefile, after the guest programs.
 
-PYTHON := /usr/bin/python3
+# A tool or test may start a `make` of its own, which must not look for this one's job server, nor
+# have its options or print directories.
+PYTHON := env -u MAKEFLAGS -u MFLAGS -u MAKELEVEL /usr/bin/python3
 # The release of Debian whose packages are used: this computer's.
 RELEASE ?= $(shell . /etc/os-release && echo $$VERSION_CODENAME)
 

@@ -124,10 +124,16 @@ def test_bad_request_is_refused_with_a_message(env: dict[str, str], message: str
     assert len(done.stderr.splitlines()) == 1
 
 
-def test_a_guest_that_does_not_exist_is_named() -> None:
-    done = subprocess.run(["make", "-s", "build/guest/nobody.elf"], cwd=ROOT, text=True,
-                          capture_output=True, check=False)  # fmt: skip
-    assert done.returncode
+NO_PROGRAM = ["make", "build/guest/nobody.elf"]
+IN_PYTHON = f"import os; os.execvp('make', {NO_PROGRAM})"
+OUTER = ["make", "-s", "-j2", f'--eval=inner: ; @$(PYTHON) -c "{IN_PYTHON}"', "inner"]
+
+
+@pytest.mark.parametrize("command", [NO_PROGRAM, OUTER], ids=["alone", "in make -j"])
+def test_a_guest_that_does_not_exist_is_named(command: list[str]) -> None:
+    """The make that a tool or a test starts says nothing of the job server of an outer one."""
+    done = subprocess.run(command, cwd=ROOT, text=True, capture_output=True, check=False)
+    assert done.returncode and not done.stdout
     assert done.stderr.startswith("GUEST=nobody: guest/programs/ has no such program; docs/ABI.md ")
 
 
