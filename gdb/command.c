@@ -80,29 +80,19 @@ static void say_watch(unsigned kind, uint64_t linear, struct reply *reply)
     reply_text(reply, ";");
 }
 
-/* hwbreak, watch, rwatch and awatch, by the kind of the lowest breakpoint that was met. */
-static void say_hardware(const struct gdb *gdb, uint64_t met, struct reply *reply)
-{
-    unsigned slot = met ? (unsigned)__builtin_ctzll(met) : 0;
-    unsigned kind = gdb->slot_kind[slot];
-    if (kind < 2)
-        reply_text(reply, kind ? "hwbreak:;" : "");
-    else
-        say_watch(kind, gdb->debugger.address[slot], reply);
-}
-
-void gdb_say_stop(const struct gdb *gdb, enum debugger_stop why, uint64_t detail, bool by_gdb,
-                  struct reply *reply)
+void gdb_say_stop(const struct gdb *gdb, const struct stop *stop, bool by_gdb, struct reply *reply)
 {
     reply_text(reply, by_gdb ? "T02thread:" : "T05thread:");
     reply_number(reply, gdb->thread + 1);
     reply_text(reply, ";");
-    if (why == DEBUGGER_BREAKPOINT)
+    if (stop->why == DEBUGGER_BREAKPOINT)
         reply_text(reply, "swbreak:;");
-    else if (why == DEBUGGER_HARDWARE)
-        say_hardware(gdb, detail, reply);
-    else if (why == DEBUGGER_WRITTEN)
-        say_watch(2, detail, reply);
+    else if (stop->why == DEBUGGER_HARDWARE && stop->kind == 1)
+        reply_text(reply, "hwbreak:;");
+    else if (stop->why == DEBUGGER_HARDWARE)
+        say_watch(stop->kind, stop->linear, reply);
+    else if (stop->why == DEBUGGER_WRITTEN)
+        say_watch(2, stop->linear, reply);
 }
 
 /* The instruction pointer, the stack pointer, the frame pointer and the flags. */

@@ -41,6 +41,13 @@ struct gdb_watch {
     uint8_t size;             /* bytes; 0: the place is free */
 };
 
+/* Why a vCPU has stopped. */
+struct stop {
+    enum debugger_stop why;
+    uint8_t kind;    /* of DEBUGGER_HARDWARE: the number after Z */
+    uint64_t linear; /* of DEBUGGER_HARDWARE and DEBUGGER_WRITTEN: what is watched */
+};
+
 enum gdb_action {
     GDB_STAY,
     GDB_GO,
@@ -85,10 +92,8 @@ enum gdb_outcome gdb_execute(struct gdb *gdb, struct vcpu *vcpu, const char *pac
 /* Is there a breakpoint of GDB at this linear address? */
 bool gdb_owns(const struct gdb *gdb, uint64_t linear);
 
-/* Writes the message of a stop of the vCPU `gdb->thread`, by ^C if `by_gdb`. `detail` is a mask of
- * the hardware breakpoints that were met. */
-void gdb_say_stop(const struct gdb *gdb, enum debugger_stop why, uint64_t detail, bool by_gdb,
-                  struct reply *reply);
+/* Writes the message of a stop of the vCPU `gdb->thread`, by ^C if `by_gdb`. */
+void gdb_say_stop(const struct gdb *gdb, const struct stop *stop, bool by_gdb, struct reply *reply);
 
 /* Adds the registers to the message of a stop that GDB asks for at every stop. */
 void gdb_tell(struct gdb *gdb, struct vcpu *vcpu, struct reply *reply);

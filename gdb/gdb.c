@@ -86,7 +86,7 @@ static void send_reply(void)
 static void say_stop(void)
 {
     bool by_gdb = g.interrupted && g.last.why == DEBUGGER_NO_STOP;
-    gdb_say_stop(&g.gdb, g.last.why, g.last.detail, by_gdb, &g.reply);
+    gdb_say_stop(&g.gdb, &g.last, by_gdb, &g.reply);
 }
 
 /* GDB needs these few registers after each stop, and the others seldom. */

@@ -8,11 +8,13 @@
 #include "vm/vm.h"
 #include "vm/watch.h"
 
+#define STOPS_MAX (DEBUGGER_SLOTS + 1) /* of a vCPU: the debug registers, and a tracked page */
+
 static struct {
     struct gdb *gdb;
     struct watch *watch;
-    struct stop stops[GDB_THREADS];
-    uint32_t met;      /* a vCPU has stopped since all went on; atomic */
+    struct stop stops[GDB_THREADS][STOPS_MAX]; /* in the order in which GDB is told of them */
+    uint32_t met;                              /* a vCPU has stopped since all went on; atomic */
     uint32_t remapped; /* the vCPU that has changed the slots, + 1; or 0; atomic */
 } s;
 
@@ -33,16 +35,43 @@ static void stop_all(const struct vcpu *vcpu)
     watch_soon(s.watch);
 }
 
+static bool stops_has(unsigned vcpu)
+{
+    return s.stops[vcpu][0].why != DEBUGGER_NO_STOP;
+}
+
+static void stops_add(unsigned vcpu, struct stop stop)
+{
+    unsigned i = 0;
+    while (i < STOPS_MAX && s.stops[vcpu][i].why != DEBUGGER_NO_STOP)
+        i++;
+    if (i < STOPS_MAX)
+        s.stops[vcpu][i] = stop;
+}
+
+/* Adds what the debug registers have met. A breakpoint at the instruction that would be next is no
+ * stop beside a watchpoint's: GDB finds it there by itself. */
+static void stops_add_hardware(unsigned vcpu, uint64_t met)
+{
+    for (unsigned watches = 2; watches--;)
+        for (unsigned i = 0; i < DEBUGGER_SLOTS; i++)
+            if (met >> i & 1 && watches == (s.gdb->slot_kind[i] > 1) &&
+                (watches || !stops_has(vcpu)))
+                stops_add(vcpu, (struct stop){DEBUGGER_HARDWARE, s.gdb->slot_kind[i],
+                                              s.gdb->debugger.address[i]});
+}
+
 /* The end of a step stops the VM only if GDB has asked for that step now: another stop may have
  * come before a vCPU made its step, which it then makes when it goes on. What the instruction of
  * the step has met is the reason of the stop, and not the end of the step. */
 static void stopped(struct vcpu *vcpu, enum debugger_stop why, uint64_t detail)
 {
-    struct stop *stop = &s.stops[vcpu->index];
     if (why == DEBUGGER_STEPPED && s.gdb->actions[vcpu->index] != GDB_STEP)
         return;
-    if (stop->why == DEBUGGER_NO_STOP)
-        *stop = (struct stop){why, detail};
+    if (why == DEBUGGER_HARDWARE)
+        stops_add_hardware(vcpu->index, detail);
+    else if (why == DEBUGGER_WRITTEN || !stops_has(vcpu->index))
+        stops_add(vcpu->index, (struct stop){why, 0, detail});
     stop_all(vcpu);
 }
 
@@ -90,28 +119,56 @@ bool stops_met(void)
     return __atomic_load_n(&s.met, __ATOMIC_SEQ_CST);
 }
 
-bool stops_any(void)
+/* Does GDB still want to know of it? */
+static bool is_wanted(const struct stop *stop)
 {
-    for (unsigned i = 0; i < GDB_THREADS; i++)
-        if (s.stops[i].why != DEBUGGER_NO_STOP)
-            return true;
-    return false;
+    const struct gdb *gdb = s.gdb;
+    bool wanted = stop->why == DEBUGGER_BREAKPOINT || stop->why == DEBUGGER_STEPPED;
+    for (unsigned i = 0; stop->why == DEBUGGER_HARDWARE && i < DEBUGGER_SLOTS; i++)
+        wanted |= gdb->slot_kind[i] == stop->kind && gdb->debugger.address[i] == stop->linear;
+    for (unsigned i = 0; stop->why == DEBUGGER_WRITTEN && i < GDB_WATCHES; i++)
+        wanted |= gdb->watches[i].size && gdb->watches[i].linear == stop->linear;
+    return wanted;
 }
 
-/* Another vCPU's breakpoint is met again, because its RIP is still there; what another one has
- * accessed is told when the VM is to go on. */
+static void stops_keep(unsigned vcpu, bool (*wanted)(const struct stop *stop))
+{
+    struct stop *stops = s.stops[vcpu];
+    unsigned kept = 0;
+    for (unsigned i = 0; i < STOPS_MAX; i++)
+        if (wanted(&stops[i]))
+            stops[kept++] = stops[i];
+    for (; kept < STOPS_MAX; kept++)
+        stops[kept].why = DEBUGGER_NO_STOP;
+}
+
+bool stops_any(void)
+{
+    bool any = false;
+    for (unsigned i = 0; i < GDB_THREADS; i++) {
+        stops_keep(i, is_wanted);
+        any |= stops_has(i);
+    }
+    return any;
+}
+
+/* A breakpoint is met again, because RIP is still there. */
+static bool is_told_later(const struct stop *stop)
+{
+    return stop->why == DEBUGGER_HARDWARE || stop->why == DEBUGGER_WRITTEN;
+}
+
 struct stop stops_take(void)
 {
-    struct stop taken = {DEBUGGER_NO_STOP, 0};
+    struct stop taken = {DEBUGGER_NO_STOP, 0, 0};
     for (unsigned i = 0; i < GDB_THREADS; i++) {
-        struct stop *stop = &s.stops[i];
-        if (stop->why != DEBUGGER_NO_STOP && taken.why == DEBUGGER_NO_STOP) {
-            taken = *stop;
+        stops_keep(i, is_wanted);
+        if (stops_has(i) && taken.why == DEBUGGER_NO_STOP) {
+            taken = s.stops[i][0];
             s.gdb->thread = i;
-            stop->why = DEBUGGER_NO_STOP;
-        } else if (stop->why != DEBUGGER_HARDWARE && stop->why != DEBUGGER_WRITTEN) {
-            stop->why = DEBUGGER_NO_STOP;
+            s.stops[i][0].why = DEBUGGER_NO_STOP;
         }
+        stops_keep(i, is_told_later);
     }
     return taken;
 }
@@ -131,13 +188,13 @@ void stops_lost(void)
 /* A change of the memory is met by the vCPU that has changed the slots. */
 static void follow_call(struct vcpu *vcpu, void *context)
 {
-    struct stop *stop = &s.stops[__atomic_load_n(&s.remapped, __ATOMIC_SEQ_CST) - 1];
+    unsigned changer = __atomic_load_n(&s.remapped, __ATOMIC_SEQ_CST) - 1;
     bool changed = false;
     uint64_t linear;
     (void)context;
     bool done = gdb_watch_follow(s.gdb, vcpu, &changed, &linear);
-    if (changed && stop->why == DEBUGGER_NO_STOP)
-        *stop = (struct stop){DEBUGGER_WRITTEN, linear};
+    if (changed)
+        stops_add(changer, (struct stop){DEBUGGER_WRITTEN, 0, linear});
     if (done)
         stops_lost();
 }

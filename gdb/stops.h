@@ -7,17 +7,13 @@
  */
 #pragma once
 
-#include "vm/debugger.h"
+#include <stdbool.h>
 
 struct gdb;
+struct stop;
 struct visit;
 struct vcpu;
 struct watch;
-
-struct stop {
-    enum debugger_stop why;
-    uint64_t detail;
-};
 
 /* Called once. A stop makes `watch` due. */
 void stops_init(struct gdb *gdb, struct watch *watch);
@@ -35,7 +31,9 @@ bool stops_met(void);
 /* Has a vCPU a stop that GDB has not been told of? */
 bool stops_any(void);
 
-/* Takes the stop of a vCPU that has one, which becomes the chosen thread. */
+/* Takes a stop of a vCPU that has one, which becomes the chosen thread. GDB learns of one watched
+ * place in a message; if an instruction has accessed several, the others are the next stops, unless
+ * GDB has given them up by then. */
 struct stop stops_take(void);
 
 /* Does watched memory have to be looked for? stops_follow() begins a visit of this vCPU that does a

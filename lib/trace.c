@@ -105,7 +105,7 @@ void trace_emit(enum trace_event event, uint64_t a, uint64_t b, uint64_t c, uint
     trace_copy(&ring->records[ring->written % TRACE_RING], &record);
     __atomic_store_n(&ring->written, ring->written + 1, __ATOMIC_RELEASE);
     if (trace_exports())
-        trace_export_full(cpu);
+        trace_export_full(cpu, event);
 }
 
 /* ---- Reading --------------------------------------------------------------------------------- */

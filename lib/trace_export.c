@@ -5,7 +5,10 @@
 #include "lib/string.h"
 #include "lib/trace_ring.h"
 
+/* A ring with so many records sends a batch: when the guest is entered, so that no exit becomes
+ * longer; or, if there is less room left, at any event. */
 #define HALF_FULL   (TRACE_RING / 2)
+#define ALMOST_FULL (TRACE_RING / 4 * 3)
 #define RECORD_HEAD 16u
 #define RECORD_MAX  (RECORD_HEAD + 8u * TRACE_VALUES)
 
@@ -81,10 +84,10 @@ static uint64_t not_exported(const struct trace_ring *ring)
     return trace_written(ring) - __atomic_load_n(&ring->exported, __ATOMIC_RELAXED);
 }
 
-void trace_export_full(unsigned cpu)
+void trace_export_full(unsigned cpu, enum trace_event event)
 {
     struct trace_ring *ring = &trace_rings[cpu];
-    if (not_exported(ring) >= HALF_FULL)
+    if (not_exported(ring) >= (event == TRACE_entry ? HALF_FULL : ALMOST_FULL))
         (void)trace_export_from(ring);
 }
 

@@ -15,8 +15,10 @@
  *
  * The records of a pCPU are numbered, so a reader knows how many are missing between two batches.
  * No pCPU waits: one that has nothing more important to do sends a batch of any ring, and one whose
- * own ring is half full sends a batch of that. If the channel does not take it, the oldest records
- * are overwritten later, and are lost.
+ * own ring is half full sends a batch of that when it enters a guest, so that the exits that the
+ * events show are not longer for it. If a ring becomes almost full without an entry, any event
+ * sends a batch. If the channel does not take it, the oldest records are overwritten later, and are
+ * lost.
  */
 #pragma once
 

@@ -44,5 +44,5 @@ bool trace_get(const struct trace_ring *ring, uint64_t *at, struct trace_record 
 extern bool trace_has_limit;
 bool trace_within_limit(const struct trace_record *record);
 
-/* lib/trace_export.c: called after a record was added to the ring of this pCPU. */
-void trace_export_full(unsigned cpu);
+/* lib/trace_export.c: called after a record of this event was added to the ring of this pCPU. */
+void trace_export_full(unsigned cpu, enum trace_event event);

@@ -204,6 +204,8 @@ static void guest_made(struct guest *guest)
 {
     struct vm *vm = &guest->vm;
     struct transcript *out = guest->entry.out;
+    char tests[WORD_TEXT_MAX];
+    options_tests(options, tests);
     vm->console.transcript = out;
     vm->console.live = vm->words.live;
     trace_begin(vm);
@@ -211,12 +213,12 @@ static void guest_made(struct guest *guest)
     vm_work_for(vm);
     if (guest->resets.count) {
         reset_restore(&guest->resets, vm);
-    } else if (guest->entry.run > 1 || options_match(options->tests, vm->name)) {
+    } else if (guest->entry.run > 1 || options_match(tests, vm->name)) {
         transcript_line(out, "# %s: %lu MiB%s%s", vm->name, vm->words.memory >> 20,
                         vm->words.testctl ? ", testctl" : "",
                         guest->entry.run > 1 ? ", started again by the monitor" : "");
     } else {
-        transcript_line(out, "ok %u %s # SKIP by tests=%s", vm->number, vm->name, options->tests);
+        transcript_line(out, "ok %u %s # SKIP by tests=%s", vm->number, vm->name, tests);
         totals_skipped();
         vm_work_for(NULL);
         guest_take_apart(guest);

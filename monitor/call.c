@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* The life of a call: its words, its command, its pieces. Pure. */
+#include "lib/spinlock.h"
 #include "lib/string.h"
 #include "monitor/command.h"
 #include "vm/registry.h"
@@ -84,8 +85,7 @@ static bool monitor_gives_up(struct monitor_call *call)
     return true;
 }
 
-/* Returns true if the call goes on: with its command, or with what is to be said at its end. */
-bool monitor_call_piece(struct monitor_call *call)
+static bool monitor_execute_piece(struct monitor_call *call)
 {
     call->waits = false;
     if (!call->over &&
@@ -101,4 +101,19 @@ bool monitor_call_piece(struct monitor_call *call)
         return true; /* until the text has been taken away */
     monitor_say(call, "(%u lines were cut)", call->cut);
     return false;
+}
+
+/* What commands keep from one call to the next, such as the counters for their rates, belongs to
+ * the console's monitor and to GDB's. */
+static struct spinlock executing; /* taken by spin_trylock() only */
+
+/* Returns true if the call goes on: with its command, or with what is to be said at its end. */
+bool monitor_call_piece(struct monitor_call *call)
+{
+    call->waits = !spin_trylock(&executing);
+    if (call->waits)
+        return true;
+    bool more = monitor_execute_piece(call);
+    spin_unlock(&executing);
+    return more;
 }

@@ -5,7 +5,8 @@
  * A command is called in pieces of at most 50,000 instructions, as struct work is (vm/work.h),
  * until it returns false. Between two pieces, its state is in its struct monitor_call. What it says
  * is kept there, too, and taken away between two pieces, so that it waits for no console: a piece
- * may say MONITOR_LINES lines. Only one CPU at a time works for a call.
+ * may say MONITOR_LINES lines. Only one CPU at a time works for a call, and the pieces of two calls
+ * are never executed at the same time, so commands may keep something from one call to the next.
  *
  * A command holds the VM that it is about (vm/registry.h), so the VM may end meanwhile, but is not
  * taken apart. What belongs to a vCPU, such as its VMCS, is read and written only on the vCPU's own

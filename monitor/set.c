@@ -16,8 +16,7 @@ void monitor_may_set(struct options *options)
     in_force = options;
 }
 
-/* Other CPUs read the numbers meanwhile; each is one aligned word. What is wrong with a value is
- * logged, as for the command line, which GDB does not show. */
+/* What is wrong with a value is logged, as for the command line, which GDB does not show. */
 bool command_set(struct monitor_call *call)
 {
     struct options changed = *in_force;
@@ -32,7 +31,7 @@ bool command_set(struct monitor_call *call)
                     call->words[1]);
         return false;
     }
-    *in_force = changed;
+    options_replace(in_force, &changed);
     input_set_escape((uint8_t)changed.escape);
     machine_set_on_exit((enum on_exit)changed.on_exit);
     monitor_say(call, "%s from now on", call->words[1]);

@@ -19,7 +19,7 @@ import sys
 import threading
 
 from harness import debian, session
-from harness.boot import BUILD, ROOT, Boot, Guest, variable
+from harness.boot import BUILD, ROOT, Boot, Guest, number, variable
 from harness.debugger import Relay
 from harness.errors import HarnessError, run_tool
 
@@ -33,11 +33,13 @@ def options() -> argparse.Namespace:
     add("--guest", default=env("GUEST") or "hello", help="a program of guest/programs/, or linux")
     add("--words", default=env("WORDS") or "", help="its words, with commas between them")
     add("--machine", default=env("MACHINE") or "bochs", help="bochs, nested or qemu-kvm")
-    add("--smp", type=int, default=env("SMP") or 1, help="number of CPUs")
+    add("--smp", default=env("SMP") or "1", help="number of CPUs")
     add("--symbols", default=env("SYMBOLS") or "", help="a file with the guest's symbols")
     add("--cmdline", default=env("CMDLINE") or "", help="more words for the hypervisor")
     add("arguments", nargs="*", help="for GDB: -x FILE, -batch, -ex COMMAND")
-    return parser.parse_args()
+    opt = parser.parse_args()
+    opt.smp = number("SMP", opt.smp)
+    return opt
 
 
 def program(opt: argparse.Namespace) -> tuple[dict[str, object], list[str]]:

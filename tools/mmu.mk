@@ -17,9 +17,9 @@ PCI_SRC := $(addprefix dev/,pci.c pci_function.c pci_host.c pci_interrupts.c) mm
            mmio/bus_change.c lib/host_tlb.c tests/unit/support.c
 
 .PHONY: tsan model
-# The MMU, the secure side, a disk of several vCPUs, the switch, the PCI bus, and trace events that
-# leave the machine.
-TSAN := threads mirror secure disk switch pci trace
+# The MMU, the secure side, a disk of several vCPUs, the switch, the PCI bus, trace events that
+# leave the machine, and the console's monitor beside GDB's.
+TSAN := threads mirror secure disk switch pci trace monitor
 tsan: $(TSAN:%=$(B)/tsan/%) ## what CPUs share, by TSan
 	$(Q)for program in $^; do TSAN_OPTIONS=halt_on_error=1 $$program || exit 1; done
 
@@ -33,6 +33,11 @@ $(B)/tsan/switch: dev/switch.c lib/host_tlb.c tests/unit/support.c \
     tests/unit/dev/test_switch_threads.c
 $(B)/tsan/trace: $(wildcard lib/trace*.c) arch/x86/export.c lib/host_tlb.c tests/unit/support.c \
     tests/unit/lib/test_trace_export_threads.c
+# The compiler does not instrument a memcpy() that it expands itself.
+$(B)/tsan/monitor: TSAN_FLAGS += -fno-builtin-memcpy
+$(B)/tsan/monitor: $(addprefix monitor/,call.c command.c target.c rates.c set.c) vm/options.c \
+    $(addprefix lib/,words.c visible.c epoch.c patience.c host_tlb.c) tests/unit/support.c \
+    tests/unit/monitor/test_monitor_threads.c
 $(B)/tsan/%: $(HEADERS) $(wildcard tests/unit/*.h tests/unit/*/*.h)
 	@mkdir -p $(@D)
 	$(Q)$(HOSTCC) $(TSAN_FLAGS) -fsanitize=thread $(filter %.c,$^) -lcmocka -lpthread -o $@

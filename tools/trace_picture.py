@@ -80,7 +80,8 @@ def draw(name: str, root: Node) -> str:
         kind = f"k{trace_causes.GROUPS.index(node.group)}" if depth else "root"
         body.append(
             f'<rect class="{kind} d{depth}" x="{x:.1f}" y="{y:g}" width="{width:.1f}" '
-            f'height="{LEVEL:g}" rx="3" data-share="{share:.1f}"><title>'
+            f'height="{LEVEL:g}" rx="3" data-share="{share:.1f}" '
+            f'data-each="{node.ticks / node.count:.0f}" data-count="{node.count}"><title>'
             f"{escape(' › '.join(node.words) or 'all exits')}</title></rect>"
         )
         said = fitting(node.words[-1] if depth else f"all exits of {name}", share, width)
@@ -111,10 +112,18 @@ text { font: 12px system-ui, "Segoe UI", Roboto, "DejaVu Sans", sans-serif; }
 """
 
 
-def shares(svg: str) -> dict[str, float]:
-    """What a picture says: by cause, its percentage of the time of all exits."""
-    found = re.findall(r'data-share="([^"]+)"><title>([^<]+)<', svg)
-    return {cause: float(share) for share, cause in found}
+@dataclasses.dataclass(frozen=True)
+class Cost:
+    share: float  # percentage of the time of all exits
+    each: int  # ticks of one exit
+    count: int
+
+
+def said(svg: str) -> dict[str, Cost]:
+    """What a picture says, by cause."""
+    pattern = r'data-share="([^"]+)" data-each="(\d+)" data-count="(\d+)"><title>([^<]+)<'
+    found = re.findall(pattern, svg)
+    return {cause: Cost(float(share), int(each), int(n)) for share, each, n, cause in found}
 
 
 def picture(recording: Recording, places: Places, name: str) -> str:

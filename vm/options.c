@@ -5,6 +5,7 @@
 #include "arch/x86/flaws.h"
 #include "boot/boot_info.h"
 #include "lib/bits.h"
+#include "lib/spinlock.h"
 #include "lib/string.h"
 
 #define FIELD(name) .offset = offsetof(struct options, name)
@@ -20,9 +21,9 @@ static const char *const escape_values[] = {"off", "a", "b", "c", "d", "e", "f",
                                             "j",   "k", "l", "m", "n", "o", "p", "q", "r", "s",
                                             "t",   "u", "v", "w", "x", "y", "z", NULL};
 static const char *const provoke_values[] = {
-    "nothing", "null",    "stack",     "code",      "data",       "bug", "warn",
-    "nmi",     "leak",    "guarded",   "private",   "triple",     "td",  "lie_frame",
-    "lie_map", "lie_add", "lie_block", "lie_track", "lie_remove", NULL};
+    "nothing",   "null",    "stack",   "code",      "data",      "bug",        "warn",
+    "nmi",       "leak",    "guarded", "private",   "mc",        "triple",     "td",
+    "lie_frame", "lie_map", "lie_add", "lie_block", "lie_track", "lie_remove", NULL};
 
 static const char *const export_values[] = {"off", "e9", "com2", NULL};
 
@@ -81,6 +82,26 @@ int options_change(const char *word, struct options *options)
 {
     int parsed = words_parse(word, words, ARRAY_SIZE(words), options, "set");
     return parsed < 0 ? parsed : 0;
+}
+
+static struct spinlock tests_lock;
+
+void options_replace(struct options *in_force, const struct options *changed)
+{
+    WRITE_ONCE(in_force->escape, changed->escape);
+    WRITE_ONCE(in_force->on_exit, changed->on_exit);
+    WRITE_ONCE(in_force->counters, changed->counters);
+    memcpy(in_force->trace, changed->trace, sizeof(in_force->trace)); /* nobody else reads it */
+    spin_lock(&tests_lock);
+    memcpy(in_force->tests, changed->tests, sizeof(in_force->tests));
+    spin_unlock(&tests_lock);
+}
+
+void options_tests(const struct options *in_force, char pattern[WORD_TEXT_MAX])
+{
+    spin_lock(&tests_lock);
+    memcpy(pattern, in_force->tests, sizeof(in_force->tests));
+    spin_unlock(&tests_lock);
 }
 
 int options_parse(const char *command_line, struct options *options)

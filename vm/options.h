@@ -79,6 +79,13 @@ bool options_may_change(const char *word);
 /* Parses a word into *options. Returns 0, or -EINVAL after a message. */
 int options_change(const char *word, struct options *options) MUST_CHECK;
 
+/* Puts the words that may change into force, while other CPUs read them: tests= by options_tests(),
+ * and the numbers as they are. One CPU at a time calls it. */
+void options_replace(struct options *in_force, const struct options *changed);
+
+/* Copies the pattern of tests=. */
+void options_tests(const struct options *in_force, char pattern[WORD_TEXT_MAX]);
+
 /* The values of `gva_cache=`, which is also a word of a module's string. */
 extern const char *const gva_cache_values[];
 

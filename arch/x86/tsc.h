@@ -19,5 +19,9 @@ static inline uint64_t tsc_ticks(uint64_t milliseconds)
     return milliseconds * (tsc_khz() ? tsc_khz() : TSC_KHZ_GUESS);
 }
 
+/* Reads and writes IA32_TSC_ADJUST of this CPU; false if it has none. */
+bool tsc_read_adjust(uint64_t *value) MUST_CHECK;
+bool tsc_write_adjust(uint64_t value) MUST_CHECK;
+
 /* Waits actively. Called after the calibration. */
 void tsc_wait(uint64_t microseconds);

@@ -397,30 +397,25 @@ static void debug_registers(void **state)
 static void stops(void **state)
 {
     static const struct {
-        enum debugger_stop why;
-        uint64_t detail;
+        struct stop stop;
         bool by_gdb;
         const char *text;
     } rows[] = {
-        {DEBUGGER_NO_STOP, 0, true, "T02thread:2;"},
-        {DEBUGGER_NO_STOP, 0, false, "T05thread:2;"},
-        {DEBUGGER_STEPPED, 0, false, "T05thread:2;"},
-        {DEBUGGER_BREAKPOINT, 0, false, "T05thread:2;swbreak:;"},
-        {DEBUGGER_HARDWARE, 1, false, "T05thread:2;hwbreak:;"},
-        {DEBUGGER_HARDWARE, 2, false, "T05thread:2;watch:2004;"},
-        {DEBUGGER_HARDWARE, 4, false, "T05thread:2;rwatch:ffffffff81000000;"},
-        {DEBUGGER_HARDWARE, 12, false, "T05thread:2;rwatch:ffffffff81000000;"},
-        {DEBUGGER_HARDWARE, 8, false, "T05thread:2;awatch:0;"},
+        {{DEBUGGER_NO_STOP, 0, 0}, true, "T02thread:2;"},
+        {{DEBUGGER_NO_STOP, 0, 0}, false, "T05thread:2;"},
+        {{DEBUGGER_STEPPED, 0, 0}, false, "T05thread:2;"},
+        {{DEBUGGER_BREAKPOINT, 0, 0}, false, "T05thread:2;swbreak:;"},
+        {{DEBUGGER_HARDWARE, 1, 0x1000}, false, "T05thread:2;hwbreak:;"},
+        {{DEBUGGER_HARDWARE, 2, 0x2004}, false, "T05thread:2;watch:2004;"},
+        {{DEBUGGER_HARDWARE, 3, ~0x7effffffull}, false, "T05thread:2;rwatch:ffffffff81000000;"},
+        {{DEBUGGER_HARDWARE, 4, 0}, false, "T05thread:2;awatch:0;"},
+        {{DEBUGGER_WRITTEN, 0, 0x4004}, false, "T05thread:2;watch:4004;"},
     };
     (void)state;
     gdb.thread = 1;
-    answers("Z1,1000,1", "OK");
-    answers("Z2,2004,4", "OK");
-    answers("Z3,ffffffff81000000,8", "OK");
-    answers("Z4,0,1", "OK");
     for (unsigned i = 0; i < ARRAY_SIZE(rows); i++) {
         struct reply reply = {.text = answer, .room = WIRE_PACKET};
-        gdb_say_stop(&gdb, rows[i].why, rows[i].detail, rows[i].by_gdb, &reply);
+        gdb_say_stop(&gdb, &rows[i].stop, rows[i].by_gdb, &reply);
         answer[reply.size] = 0;
         assert_string_equal(answer, rows[i].text);
     }

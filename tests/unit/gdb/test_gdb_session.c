@@ -316,6 +316,43 @@ static void the_second_stop_is_told_later(void **state)
     assert_true(runs());
 }
 
+/* N139: one instruction has accessed several watched places, of which one is in a tracked page, and
+ * there is a breakpoint at the next one. GDB is told of one place at a time, and not of those that
+ * it has given up, or that are in another register now. */
+static void an_instruction_accesses_several(void **state)
+{
+    (void)state;
+    receives("Z1,1000,1");
+    receives("Z2,2000,4");
+    receives("Z3,2010,4");
+    receives("Z4,2020,4");
+    receives("Z2,2031,3"); /* in no debug register */
+    receives("vCont;c");
+    vm.debugger->stopped(&second, DEBUGGER_HARDWARE, 15);
+    vm.debugger->stopped(&second, DEBUGGER_WRITTEN, 0x2031);
+    look();
+    assert_says("$T05thread:2;watch:2000;");
+    receives("z1,1000,1");
+    receives("z2,2000,4");
+    receives("z3,2010,4");
+    receives("z4,2020,4");
+    receives("Z4,2020,4");
+    receives("Z2,2000,4");
+    receives("vCont;c");
+    assert_says("$T05thread:2;awatch:2020;");
+    receives("vCont;s:2");
+    assert_says("$T05thread:2;watch:2031;");
+    assert_false(runs());
+    receives("vCont;c");
+    assert_true(runs());
+    vm.debugger->stopped(&second, DEBUGGER_HARDWARE, 1);
+    vm.debugger->stopped(&second, DEBUGGER_STEPPED, 0);
+    look();
+    assert_says("$T05thread:2;awatch:2020;");
+    receives("vCont;c");
+    assert_true(runs());
+}
+
 /* N101: a vCPU changes the slots. It does not go on before the watched memory has been looked for;
  * the VM stops only if that is not what it was. */
 static void the_slots_change(void **state)
@@ -430,6 +467,7 @@ int main(void)
         cmocka_unit_test_setup(a_step_is_overtaken, setup_session),
         cmocka_unit_test_setup(what_a_step_meets, setup_session),
         cmocka_unit_test_setup(the_second_stop_is_told_later, setup_session),
+        cmocka_unit_test_setup(an_instruction_accesses_several, setup_session),
         cmocka_unit_test_setup(the_slots_change, setup_session),
         cmocka_unit_test_setup(a_connection_to_a_vm_that_runs, setup_session),
         cmocka_unit_test_setup(the_vm_ends_meanwhile, setup_session),

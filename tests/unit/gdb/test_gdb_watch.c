@@ -118,7 +118,7 @@ static void a_change_is_told_once(void **state)
     ram[0x4001] = 6;
     ram[0x4001] = 5;
     assert_int_equal(changed(), 0);
-    gdb_say_stop(&gdb, DEBUGGER_WRITTEN, 0x4004, false, &reply);
+    gdb_say_stop(&gdb, &(struct stop){DEBUGGER_WRITTEN, 0, 0x4004}, false, &reply);
     answer[reply.size] = 0;
     assert_string_equal(answer, "T05thread:1;watch:4004;");
 }

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Trace events that leave the machine (lib/trace_export.c): each record of a ring is in one batch,
- * in order and whole, or is counted as lost; a pCPU sends by itself when its ring is half full. And
- * the limit to a range of addresses (lib/trace_limit.c): which events are in it.
+ * in order and whole, or is counted as lost; a pCPU sends by itself when its ring is half full and
+ * it enters a guest, or when it is almost full. And the limit to a range of addresses
+ * (lib/trace_limit.c): which events are in it.
  */
 #include "tests/unit/support.h"
 
@@ -128,19 +129,36 @@ static void each_record_leaves_once(void **state)
 }
 
 /* A pCPU that is always busy sends by itself, so that nothing is lost. */
-static void a_half_full_ring_sends_itself(void **state)
+static void an_almost_full_ring_sends_itself(void **state)
 {
     (void)state;
+    const uint64_t almost = TRACE_RING / 4 * 3;
     begin(1, ~0u >> (32 - TRACE_EVENT_COUNT));
-    record_some(0, TRACE_RING / 2 - 1);
+    record_some(0, almost - 1);
     assert_int_equal(batches, 0);
-    record_some(TRACE_RING / 2 - 1, 1);
+    record_some(almost - 1, 1);
     assert_int_equal(batches, 1);
-    record_some(TRACE_RING / 2, 10 * TRACE_RING);
+    record_some(almost, 10 * TRACE_RING);
     while (trace_export_piece())
         ;
-    assert_int_equal(read_sent(1, is_record), TRACE_RING / 2 + 10 * TRACE_RING);
+    assert_int_equal(read_sent(1, is_record), almost + 10 * TRACE_RING);
     assert_int_equal(trace_export_counts().lost, before.lost);
+}
+
+/* The time that it takes is not an exit's. */
+static void a_half_full_ring_is_sent_at_an_entry(void **state)
+{
+    (void)state;
+    begin(5, ~0u >> (32 - TRACE_EVENT_COUNT));
+    record_some(0, TRACE_RING / 2 - 2);
+    trace(entry, 0x1000, 0);
+    assert_int_equal(batches, 0);
+    trace(exit, 10, 0x1000, 0, TRACE_NO_ADDRESS);
+    assert_int_equal(batches, 0);
+    trace(entry, 0x1000, 0);
+    assert_int_equal(batches, 1);
+    while (trace_export_piece())
+        ;
 }
 
 /* While the channel refuses, the ring keeps the newest; how many are gone can be counted. */
@@ -239,7 +257,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup(each_record_leaves_once, setup),
-        cmocka_unit_test_setup(a_half_full_ring_sends_itself, setup),
+        cmocka_unit_test_setup(an_almost_full_ring_sends_itself, setup),
+        cmocka_unit_test_setup(a_half_full_ring_is_sent_at_an_entry, setup),
         cmocka_unit_test_setup(what_finds_no_room_is_lost_and_counted, setup),
         cmocka_unit_test_setup(nothing_leaves_unless_it_is_chosen, setup),
         cmocka_unit_test_setup(only_events_at_these_addresses, setup),
