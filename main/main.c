@@ -51,6 +51,7 @@
 #include "vmx/vmx.h"
 
 static struct boot_info info;
+static uint64_t began; /* TSC */
 static struct options options;
 
 #define MSR_ARCH_CAPABILITIES        0x10au
@@ -164,12 +165,15 @@ static void report(void)
                                   .msrs = has_vmx ? &msrs : NULL,
                                   .feature_control = has_control ? &feature_control : NULL,
                                   .tsc_khz = tsc_khz(),
+                                  .began = began,
+                                  .now = rdtsc(),
                                   .free_pages = memory_free_pages()});
 }
 
 /* Finds what the later messages need: the loader's information, consoles, memory, tables. */
 static void start_basics(uint32_t magic, uint32_t address)
 {
+    began = rdtsc();
     interrupts_mask();
     descriptors_init(&cpus[0]);
     log_info("eptvisor: a hypervisor for trying ideas about memory virtualization");

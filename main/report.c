@@ -272,6 +272,10 @@ void report_print(const struct report *report)
     print_memory(report);
     acpi_list(print_table);
     printf_value("TSC", "%lu kHz", report->tsc_khz);
+    if (report->tsc_khz)
+        printf_value("time", "the TSC was at %lu ms when the image began, %lu ms ago",
+                     report->began / report->tsc_khz,
+                     (report->now - report->began) / report->tsc_khz);
     print_cpu(report);
     print_features(report);
     print_leaves(report);

@@ -25,7 +25,8 @@ struct report {
     cpuid_ask *cpuid;
     const struct vmx_msrs *msrs;     /* NULL: the CPU has no VMX */
     const uint64_t *feature_control; /* IA32_FEATURE_CONTROL; NULL: the CPU has no such MSR */
-    uint64_t tsc_khz, free_pages;
+    uint64_t tsc_khz, free_pages;    /* tsc_khz may be 0: not known */
+    uint64_t began, now;             /* TSC */
 };
 
 void report_print(const struct report *report);

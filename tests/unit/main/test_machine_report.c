@@ -17,7 +17,7 @@
 static struct boot_info info;
 static struct smbios_names names;
 static struct cpu_facts facts;
-static uint32_t features_ecx;
+static uint32_t features_ecx, khz;
 static struct acpi_header tables[2];
 
 void acpi_list(void (*found)(hpa_t address, const struct acpi_header *header))
@@ -55,6 +55,7 @@ static int setup(void **state)
     (void)state;
     support_reset();
     features_ecx = BIT(5) | BIT(0);
+    khz = 3000000;
     names = (struct smbios_names){.vendor = "ACME", .version = "2", .bios_date = "01/02/2026"};
     facts = (struct cpu_facts){.vendor = "GenuineIntel",
                                .brand = "CPU one",
@@ -80,7 +81,9 @@ static const char *printed(const struct vmx_msrs *msrs, const uint64_t *feature_
                                   .cpuid = fake_cpuid,
                                   .msrs = msrs,
                                   .feature_control = feature_control,
-                                  .tsc_khz = 3000000,
+                                  .tsc_khz = khz,
+                                  .began = 6000 * 3000000ull,
+                                  .now = 6250 * 3000000ull + 1,
                                   .free_pages = 512});
     return support_log();
 }
@@ -116,6 +119,17 @@ static unsigned checked(const char *log)
     return lines;
 }
 
+/* Without a clock nobody knows what a tick is. */
+static void a_machine_without_clocks(void **state)
+{
+    (void)state;
+    khz = 0;
+    const char *log = printed(NULL, NULL);
+    (void)checked(log);
+    assert_true(has(log, "TSC: 0 kHz"));
+    assert_null(strstr(log, "report: time: "));
+}
+
 static void a_machine(void **state)
 {
     (void)state;
@@ -135,6 +149,7 @@ static void a_machine(void **state)
     assert_true(has(log, "ACPI table: XSDT, revision 1, 44 bytes, OEM ACME   BOARD   , at "
                          "0xfff0000"));
     assert_true(has(log, "TSC: 3000000 kHz"));
+    assert_true(has(log, "time: the TSC was at 6000 ms when the image began, 250 ms ago"));
     assert_true(has(log, "CPU: CPU one"));
     assert_true(has(log, "CPU vendor: GenuineIntel"));
     assert_true(has(log, "CPU signature: 0x906ea: family 6, model 0x9e, stepping 10, microcode "
@@ -218,6 +233,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup(a_machine, setup),
+        cmocka_unit_test_setup(a_machine_without_clocks, setup),
         cmocka_unit_test_setup(words_of_the_capabilities, setup),
         cmocka_unit_test_setup(no_vmx_and_a_hypervisor, setup),
         cmocka_unit_test_setup(long_values, setup),
