@@ -224,9 +224,7 @@ trace: ## record the events of GUESTS= (EVENTS=, SMP=2) as build/trace/NAME.json
 trace-picture: trace ## draw the picture of docs/TRACE.md anew
 	$(Q)$(PYTHON) tools/trace_page.py --picture smp_slots $(TRACED_OUTPUT) docs/trace-cost.svg
 
-GDB_MACHINE := $(if $(filter bochs nested qemu-kvm,$(MACHINE)),$(MACHINE),bochs)
 .PHONY: gdb
-gdb: export MACHINE := $(GDB_MACHINE)
 gdb: export SYMBOLS := $(SYMBOLS)
 gdb: all $(B)/optrom.bin $(NESTED) $(if $(filter linux,$(GUEST)),$(LINUX_FILES) \
          $(if $(SYMBOLS)$(KERNEL),,$(B)/linux/vmlinux.symbols),$(B)/guest/$(or $(GUEST),hello).elf)
