@@ -394,7 +394,7 @@ def test_gdb_does_not_wait_for_a_machine_that_has_ended() -> None:
 @pytest.mark.parametrize(
     ("word", "message"),
     [
-        ("nobody", "no guest has this number or name"),
+        ("nobody", "no guest has this number or name; there are: hello"),
         ("1", r"no second serial port \(COM2, at 0x2f8\)"),
     ],
 )
