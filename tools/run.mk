@@ -185,8 +185,8 @@ run-quick: run ## boot with the option ROM in a fraction of a second, as the tes
 
 own_guests = $(filter-out file,$(origin GUESTS))
 
-# What a picture is made of is in Bochs' output. A machine that was not started (123), or that refused
-# its command line (15), leaves none, and has said why.
+# What a picture is made of is in Bochs' output. A machine that was not started (123), or has
+# refused its command line (15), leaves none, and has said why.
 only_bochs = $(if $(filter-out bochs,$(MACHINE)),$(error make $@ needs the output of Bochs: \
     leave MACHINE=$(MACHINE) out))
 unless_refused = status=$$?; case $$status in 15 | 123) exit $$status ;; esac
