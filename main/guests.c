@@ -331,7 +331,10 @@ static void run_turn(struct vcpu *vcpu)
  * wakes an idle pCPU to print the rest. */
 static void print_waiting_text(void)
 {
-    while (unlikely(transcript_has_text()) && transcript_print()) {
+    while (unlikely(transcript_has_text())) {
+        watch_leave();
+        if (!transcript_print())
+            return;
         if (sched_anyone_waits()) {
             sched_wake_one();
             return;
@@ -344,11 +347,10 @@ static void pcpu_run_guests(void)
 {
     struct entry entry;
     for (;;) {
-        bool works = pcpu_has_work();
-        if (unlikely(works || transcript_has_text()))
-            watch_leave();
         print_waiting_text();
+        bool works = pcpu_has_work();
         if (unlikely(works)) {
+            watch_leave();
             work_turn();
             works = pcpu_has_work();
         }

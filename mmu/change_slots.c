@@ -29,6 +29,7 @@
 #include "mmu/sides.h"
 #include "mmu/tdp.h"
 #include "mmu/tlb.h"
+#include "mmu/track.h"
 #include "mmu/zap.h"
 
 /* Updates the number of slots that log. If this is the first one and the method is PML, no vCPU is
@@ -178,10 +179,8 @@ static int slot_add(struct mmu *mmu)
     int error = check_new(mmu, name, what);
     if (error)
         return error;
-    now->owned = (struct memslot){.base = gpa_to_gfn(what->gpa),
-                                  .id = what->id,
-                                  .flags = what->flags,
-                                  .born = ++mmu->slots_born};
+    now->owned =
+        (struct memslot){.base = gpa_to_gfn(what->gpa), .id = what->id, .flags = what->flags};
     error = equip_slot(mmu, now, what->pages);
     if (error)
         log_error("%s: no memory to keep track of %#lx pages; make it smaller", name, what->pages);
@@ -383,6 +382,7 @@ static int flags_set(struct mmu *mmu)
 static int counters_publish(struct mmu *mmu)
 {
     struct changing *now = &mmu->changing;
+    *track_number(&now->owned) = ++mmu->counters_born;
     memslots_begin(mmu)->slot[now->index].tracked = now->owned.tracked;
     return change_publish(mmu, now->index, change_finish);
 }
@@ -393,13 +393,13 @@ static int counters_add(struct mmu *mmu)
     const struct memslot *slot = memslot_find(mmu->slots, gpa_to_gfn(now->what.gpa));
     now->index = (unsigned)(slot - mmu->slots->slot);
     now->owned.backing.pages = slot->backing.pages;
-    now->owned.tracked = page_array_alloc(slot->backing.pages, PAGE_ARRAY_COUNTS);
+    now->owned.tracked = page_array_alloc(track_counters(slot->backing.pages), PAGE_ARRAY_COUNTS);
     if (!now->owned.tracked) {
         log_error("slot %u: no memory to track writes to %#lx pages", slot->id,
                   slot->backing.pages);
         return -ENOMEM;
     }
-    uint64_t size = page_array_size(slot->backing.pages, PAGE_ARRAY_COUNTS);
+    uint64_t size = page_array_size(track_counters(slot->backing.pages), PAGE_ARRAY_COUNTS);
     change_fill(now, now->owned.tracked, size, 0);
     return change_fill_first(mmu, counters_publish);
 }

@@ -64,16 +64,18 @@ struct mmu_memory mmu_memory_at(const struct mmu *mmu, gpa_t gpa, bool *tracked)
     gfn_t gfn = mmu_gfn(mmu, gpa);
     const struct memslot *slot = memslot_find(memslots(mmu), gfn);
     *tracked = slot && track_is(slot, gfn.v - slot->base.v);
-    return slot ? (struct mmu_memory){slot->born, gfn.v - slot->base.v} : (struct mmu_memory){0};
+    return slot && slot->tracked ? (struct mmu_memory){*track_number(slot), gfn.v - slot->base.v}
+                                 : (struct mmu_memory){0};
 }
 
 bool mmu_memory_place(const struct mmu *mmu, const struct mmu_memory *memory, gpa_t *gpa)
 {
     const struct memslots *slots = memslots(mmu);
     for (unsigned i = 0; memory->born && i < slots->used; i++) {
-        if (slots->slot[i].born != memory->born)
+        const struct memslot *slot = &slots->slot[i];
+        if (!slot->tracked || *track_number(slot) != memory->born)
             continue;
-        *gpa = gfn_to_gpa(GFN(slots->slot[i].base.v + memory->frame));
+        *gpa = gfn_to_gpa(GFN(slot->base.v + memory->frame));
         return true;
     }
     return false;

@@ -32,10 +32,10 @@ void mmu_look(const struct mmu *mmu, gpa_t gpa, unsigned root, struct mmu_look *
  * Returns false if there are not so many. The caller is in an epoch. */
 bool mmu_look_slot(const struct mmu *mmu, unsigned index, struct memslot *slot);
 
-/* Memory of a VM by a name that stays what it is when its slot is moved, and that no other memory
- * ever gets. */
+/* Memory whose slot has counters for write tracking, by a name that stays what it is when the slot
+ * is moved, and that no other memory of the VM ever gets. */
 struct mmu_memory {
-    uint64_t born;  /* of its slot; 0: no memory */
+    uint64_t born;  /* the number of the counters (mmu/track.h); 0: no such memory */
     uint64_t frame; /* in the slot */
 };
 

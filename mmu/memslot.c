@@ -12,6 +12,7 @@
 #include "mmu/mmu.h"
 #include "mmu/page_array.h"
 #include "mmu/spte.h"
+#include "mmu/track.h"
 
 #define GENERATION_END BIT(62) /* far below SLOT_UPDATE_IN_PROGRESS */
 
@@ -211,7 +212,7 @@ void memslot_free_parts(struct memslot *slot)
 {
     page_array_free(slot->dirty, slot->backing.pages, PAGE_ARRAY_BITS);
     page_array_free(slot->shared, slot->backing.pages, PAGE_ARRAY_BITS);
-    page_array_free(slot->tracked, slot->backing.pages, PAGE_ARRAY_COUNTS);
+    page_array_free(slot->tracked, track_counters(slot->backing.pages), PAGE_ARRAY_COUNTS);
 }
 
 /* From the last slot on. */

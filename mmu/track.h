@@ -9,6 +9,23 @@
 
 #include "mmu/types.h"
 
+/* The counters of a slot are followed by their number, which no other counters of the VM ever get.
+ * It is a name of the slot's memory (mmu/look.h). */
+#define TRACK_NUMBER_SIZE (sizeof(uint64_t) / sizeof(uint16_t))
+
+/* The elements that the counters and the number take, in a slot of `pages` pages. */
+static inline uint64_t track_counters(uint64_t pages)
+{
+    return align_up(pages, TRACK_NUMBER_SIZE) + TRACK_NUMBER_SIZE;
+}
+
+/* The slot has counters. */
+static inline uint64_t *track_number(const struct memslot *slot)
+{
+    uint64_t pages = align_up(slot->backing.pages, TRACK_NUMBER_SIZE);
+    return (uint64_t *)(void *)&slot->tracked[pages];
+}
+
 /* Is frame `offset` of the slot tracked? */
 static inline bool track_is(const struct memslot *slot, uint64_t offset)
 {

@@ -50,9 +50,9 @@ struct memslot {
     struct backing backing;
     uint64_t *shared;  /* one bit per page, in a VM with sides (mmu/sides.h); else NULL */
     uint64_t *dirty;   /* one bit per page, with MEMSLOT_LOG_DIRTY; else NULL */
-    uint16_t *tracked; /* per page, how often it is write-tracked; NULL: never (rule N10) */
-    uint64_t born;     /* its number among all slots that the VM has ever had, from 1 on */
+    uint16_t *tracked; /* per page, how often it is write-tracked; NULL: never (mmu/track.h) */
 };
+_Static_assert(sizeof(struct memslot) == 64, "a slot is found by a shift, in one cache line");
 
 /* Blocks of 2 MiB and 1 GiB that are being cleared in pieces, each for one directory entry. An
  * entry has at most one such block, so they never exceed the memory promised to the VM. */
@@ -300,7 +300,7 @@ struct mmu {
     struct changing changing;
     struct clearing clearing;
     uint64_t slot_pages;            /* pages in all slots; bounds the number of tables */
-    uint64_t slots_born;            /* slots that have ever been added */
+    uint64_t counters_born;         /* slots that have ever got counters for write tracking */
     uint64_t invalidate_sequence;   /* odd while frames lose their host pages or rights */
     uint64_t converting;            /* frames that belong to neither side now; see above */
     uint32_t logging;               /* number of slots that log dirty pages */

@@ -61,7 +61,7 @@ void watch_look(uint64_t now)
 
 /* ---- While no pCPU has a vCPU ---------------------------------------------------------------- */
 
-static uint32_t sentry; /* the number + 1 of the pCPU that looks at the TSC for all, or 0; atomic */
+uint32_t sentry;
 
 static uint32_t sentry_now(void)
 {
@@ -104,7 +104,7 @@ void watch_idle(void)
 
 /* The duty is laid down before an idle pCPU is looked for, and a pCPU marks itself as idle before
  * it finds the duty taken, so it is woken. */
-void watch_leave(void)
+void watch_relieve(void)
 {
     if (sentry_now() != this_cpu() + 1)
         return;

@@ -45,6 +45,16 @@ void watch_look(uint64_t now);
  * due as the sentry. */
 void watch_idle(void);
 
-/* Called when this pCPU has found something else to do: if it is the sentry, another one relieves
- * it. */
-void watch_leave(void);
+/* The number + 1 of the pCPU that looks at the TSC for all, the sentry, or 0; atomic. */
+extern uint32_t sentry;
+
+/* If this pCPU is the sentry, another one relieves it. */
+void watch_relieve(void);
+
+/* Called when this pCPU has found something else to do. As long as a pCPU has a vCPU, there is
+ * hardly ever a sentry. */
+static inline void watch_leave(void)
+{
+    if (unlikely(READ_ONCE(sentry)))
+        watch_relieve();
+}

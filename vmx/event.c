@@ -174,9 +174,11 @@ struct event_plan event_plan(const struct event_pending *pending, const struct e
     /* For an NMI that is held, the window would be open already, so that the guest would never
      * execute an instruction. On some CPUs the same is true with blocking by STI (SDM 3, 26.2):
      * then the window for interrupts is used, which that blocking closes on all CPUs. */
-    bool nmi_waits = nmis && !state->holds_nmis;
+    plan.interrupt_window = interrupt;
+    if (!nmis || state->holds_nmis)
+        return plan;
     bool by_sti = !plan.inject.valid && now.interruptibility & BLOCKING_BY_STI;
-    plan.nmi_window = nmi_waits && !by_sti;
-    plan.interrupt_window = interrupt || (nmi_waits && by_sti);
+    plan.nmi_window = !by_sti;
+    plan.interrupt_window |= by_sti;
     return plan;
 }

@@ -140,6 +140,10 @@ static void memory_has_a_name(void **state)
     gpa_t gpa;
     start(true);
     before = mmu_memory_at(&mmu, GPA(RAM + 0x2123), &tracked);
+    assert_int_equal(before.born, 0);
+    assert_false(tracked);
+    assert_int_equal(mmu_track(&mmu, GPA(RAM + 0x1000)), 0);
+    before = mmu_memory_at(&mmu, GPA(RAM + 0x2123), &tracked);
     assert_true(before.born);
     assert_int_equal(before.frame, 2);
     assert_false(tracked);
@@ -156,6 +160,7 @@ static void memory_has_a_name(void **state)
     assert_false(mmu_memory_place(&mmu, &now, &gpa));
     assert_int_equal(mmu_slot_delete(&mmu, 7), 0);
     assert_int_equal(mmu_slot_add(&mmu, 7, GPA(RAM), PAGES, 0), 0);
+    assert_int_equal(mmu_track(&mmu, GPA(RAM + 0x2000)), 0);
     assert_false(mmu_memory_place(&mmu, &before, &gpa));
     now = mmu_memory_at(&mmu, GPA(RAM + 0x2000), &tracked);
     assert_true(now.born && now.born != before.born);
