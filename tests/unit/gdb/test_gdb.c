@@ -427,19 +427,39 @@ static void stops(void **state)
                                 "11:00000000;");
 }
 
+/* Executes a line of `monitor`, and returns the text of the answer, or NULL if it is for somebody
+ * else. */
+static const char *monitors(const char *line)
+{
+    static char text[512];
+    char packet[200] = "qRcmd,";
+    const char *at = answer;
+    size_t size = strlen(packet);
+    for (; *line; line++)
+        size += (size_t)snprintf(packet + size, sizeof(packet) - size, "%02x", *line);
+    if (execute(packet, size) != GDB_ANSWERED)
+        return NULL;
+    assert_true(parse_bytes(&at, text, strlen(answer) / 2));
+    text[strlen(answer) / 2] = 0;
+    return text;
+}
+
 static void monitor_commands(void **state)
 {
-    char text[512];
-    const char *at = answer;
+    static const char *const wrong[] = {"phys",        "phys 20",   "phys 20 300", "phys 20 0x101",
+                                        "phys 20 1 1", "phys x 1",  "phys 20 -1",  "phys 0x 1",
+                                        "phys  ",      "phys 20 1 "};
     (void)state;
-    ram[0x20] = 0x5a;
-    assert_int_equal(execute("qRcmd,7068797320323020333030", 26), GDB_ANSWERED); /* phys 20 300 */
-    assert_true(parse_bytes(&at, text, strlen(answer) / 2));
-    assert_non_null(strstr(text, "phys ADDRESS N: both are hexadecimal"));
-    assert_int_equal(execute("qRcmd,706879732030783230203130", 28), GDB_ANSWERED);
-    at = answer;
-    assert_true(parse_bytes(&at, text, strlen(answer) / 2));
-    assert_memory_equal(text, "0x20: 5a 90 90", 14);
+    ram[0] = 0x5a;
+    ram[0x20] = 0x5b;
+    for (unsigned i = 0; i < ARRAY_SIZE(wrong); i++)
+        assert_string_equal(monitors(wrong[i]),
+                            "phys ADDRESS N: both are hexadecimal numbers, N is at most 100\n");
+    assert_memory_equal(monitors("phys 0x20 10"), "0x20: 5b 90 90", 14);
+    assert_string_equal(monitors("phys 20 0x1"), "0x20: 5b\n");
+    assert_string_equal(monitors("phys  020 1"), "0x20: 5b\n");
+    assert_string_equal(monitors("phys 0 1"), "0: 5a\n");
+    assert_null(monitors("physics 0 1"));
 }
 
 static unsigned pieces;
