@@ -16,6 +16,7 @@
 #define AP_START_CPU   24
 
 #ifndef __ASSEMBLER__
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -26,7 +27,13 @@ struct ap_start {
     uint64_t root; /* physical address of the page tables' root, for CR3 */
     uint64_t stack;
     struct cpu *cpu;
-    uint64_t tsc; /* the TSC as the new CPU read it when it was ready */
+
+    /* Once it is ready: questions by number, and the last one that it has answered. */
+    uint32_t asked, told;
+    uint64_t tsc;     /* the answer: its TSC, after `asked` was written and before `told` was */
+    uint64_t adjust;  /* the boot CPU's IA32_TSC_ADJUST, */
+    bool adjusts;     /* which it is to take over before it answers, */
+    uint64_t changed; /* and what it had instead, if it had something else */
 };
 _Static_assert(offsetof(struct ap_start, stage) == AP_START_STAGE, "boot/ap_trampoline.S");
 _Static_assert(offsetof(struct ap_start, root) == AP_START_ROOT, "boot/ap_trampoline.S");

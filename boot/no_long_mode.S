@@ -103,7 +103,8 @@ leave:
 message:
     .ascii "eptvisor: a hypervisor for trying ideas about memory virtualization\r\n"
     .ascii "error: this CPU has no 64-bit mode or no execute-disable bit; eptvisor needs both, "
-    .ascii "and VMX; use an Intel CPU with VT-x\r\n"
+    .ascii "and VMX; use an Intel CPU with VT-x, with \"Execute Disable Bit\" on in the firmware's "
+    .ascii "setup\r\n"
     .if EXIT_NO_VMX != 10
     .error "the last line below has another exit code"
     .endif

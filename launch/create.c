@@ -142,16 +142,17 @@ static enum exit_code vm_promise_memory(struct vm *vm, uint64_t disk_pages, bool
     if (memory_open(vm->number, vm_needs_sum(&needs), w->testctl && unlimited))
         return EXIT_OK;
     vm->put_off = !last_chance;
-    if (last_chance)
-        log_error(
-            "guest %s: it may need up to %lu KiB of the host's memory (%lu of RAM, %lu of "
-            "EPT tables, %lu to write to its disks, %lu of other records, %lu by limit=), but only "
-            "%lu KiB are free; make mem= smaller, write disk=ro, or give the machine more "
-            "memory",
-            vm->name, vm_needs_sum(&needs) << 2, needs.ram << 2, needs.tables << 2,
-            needs.disks << 2,
-            (needs.slots + needs.vcpus + needs.report + needs.net + needs.kut + needs.td) << 2,
-            needs.limit << 2, memory_unpromised() << 2);
+    if (!last_chance)
+        return EXIT_NO_MEMORY;
+    log_error("guest %s: it may need up to %lu KiB of the host's memory (%lu of RAM, %lu of EPT "
+              "tables, %lu for disks, %lu of other records, %lu by limit=), but only %lu KiB are "
+              "free",
+              vm->name, vm_needs_sum(&needs) << 2, (needs.ram + needs.td) << 2, needs.tables << 2,
+              needs.disks << 2,
+              (needs.slots + needs.vcpus + needs.report + needs.net + needs.kut) << 2,
+              needs.limit << 2, memory_unpromised() << 2);
+    log_error("guest %s: make mem= smaller, write disk=ro, or give the machine more memory",
+              vm->name);
     return EXIT_NO_MEMORY;
 }
 

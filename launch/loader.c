@@ -15,11 +15,30 @@ bool load_is_linux(const void *file, uint64_t size)
             !multiboot_recognise(&image));
 }
 
+/* Only a vmlinux can have a PVH entry point. */
+static enum exit_code check_entry_word(const struct guest_image *image)
+{
+    if (image->entry != GUEST_ENTRY_PVH)
+        return EXIT_OK;
+    if (bzimage_recognise(image))
+        REFUSE(
+            MODULE_WORDS, image,
+            "entry=pvh, but a bzImage has no PVH entry point; give the vmlinux that it contains, "
+            "which tools/vmlinux.py extracts, or leave the word out");
+    if (multiboot2_recognise(image) || multiboot_recognise(image))
+        REFUSE(MODULE_WORDS, image,
+               "entry=pvh, but a multiboot program has no PVH entry point; leave the word out");
+    return EXIT_OK;
+}
+
 static enum exit_code plan_file(struct load_plan *plan, const struct guest_image *image)
 {
     struct elf_file elf;
     if (!image->size)
         REFUSE(MODULE_EMPTY, image, "the module is empty");
+    enum exit_code code = check_entry_word(image);
+    if (code)
+        return code;
     if (bzimage_recognise(image))
         return bzimage_plan(plan, image);
     if (multiboot2_recognise(image))
@@ -28,7 +47,7 @@ static enum exit_code plan_file(struct load_plan *plan, const struct guest_image
         REFUSE(MODULE_NOT_ELF, image,
                "not an ELF file, nor a bzImage; a guest is an ELF32 file with a multiboot1 header, "
                "or a Linux kernel (bzImage or vmlinux), or has a multiboot2 header");
-    enum exit_code code = elf_open(image, &elf);
+    code = elf_open(image, &elf);
     if (code)
         return code;
     /* A TD cannot start in 32-bit mode, so its program's multiboot header, if any, is ignored. */

@@ -76,8 +76,14 @@ int module_words_parse(const char *vm, const char *string, struct guest_module *
                  : parsed.disk == DISK_READ_ONLY ? GUEST_MODULE_DISK_READ_ONLY
                  : is_disk                       ? GUEST_MODULE_DISK
                                                  : GUEST_MODULE_FILE;
-    snprintf(file->string, sizeof(file->string), "%.*s%s%s", length, name,
-             name[length + text] ? " " : "", name + length + text);
+    const char *arguments = name + length + text;
+    int whole = snprintf(file->string, sizeof(file->string), "%.*s%s%s", length, name,
+                         *arguments ? " " : "", arguments);
+    if (*arguments && whole >= (int)sizeof(file->string)) {
+        log_error("%s: its name and its text have %d characters; the guest can get %zu", where,
+                  whole, sizeof(file->string) - 1);
+        return -EINVAL;
+    }
     return 0;
 }
 

@@ -17,7 +17,7 @@ struct vm_needs {    /* numbers of 4 KiB pages */
     uint64_t disks;  /* struct disk, copies of written blocks, and tables of these */
     uint64_t net;    /* the network device, with its queue of frames */
     uint64_t kut;    /* the devices of `kut` */
-    uint64_t td;     /* its state as a TD */
+    uint64_t td;     /* a TD's private RAM, with the tables for it, and its state */
     uint64_t limit;  /* what limit= adds */
 };
 

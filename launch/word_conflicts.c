@@ -128,8 +128,8 @@ static int check_tdx(const char *name, const struct vm_words *words, const struc
                                "a TD starts by its boot shim, and no kvm-unit-test can; leave one "
                                "of the words out");
     if (words->legacy)
-        return refuse_with_tdx(name, "legacy",
-                               "the VMM of a TD delivers no interrupts of an 8259; leave legacy "
+        return refuse_with_tdx(name, words->vga ? "vga" : "legacy",
+                               "the VMM of a TD delivers no interrupts of an 8259; leave the word "
                                "out");
     if (words->testctl && words->tdx != TDX_DEBUG)
         return refuse_with_tdx(name, "testctl",

@@ -4,7 +4,7 @@
 
 #include "lib/bits.h"
 #include "lib/errno.h"
-#include "lib/log.h"
+#include "lib/log_list.h"
 #include "lib/string.h"
 
 /* One word of the line: its name and, after '=', its value. */
@@ -107,47 +107,66 @@ static void size_text(uint64_t size, char *text, size_t room)
         snprintf(text, room, "%lu", size);
 }
 
-/* Describes what the table allows for one word, for example "gva_cache=off|exits|verify". */
-static void word_describe(const struct word *word, char *text, size_t size)
+/* Adds what the table allows for one word, for example "gva_cache=off|exits|verify". */
+static void word_describe(const struct word *word, struct log_list *list)
 {
-    int used;
-    char min[24], max[24];
+    char text[96], min[24], max[24];
+    const size_t optional = word_is_optional(word);
     switch (word->kind) {
     case WORD_FLAG:
-        snprintf(text, size, "%s", word->name);
+        snprintf(text, sizeof(text), "%s", word->name);
         break;
     case WORD_NUMBER:
-        snprintf(text, size, "%s=%lu..%lu", word->name, word->min, word->max);
+        snprintf(text, sizeof(text), "%s=%lu..%lu", word->name, word->min, word->max);
         break;
     case WORD_SIZE:
         size_text(word->min, min, sizeof(min));
         size_text(word->max, max, sizeof(max));
-        snprintf(text, size, "%s=%s..%s (bytes, or with K, M or G)", word->name, min, max);
+        snprintf(text, sizeof(text), "%s=%s..%s (bytes, or with K, M or G)", word->name, min, max);
         break;
     case WORD_CHOICE:
-        used = snprintf(text, size, word_is_optional(word) ? "%s, %s=" : "%s=", word->name,
-                        word->name);
-        for (size_t i = word_is_optional(word), first = i; word->choices[i] && used < (int)size;
-             i++)
-            used += snprintf(text + used, size - (size_t)used, "%s%s", i > first ? "|" : "",
-                             word->choices[i]);
+        snprintf(text, sizeof(text), optional ? "%s, %s=" : "%s=", word->name, word->name);
         break;
     case WORD_TEXT:
-        snprintf(text, size, "%s=TEXT (up to %d characters)", word->name, WORD_TEXT_MAX - 1);
+        snprintf(text, sizeof(text), "%s=TEXT (up to %d characters)", word->name,
+                 WORD_TEXT_MAX - 1);
         break;
     }
+    log_list_add(list, " ", text);
+    for (size_t i = optional; word->kind == WORD_CHOICE && word->choices[i]; i++)
+        log_list_add(list, i > optional ? "|" : "", word->choices[i]);
+}
+
+/* A message shows so many characters of a name or a value. */
+static int shown(int length)
+{
+    return length < WORD_TEXT_MAX ? length : WORD_TEXT_MAX;
 }
 
 static int refuse_unknown(const struct token *token, const struct word *table, size_t words,
                           const char *where)
 {
-    char known[200];
-    int used = 0;
-    for (size_t i = 0; i < words && used < (int)sizeof(known); i++)
-        used += snprintf(known + used, sizeof(known) - (size_t)used, " %s%s", table[i].name,
-                         table[i].kind == WORD_FLAG || word_is_optional(&table[i]) ? "" : "=");
-    log_error("%s: unknown word \"%.*s\"; allowed:%s", where, token->name_length, token->name,
-              known);
+    struct log_list known;
+    log_list_begin(&known, "%s: unknown word \"%.*s\"; allowed:", where, shown(token->name_length),
+                   token->name);
+    for (size_t i = 0; i < words; i++) {
+        char name[40];
+        snprintf(name, sizeof(name), "%s%s", table[i].name,
+                 table[i].kind == WORD_FLAG || word_is_optional(&table[i]) ? "" : "=");
+        log_list_add(&known, " ", name);
+    }
+    log_list_end(&known);
+    return -EINVAL;
+}
+
+static int refuse_value(const struct token *token, const struct word *word, const char *where)
+{
+    struct log_list allowed;
+    log_list_begin(&allowed, "%s: bad value in \"%.*s%s%.*s\"; allowed:", where,
+                   shown(token->name_length), token->name, token->value ? "=" : "",
+                   shown(token->value_length), token->value ? token->value : "");
+    word_describe(word, &allowed);
+    log_list_end(&allowed);
     return -EINVAL;
 }
 
@@ -165,14 +184,8 @@ static int parse_token(const struct token *token, const struct word *table, size
         return -EINVAL;
     }
     *seen |= BIT(i);
-    if (!word_store(&table[i], token, target)) {
-        char allowed[128];
-        word_describe(&table[i], allowed, sizeof(allowed));
-        log_error("%s: bad value in \"%.*s%s%.*s\"; allowed: %s", where, token->name_length,
-                  token->name, token->value ? "=" : "", token->value_length,
-                  token->value ? token->value : "", allowed);
-        return -EINVAL;
-    }
+    if (!word_store(&table[i], token, target))
+        return refuse_value(token, &table[i], where);
     return 0;
 }
 

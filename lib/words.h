@@ -35,6 +35,6 @@ bool word_number(const char *text, int length, uint64_t *value) MUST_CHECK;
 
 /* Parses `line` up to its end or to a lone `--` into `target`, which holds the defaults. `where`
  * begins each message ("command line", "module x"). A table has at most 64 words. Returns the
- * offset of the text after `--` (or of the end), or -EINVAL after one log_error(). */
+ * offset of the text after `--` (or of the end), or -EINVAL after a message. */
 int words_parse(const char *line, const struct word *table, size_t words, void *target,
                 const char *where) MUST_CHECK;

@@ -11,6 +11,8 @@
 #include "arch/x86/guarded.h"
 #include "arch/x86/interrupts.h"
 #include "arch/x86/kept_log.h"
+#include "arch/x86/leftovers.h"
+#include "arch/x86/machine_check.h"
 #include "arch/x86/this_cpu.h"
 #include "arch/x86/mcfg.h"
 #include "arch/x86/memory.h"
@@ -127,8 +129,9 @@ static void start_export(void)
     map_choose(options.map);
 }
 
-/* Says what kind of machine this is, and what its firmware has left switched on. Returns whether it
- * asks for x2APIC mode to stay off. */
+/* Says what kind of machine this is, and what its firmware has left switched on. From here on, the
+ * boot CPU reports errors of the hardware. Returns whether the machine asks for x2APIC mode to stay
+ * off. */
 static bool describe_machine(void)
 {
     const struct cpu_facts *cpu = cpu_facts();
@@ -136,6 +139,7 @@ static bool describe_machine(void)
     struct dmar dmar;
     struct bus_masters masters;
     cpu_facts_log(cpu);
+    machine_check_init_cpu();
     srat_parse(acpi_table("SRAT"), &srat);
     srat_log(&srat);
     dmar_read(acpi_table("DMAR"), &dmar);
@@ -170,6 +174,7 @@ static void start_basics(uint32_t magic, uint32_t address)
     interrupts_mask();
     descriptors_init(&cpus[0]);
     log_info("eptvisor: a hypervisor for trying ideas about memory virtualization");
+    leftovers_end(0);
     int error = boot_info_parse(&info, magic, address);
     serial_begin(info.command_line);
     screen_init(&info); /* before the error is handled, so that the message is on the screen */

@@ -30,11 +30,14 @@ static ALWAYS_INLINE enum why why_role(const struct tdp_access *access)
 /* ---- A present entry, without a lock --------------------------------------------------------- */
 
 /* Is a fast fault tried? It needs a present entry. Aging clears R, W and X of entries that are
- * present. */
-static inline bool fast_is_tried(const struct mmu *mmu, uint32_t error_code)
+ * present. Of an address that is too wide for the tables, which a CPU with a larger MAXPHYADDR lets
+ * a guest use, the index bits would lead to the entry of another address. */
+static inline bool fast_is_tried(const struct mmu *mmu, gfn_t gfn, uint32_t error_code)
 {
-    return error_code & FAULT_PRESENT || (__atomic_load_n(&mmu->access_tracked, __ATOMIC_RELAXED) &&
-                                          !(error_code & FAULT_RESERVED));
+    if (error_code & FAULT_PRESENT)
+        return true;
+    return __atomic_load_n(&mmu->access_tracked, __ATOMIC_RELAXED) &&
+           !(error_code & FAULT_RESERVED) && gfn.v < memslot_gfn_end(mmu);
 }
 
 /* The SPTE with the rights that may be restored for this access. */

@@ -237,7 +237,7 @@ static NOINLINE int fault_special(struct mmu *mmu, gpa_t gpa, struct tdp_access 
     }
     if (!(error_code & FAULT_RESERVED))
         mmu_self(mmu)->stats.faults++;
-    if (fast_is_tried(mmu, error_code)) {
+    if (fast_is_tried(mmu, access.gfn, error_code)) {
         int result = fast_fault(mmu, &access);
         if (result != FAULT_INVALID)
             return result;

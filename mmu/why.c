@@ -195,7 +195,7 @@ static enum why trial_fault(struct trial *t, uint32_t error_code)
     }
     if (why != WHY_NEXT)
         return why;
-    if (fast_is_tried(t->mmu, error_code)) {
+    if (fast_is_tried(t->mmu, t->access.gfn, error_code)) {
         uint64_t *lowest = &t->path.spte[t->path.lowest];
         uint64_t new;
         why = why_fast(t->mmu, &t->access, *lowest, t->path.lowest, &new);

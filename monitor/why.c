@@ -61,8 +61,9 @@ static void say_td(struct monitor_call *call, gpa_t gpa, uint64_t access)
     bool shared = gpa.v & td_shared_bit(vm->td);
     enum td_page_state state = td_page_state(vm, gfn_to_gpa(mmu_gfn(&vm->mmu, gpa)));
     uint64_t td_ctls = __atomic_load_n(&vm->td->td_ctls, __ATOMIC_RELAXED);
-    enum td_why why = shared ? td_shared_why(state, access | QUALIFICATION_FINAL)
-                             : td_private_why(state, td_ctls);
+    enum td_why why = td_gpa_is_reserved(vm->td, gpa) ? TD_WHY_RESERVED
+                      : shared ? td_shared_why(state, access | QUALIFICATION_FINAL)
+                               : td_private_why(state, td_ctls);
     monitor_say(call, "VM %u %s is a TD, and GPA %#lx is a %s address of it; the page is %s.",
                 vm->number, vm->name, gpa.v, shared ? "shared" : "private",
                 td_page_state_name(state));
@@ -72,7 +73,7 @@ static void say_td(struct monitor_call *call, gpa_t gpa, uint64_t access)
                     "secure side is changing it.");
     else
         monitor_say(call, "An access that exits ends as follows: %s%s.",
-                    why > TD_WHY_VE ? "the TD is stopped, because " : "", td_why_rule(why));
+                    why > TD_WHY_RESERVED ? "the TD is stopped, because " : "", td_why_rule(why));
 }
 
 /* The vCPUs may be changing their caches meanwhile, so this is a hint. */

@@ -104,7 +104,7 @@ static uint64_t field_read(struct call *c, enum metadata_context context, bool w
     uint64_t value = 0, next = METADATA_NO_FIELD, id = c->gpr[GPR_RDX];
     uint64_t status = TDX_OPERAND_INVALID | TDX_OPERAND_RCX;
     if (context == METADATA_SYS || !c->gpr[GPR_RCX]) {
-        if (id == METADATA_NO_FIELD && !with_next)
+        if ((id | FIELD_CONTEXT) == METADATA_NO_FIELD && !with_next)
             status = TDX_METADATA_FIELD_ID_INCORRECT;
         else
             status = metadata_read(c->vcpu, context, id, &value, &next);

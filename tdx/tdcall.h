@@ -56,8 +56,8 @@ struct tdcall_page {
 struct tdcall_host {
     void *context;
 
-    /* PAGE.ACCEPT of an aligned private page. The status has the level in bits 31:0 if it is no
-     * success. */
+    /* PAGE.ACCEPT of an aligned private page. The status has a level in bits 31:0 if it is no
+     * success: that of the page if it was accepted before, else the one asked for. */
     uint64_t (*accept)(void *context, gpa_t gpa, unsigned level);
 
     /* Describes the page at a private address. */

@@ -26,6 +26,8 @@ image  grub-efi-ia32-bin    /usr/lib/grub/i386-efi/multiboot2.mod
 qemu   qemu-system-x86      /usr/bin/qemu-system-x86_64
 pytest python3-pytest       /usr/lib/python3/dist-packages/pytest
 pytest python3-pytest-xdist /usr/lib/python3/dist-packages/xdist
+pytest ovmf-ia32            /usr/share/OVMF/OVMF32_CODE_4M.secboot.fd
+pytest grub-efi-ia32-bin    /usr/lib/grub/i386-efi/multiboot2.mod
 pytest acpica-tools         /usr/bin/iasl
 pytest zbar-tools           /usr/bin/zbarimg
 ui     chromium             /usr/bin/chromium

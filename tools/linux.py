@@ -31,6 +31,7 @@ from harness.errors import HarnessError, Status, run_tool
 # own message precedes the hint.
 HINTS = {
     "bad-command-line": "ESCAPE= takes a letter, or off",
+    "bad-boot-info": "make CMDLINE= shorter; with WORDS= it has at most some 450 characters",
     "guest-too-large": "give the VM more RAM with MEM=, or take a smaller INITRD=",
     "no-memory": "the machine has too little RAM for these VMs; choose a smaller MEM= or VMS=",
     "module-words": "look at VCPUS=, MEM=, DISK= and WORDS=; a disk has at least 512 bytes",

@@ -46,7 +46,7 @@ enum cr_access_type {
 void control_registers_setup(struct vcpu *vcpu)
 {
     bool exits = vcpu->mmio.cache.mode == GVA_CACHE_EXITS;
-    uint64_t cr4_fixed = vmx_cr4_must_be_1(&vmx.msrs) | ~features_cr4();
+    uint64_t cr4_fixed = vmx_cr4_in_use(&vmx.msrs, 0) | ~features_cr4();
 
     vmwrite(VMCS_CR0_GUEST_HOST_MASK, CR0_OWNED | (exits ? CR0_TRANSLATION : 0));
     vmwrite(VMCS_CR4_GUEST_HOST_MASK, cr4_fixed | CR4_OWNED | (exits ? CR4_TRANSLATION : 0));

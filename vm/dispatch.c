@@ -3,6 +3,7 @@
 #include "arch/x86/cpu.h"
 #include "arch/x86/this_cpu.h"
 #include "arch/x86/guarded.h"
+#include "arch/x86/machine_check.h"
 #include "arch/x86/mitigate.h"
 #include "guest/abi.h"
 #include "vm/apicv.h"
@@ -15,6 +16,7 @@
 #include "vm/vm.h"
 #include "lib/assert.h"
 #include "lib/log.h"
+#include "lib/string.h"
 #include "lib/trace.h"
 #include "mmio/fetch.h"
 #include "mmio/flow.h"
@@ -44,9 +46,20 @@ static COLD void exit_host_interrupt(void)
     __asm__ volatile("sti; nop; cli");
 }
 
+COLD void vmx_machine_check(struct vmx_vcpu *half)
+{
+    const struct vcpu *vcpu = vcpu_of(half);
+    bool entered = !(half->exit.reason & EXIT_REASON_ENTRY_FAILED);
+    char where[128];
+    snprintf(where, sizeof(where), "%s vCPU %u of guest %s at RIP %#lx",
+             entered ? "in" : "at the entry of", vcpu->index, vcpu->vm->name,
+             vmread(VMCS_GUEST_RIP));
+    machine_check_end(where);
+}
+
 static COLD void exit_exception_or_nmi(struct vcpu *vcpu)
 {
-    if (vmx_take_host_nmi(&vcpu->vmx))
+    if (vmx_take_host_event(&vcpu->vmx))
         return;
     vcpu->exceptions++;
     if (unlikely(vcpu->vm->debugger) && debugger_exception(vcpu))
@@ -198,7 +211,7 @@ bool exit_was_incidental(struct vcpu *vcpu)
     struct mmio_info info;
     switch (exit->reason) {
     case REASON_EXCEPTION_OR_NMI:
-        return vmx_take_host_nmi(&vcpu->vmx);
+        return vmx_take_host_event(&vcpu->vmx);
     case REASON_EXTERNAL_INTERRUPT:
         exit_host_interrupt();
         return true;
@@ -258,6 +271,8 @@ static NOINLINE void handle_any(struct vcpu *vcpu)
     case REASON_VMFUNC:
     case REASON_SEAMCALL: /* exits on every CPU that has TDX */
     case REASON_TDCALL:
+    case REASON_RDMSR_IMMEDIATE: /* exit on every CPU that has them; CPUID does not offer them */
+    case REASON_WRMSRNS_IMMEDIATE:
         return vmx_raise(&vcpu->vmx, VECTOR_UD, 0);
     case REASON_TRIPLE_FAULT:
         return exit_triple_fault(vcpu);

@@ -21,9 +21,9 @@ static const char *const escape_values[] = {"off", "a", "b", "c", "d", "e", "f",
                                             "j",   "k", "l", "m", "n", "o", "p", "q", "r", "s",
                                             "t",   "u", "v", "w", "x", "y", "z", NULL};
 static const char *const provoke_values[] = {
-    "nothing", "null",    "stack",     "code",      "data",       "bug", "warn",
-    "nmi",     "leak",    "guarded",   "private",   "triple",     "td",  "lie_frame",
-    "lie_map", "lie_add", "lie_block", "lie_track", "lie_remove", NULL};
+    "nothing",   "null",    "stack",   "code",      "data",      "bug",        "warn",
+    "nmi",       "leak",    "guarded", "private",   "mc",        "triple",     "td",
+    "lie_frame", "lie_map", "lie_add", "lie_block", "lie_track", "lie_remove", NULL};
 
 static const char *const export_values[] = {"off", "e9", "com2", NULL};
 

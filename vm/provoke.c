@@ -86,6 +86,9 @@ void provoke(enum provoke what)
     case PROVOKE_NMI:
         __asm__ volatile("int $2");
         return;
+    case PROVOKE_MC:
+        __asm__ volatile("int $18");
+        return;
     case PROVOKE_LEAK:
         WARN_ON(page_is_none(page_alloc(0)) || page_is_none(page_alloc(2)));
         return;

@@ -24,6 +24,7 @@ enum provoke {
     PROVOKE_LEAK,    /* five pages are leaked */
     PROVOKE_GUARDED, /* instructions with operands that the CPU refuses; no failure */
     PROVOKE_PRIVATE, /* the hypervisor touches a private page of a TD */
+    PROVOKE_MC,      /* INT 18, as if the hardware had failed */
     PROVOKE_TRIPLE,  /* a triple fault, unless an earlier boot's log is found */
     PROVOKE_TD,      /* a TD without a guest, and then one with each lie of mmu/lies.h */
 };

@@ -22,6 +22,7 @@
 #include "vm/vm.h"
 #include "vm/watch.h"
 #include "lib/log.h"
+#include "lib/spinlock.h"
 #include "lib/trace_export.h"
 #include "mmu/tlb.h"
 #include "vmx/vmcs.h"
@@ -126,15 +127,20 @@ static ALWAYS_INLINE void run_enter(struct vcpu *vcpu)
  * causes an exit before the guest executes an instruction: a kick, the preemption timer, an
  * interrupt of the host. A kick that arrives just before the entry sets the timer to 0, as for a
  * running guest (vm/pcpu.h). A halted guest uses no translation and no pointer, so the pCPU leaves
- * its epoch, and no other CPU waits for it. */
+ * its epoch, and no other CPU waits for it. Without the state, which a CPU may lack, the caller
+ * looks again and again (rule N142). */
 static void halt_cpu(struct vcpu *vcpu)
 {
     pcpu_halts();
-    vmwrite(VMCS_GUEST_ACTIVITY_STATE, ACTIVITY_HLT);
     epoch_offline(this_cpu());
-    run_enter(vcpu);
+    if (likely(vmx.msrs.misc & MISC_HLT_STATE)) {
+        vmwrite(VMCS_GUEST_ACTIVITY_STATE, ACTIVITY_HLT);
+        run_enter(vcpu);
+        vmwrite(VMCS_GUEST_ACTIVITY_STATE, ACTIVITY_ACTIVE);
+    } else {
+        cpu_relax();
+    }
     epoch_online(this_cpu(), &vcpu->vm->mmu);
-    vmwrite(VMCS_GUEST_ACTIVITY_STATE, ACTIVITY_ACTIVE);
 }
 
 static bool interrupts_wake(struct vcpu *vcpu)

@@ -19,13 +19,21 @@ static COLD void td_stop(struct vcpu *vcpu)
              cpu_reg(&vcpu->vmx.regs, REG_RIP));
 }
 
+/* The exit counts as that of a CPU that has TDX. */
+static void td_call_at_ud(struct vcpu *vcpu)
+{
+    vcpu->exits[REASON_EXCEPTION_OR_NMI]--;
+    vcpu->exits[REASON_TDCALL]++;
+    td_call(vcpu);
+}
+
 /* #UD exits from TDs alone: a CPU without TDX does not know TDCALL. On one that has TDX, TDCALL has
  * an exit reason of its own, in every VM (Intel TDX CPU Extensions, 343754, TDCALL). */
 static void td_exception(struct vcpu *vcpu)
 {
     const struct vmx_exit *exit = &vcpu->vmx.exit;
     exit_cut_short(vcpu, exit->reason);
-    if (vmx_take_host_nmi(&vcpu->vmx))
+    if (vmx_take_host_event(&vcpu->vmx))
         return;
     vcpu->exceptions++;
     if (unlikely(vcpu->vm->debugger) && debugger_exception(vcpu))
@@ -34,7 +42,7 @@ static void td_exception(struct vcpu *vcpu)
     bool again = false;
     if (event.vector == VECTOR_UD && !(exit->idt_vectoring & EVENT_INFO_VALID) &&
         td_at_tdcall(vcpu, &again))
-        td_call(vcpu);
+        td_call_at_ud(vcpu);
     else if (again)
         mmu_help(&vcpu->vm->mmu); /* the other vCPU may not be running */
     else if (!vmx_reflect_exception(&vcpu->vmx))

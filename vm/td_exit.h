@@ -26,16 +26,19 @@ void td_raise(struct vcpu *vcpu, uint8_t vector);
 void td_violation(struct vcpu *vcpu);
 
 /* What decides an EPT violation of a TD, by the state of the page: of a private access, and of a
- * shared one. td_why_rule() says it in half a sentence. */
+ * shared one. An address that td_gpa_is_reserved() has no page. td_why_rule() says it in half a
+ * sentence. */
 enum td_why {
     TD_WHY_FAULT, /* the MMU is asked: perhaps a first touch */
     TD_WHY_WAITS, /* another vCPU is converting the page */
     TD_WHY_VE,
-    TD_WHY_PENDING, /* from here on, the TD is stopped */
+    TD_WHY_RESERVED, /* the address has more bits than the TD's: #PF */
+    TD_WHY_PENDING,  /* from here on, the TD is stopped */
     TD_WHY_SHARED,
     TD_WHY_NONE,
     TD_WHY_CODE,
 };
+bool td_gpa_is_reserved(const struct td *td, gpa_t gpa) MUST_CHECK;
 enum td_why td_private_why(enum td_page_state state, uint64_t td_ctls);
 enum td_why td_shared_why(enum td_page_state state, uint64_t qualification);
 const char *td_why_rule(enum td_why why);

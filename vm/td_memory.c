@@ -108,12 +108,24 @@ int td_private_write(struct vm *vm, gpa_t gpa, const void *buffer, size_t size)
 
 /* ---- PAGE.ACCEPT ----------------------------------------------------------------------------- */
 
+/* The level of the page that was accepted before, which may be larger than the one asked for. */
+static unsigned accepted_level(struct vm *vm, gpa_t gpa, unsigned level)
+{
+    unsigned found;
+    hpa_t host;
+    if (mmu_gpa_to_pfn(&vm->mmu, gpa, &host, &found))
+        return level;
+    return found - EPT_LEVEL_4K > level ? found - EPT_LEVEL_4K : level;
+}
+
 static uint64_t td_memory_accept(struct vm *vm, gpa_t gpa, unsigned level)
 {
     uint64_t status;
     int error = mmu_td_accept(&vm->mmu, gpa, level + EPT_LEVEL_4K, &status);
     if (error)
         return error == -EAGAIN ? TD_ACCEPT_RETRY : TD_ACCEPT_NONE;
+    if (status == TDX_PAGE_ALREADY_ACCEPTED)
+        level = accepted_level(vm, gpa, level);
     return status ? status | level : TDX_SUCCESS;
 }
 

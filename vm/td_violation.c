@@ -9,7 +9,9 @@
 
 #include "arch/x86/cpu.h"
 #include "lib/errno.h"
+#include "mmio/walk.h"
 #include "mmu/mmu.h"
+#include "tdx/td.h"
 #include "vm/clock.h"
 #include "vm/exits.h"
 #include "vm/td_memory.h"
@@ -56,10 +58,27 @@ static void violation_raise(const struct violation *v)
     td_raise_ve_with(v->vcpu, &ve);
 }
 
+/* As the module does (N132): to the CPU, the address is a valid one. */
+static void violation_raise_page_fault(const struct violation *v)
+{
+    const uint64_t q = v->qualification;
+    write_cr2(vmread(VMCS_GUEST_LINEAR_ADDRESS));
+    vmx_raise(&v->vcpu->vmx, VECTOR_PF,
+              (uint32_t)(PF_PRESENT | PF_RESERVED | (q & QUALIFICATION_WRITE ? PF_WRITE : 0) |
+                         (q & QUALIFICATION_FETCH ? PF_FETCH : 0) |
+                         (cpu_cpl(&v->vcpu->vmx.regs) == 3 ? PF_USER : 0)));
+    vmx_end_interrupt_shadow();
+}
+
 /* The MMU's answer to an access that may be a first touch. */
 static int violation_fault(const struct violation *v, struct mmio_info *info)
 {
     return mmu_fault(v->vcpu->mmio.mmu, v->gpa, exit_violation_error_code(v->qualification), info);
+}
+
+bool td_gpa_is_reserved(const struct td *td, gpa_t gpa)
+{
+    return gpa.v >> td->gpa_width;
 }
 
 enum td_why td_private_why(enum td_page_state state, uint64_t td_ctls)
@@ -95,6 +114,7 @@ const char *td_why_rule(enum td_why why)
         [TD_WHY_FAULT] = "the host provides the page at the first touch",
         [TD_WHY_WAITS] = "the vCPU waits until another one's MapGPA is complete",
         [TD_WHY_VE] = "the TD handles it, as #VE",
+        [TD_WHY_RESERVED] = "the TD gets #PF for a bit beyond its address width",
         [TD_WHY_PENDING] = "private memory must be accepted before it is used (SEPT_VE_DISABLE)",
         [TD_WHY_SHARED] = "shared memory must be used with the shared bit, or be made private by "
                           "MapGPA and accepted",
@@ -115,6 +135,7 @@ static bool violation_decide(const struct violation *v, enum td_why why)
         mmu_help(&v->vcpu->vm->mmu);
         return false;
     case TD_WHY_VE:
+    case TD_WHY_RESERVED:
         return false;
     default:
         violation_stop(v, td_why_rule(why));
@@ -160,9 +181,20 @@ static void shared_access(const struct violation *v)
     violation_raise(v);
 }
 
+/* No event can be half delivered when the #PF is: it would have to become a double fault. */
+static void reserved_access(const struct violation *v)
+{
+    if (v->vcpu->vmx.exit.idt_vectoring & EVENT_INFO_VALID)
+        return violation_stop(v, "#PF for a bit beyond the TD's address width cannot be delivered "
+                                 "while an event is being delivered");
+    violation_raise_page_fault(v);
+}
+
 static void violation_handle(const struct violation *v)
 {
-    if (v->shared)
+    if (v->qualification & QUALIFICATION_GLA_VALID && td_gpa_is_reserved(v->vcpu->vm->td, v->gpa))
+        reserved_access(v);
+    else if (v->shared)
         shared_access(v);
     else
         private_access(v);

@@ -6,7 +6,7 @@
 #include "arch/x86/tsc.h"
 #include "lib/errno.h"
 #include "lib/flush_reasons.h"
-#include "lib/log.h"
+#include "lib/log_list.h"
 #include "lib/string.h"
 #include "lib/spinlock.h"
 #include "lib/trace_export.h"
@@ -35,15 +35,13 @@ static uint32_t trace_match(const char *name)
 
 static int trace_refuse(const char *name)
 {
-    char known[LOG_LINE_MAX];
-    size_t used = 0;
-    known[0] = 0;
-    for (unsigned i = 0; i < TRACE_EVENT_COUNT && used < sizeof(known); i++)
-        used += (size_t)snprintf(known + used, sizeof(known) - used, " %s",
-                                 trace_name((enum trace_event)i));
-    log_error("command line: no event is called \"%s\"; allowed in trace=: all, off, a list of",
-              name);
-    log_error(" %s", known);
+    struct log_list known;
+    log_list_begin(
+        &known, "command line: no event is called \"%s\"; allowed in trace=: all, off, a list of",
+        name);
+    for (unsigned i = 0; i < TRACE_EVENT_COUNT; i++)
+        log_list_add(&known, " ", trace_name((enum trace_event)i));
+    log_list_end(&known);
     return -EINVAL;
 }
 

@@ -24,6 +24,12 @@ const struct cpuid_register cpuid_registers[CPUID_REGISTERS] = {
     {0x80000008, 0, 1, 0, "CPUID.80000008:EBX"},
 };
 
+const uint16_t mtrr_msrs[MTRRS] = {
+    0xfe,  0x2ff, 0x250, 0x258, 0x259, 0x268, 0x269, 0x26a, 0x26b, 0x26c, 0x26d,
+    0x26e, 0x26f, 0x200, 0x201, 0x202, 0x203, 0x204, 0x205, 0x206, 0x207, 0x208,
+    0x209, 0x20a, 0x20b, 0x20c, 0x20d, 0x20e, 0x20f, 0x210, 0x211, 0x212, 0x213,
+};
+
 #define MSR_ROW(field) offsetof(struct vmx_msrs, field)
 static const struct {
     size_t offset;
@@ -78,5 +84,11 @@ bool vmx_alike(const struct vmx_identity *boot, const struct vmx_identity *other
         if (!identity_agrees(msr_rows[i].name, identity_msr(&boot->msrs, msr_rows[i].offset),
                              identity_msr(&other->msrs, msr_rows[i].offset), text, size))
             return false;
+    for (unsigned i = 0; i < MTRRS; i++) {
+        char name[48];
+        snprintf(name, sizeof(name), "MTRR (MSR %#x, set by the firmware)", mtrr_msrs[i]);
+        if (!identity_agrees(name, boot->mtrrs[i], other->mtrrs[i], text, size))
+            return false;
+    }
     return true;
 }

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Compares two CPUs: a guest that moves between them must not notice a difference, nor may the
- * hypervisor. The VMX controls are negotiated once, on the boot CPU, and CPUID exits are answered
- * by the CPU on which the guest runs. Pure: the caller reads the MSRs and executes CPUID.
+ * hypervisor. The VMX controls are negotiated once, on the boot CPU, and so are CPUID's answers.
+ * Pure: the caller reads the MSRs and executes CPUID.
  */
 #pragma once
 
@@ -19,9 +19,16 @@ struct cpuid_register {
 #define CPUID_REGISTERS 14u
 extern const struct cpuid_register cpuid_registers[CPUID_REGISTERS];
 
+/* The MTRRs (SDM 3, 12.11): capabilities, default type, fixed and variable ranges. The firmware
+ * sets them alike on all CPUs; where it has not, the same memory has two types. */
+#define MTRRS          33u
+#define MTRRS_VARIABLE 13u /* the first of the variable ranges, which come in pairs */
+extern const uint16_t mtrr_msrs[MTRRS];
+
 struct vmx_identity {
     struct vmx_msrs msrs;
     uint32_t cpuid[CPUID_REGISTERS];
+    uint64_t mtrrs[MTRRS]; /* 0 where a CPU has none */
 };
 
 /* Returns false if the CPUs differ, and writes a message that names the first difference to

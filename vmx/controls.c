@@ -5,6 +5,7 @@
  */
 #include "vmx/controls.h"
 
+#include "arch/x86/reg_bits.h"
 #include "lib/bit_words.h"
 #include "lib/errno.h"
 #include "lib/log.h"
@@ -223,4 +224,9 @@ uint64_t vmx_cr4_must_be_1(const struct vmx_msrs *msrs)
 uint64_t vmx_cr4_may_be_1(const struct vmx_msrs *msrs)
 {
     return msrs->cr4_fixed1;
+}
+
+uint64_t vmx_cr4_in_use(const struct vmx_msrs *msrs, uint64_t value)
+{
+    return (value | vmx_cr4_must_be_1(msrs) | CR4_MCE) & vmx_cr4_may_be_1(msrs);
 }

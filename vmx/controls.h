@@ -244,3 +244,7 @@ uint64_t vmx_cr0_must_be_1(const struct vmx_msrs *msrs, bool unrestricted);
 uint64_t vmx_cr0_may_be_1(const struct vmx_msrs *msrs);
 uint64_t vmx_cr4_must_be_1(const struct vmx_msrs *msrs);
 uint64_t vmx_cr4_may_be_1(const struct vmx_msrs *msrs);
+
+/* The CR4 with which the CPU runs a guest whose own CR4 is `value`. MCE is always set: a machine
+ * check in a guest that has cleared it would shut the CPU down (rule N125). */
+uint64_t vmx_cr4_in_use(const struct vmx_msrs *msrs, uint64_t value);

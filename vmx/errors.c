@@ -116,8 +116,9 @@ void entry_failure_log(uint32_t reason, uint64_t qualification)
                   "area, counted from 1, is at fault (SDM 27.4)",
                   detail);
     else if (basic == REASON_ENTRY_FAILED_MACHINE_CHECK)
-        log_error("VM entry failed, reason 41: machine-check event; read the machine-check banks, "
-                  "the VMCS is not at fault");
+        log_error(
+            "VM entry failed, reason 41: machine-check event; the VMCS is not at fault, and the "
+            "next lines say what the machine-check banks hold");
     else
         log_error("VM entry failed, reason %u: %s; the SDM defines 33, 34 and 41 only", basic,
                   exit_reason_name(reason));

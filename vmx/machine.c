@@ -15,6 +15,9 @@
 #include "vmx/refuse.h"
 #include "vmx/vmx.h"
 
+#define CPUID1_EDX_MTRR   BIT(12)
+#define MTRR_CAP_VARIABLE BITS(7, 0) /* the number of variable ranges */
+
 struct vmx_machine vmx;
 static struct vmx_identity boot_cpu; /* the other CPUs must agree with it */
 
@@ -53,10 +56,20 @@ bool vmx_read_msrs(struct vmx_msrs *msrs)
     return exists;
 }
 
+static void identity_read_mtrrs(uint64_t mtrrs[MTRRS])
+{
+    if (!(cpuid(1, 0).edx & CPUID1_EDX_MTRR) || !rdmsr_safe(mtrr_msrs[0], &mtrrs[0]))
+        return;
+    uint64_t end = MTRRS_VARIABLE + 2 * field_get(mtrrs[0], MTRR_CAP_VARIABLE);
+    for (unsigned i = 1; i < MTRRS && i < end; i++)
+        rdmsr_safe(mtrr_msrs[i], &mtrrs[i]);
+}
+
 static void identity_read(struct vmx_identity *identity)
 {
     memset(identity, 0, sizeof(*identity));
     identity_read_msrs(&identity->msrs);
+    identity_read_mtrrs(identity->mtrrs);
     for (unsigned i = 0; i < CPUID_REGISTERS; i++) {
         const struct cpuid_register *want = &cpuid_registers[i];
         struct cpuid r = {0};
@@ -145,6 +158,7 @@ enum exit_code vmx_init(void)
     if (vmx_negotiate(&vmx.msrs, &vmx.controls))
         return refuse_missing(vmx.controls.missing);
     vmx_controls_log(&vmx.msrs);
+    vmx_name_errata(cpu);
     return enter_vmx_operation();
 }
 

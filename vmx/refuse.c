@@ -165,3 +165,21 @@ void vmx_explain_missing(const struct cpu_facts *cpu)
               "(Atom, Silvermont); no setting adds them to family %u, model %#x",
               cpu->family, cpu->model);
 }
+
+void vmx_name_errata(const struct cpu_facts *cpu)
+{
+    static const struct {
+        uint32_t signature;
+        const char *erratum;
+    } timers[] = {
+        {0x20652, "AAT59, AAU65 or AAX65"}, /* Westmere with two cores */
+        {0x20655, "AAU65"},
+        {0x306a8, "seen on the Xeon E3-1220 v2"}, /* Ivy Bridge */
+    };
+    for (unsigned i = 0; i < ARRAY_SIZE(timers) && cpu->below == HYPERVISOR_NONE; i++)
+        if (timers[i].signature == cpu->signature)
+            log_warn("this CPU (signature %#x) may count the VMX-preemption timer at another rate "
+                     "than IA32_VMX_MISC says (erratum: %s); timers of guests and time slices may "
+                     "be late",
+                     cpu->signature, timers[i].erratum);
+}

@@ -29,5 +29,9 @@ bool vmx_exists(const struct cpu_facts *cpu) MUST_CHECK;
 enum exit_code vmx_feature_control(const struct cpu_facts *cpu, const char *maker, unsigned number,
                                    bool measured, uint64_t *control) MUST_CHECK;
 
+/* Names a flaw of the CPU's VMX that nothing here makes up for, so that nobody looks for it
+ * elsewhere: of Intel's specification updates, those about the preemption timer. */
+void vmx_name_errata(const struct cpu_facts *cpu);
+
 /* Says what to do about VMX without a control that is required; vmx_negotiate() has said which. */
 void vmx_explain_missing(const struct cpu_facts *cpu);

@@ -131,8 +131,7 @@ void cpu_set_reg(struct cpu_regs *cpu, enum cpu_reg reg, uint64_t value)
                 (value | vmx_cr0_must_be_1(&vmx.msrs, true)) & vmx_cr0_may_be_1(&vmx.msrs));
     } else if (reg == REG_CR4) {
         vmwrite(VMCS_CR4_READ_SHADOW, value);
-        vmwrite(VMCS_GUEST_CR4,
-                (value | vmx_cr4_must_be_1(&vmx.msrs)) & vmx_cr4_may_be_1(&vmx.msrs));
+        vmwrite(VMCS_GUEST_CR4, vmx_cr4_in_use(&vmx.msrs, value));
     } else if (reg == REG_EFER) {
         write_efer(value);
     } else {

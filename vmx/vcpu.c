@@ -258,12 +258,17 @@ int vmx_run(struct vmx_vcpu *vcpu)
     if (likely(!(vcpu->exit.reason & EXIT_REASON_ENTRY_FAILED)))
         return 0;
     entry_failure_log(vcpu->exit.reason, vmread(VMCS_EXIT_QUALIFICATION));
+    if ((vcpu->exit.reason & EXIT_REASON_BASIC) == REASON_ENTRY_FAILED_MACHINE_CHECK)
+        vmx_machine_check(vcpu);
     return entry_explain_failure();
 }
 
-bool vmx_take_host_nmi(const struct vmx_vcpu *vcpu)
+bool vmx_take_host_event(struct vmx_vcpu *vcpu)
 {
-    if (field_get(vmx_exit_interruption(&vcpu->exit), EVENT_INFO_TYPE) != EVENT_NMI)
+    const struct event event = event_decode(vmx_exit_interruption(&vcpu->exit), 0, 0);
+    if (event.type == EVENT_EXCEPTION && event.vector == VECTOR_MC)
+        vmx_machine_check(vcpu);
+    if (event.type != EVENT_NMI)
         return false;
     __asm__ volatile("int $2");
     return true;

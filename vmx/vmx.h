@@ -139,10 +139,16 @@ static inline uint64_t vmx_begin_exit(struct vmx_vcpu *vcpu)
     return reason;
 }
 
-/* Handles a host NMI after an exit due to an exception or NMI: an NMI that arrives while the guest
- * runs belongs to the host, and is passed to the host's handler with INT 2. Returns false if the
- * exit was not due to an NMI. */
-bool vmx_take_host_nmi(const struct vmx_vcpu *vcpu) MUST_CHECK;
+/* Handles what belongs to the host after an exit due to an exception or NMI: an NMI that arrives
+ * while the guest runs is passed to the host's handler with INT 2, and a machine check ends the
+ * machine. It is never the guest's: the exception bitmap applies neither to INT 18 nor to what an
+ * entry injects (SDM 3, 26.2 and 27.6.1.2). Returns false if the exit was due to an exception of
+ * the guest. */
+bool vmx_take_host_event(struct vmx_vcpu *vcpu) MUST_CHECK;
+
+/* Reports a machine check that has interrupted the vCPU, or an entry of it, and ends the machine.
+ * Supplied by vm/dispatch.c. */
+NORETURN void vmx_machine_check(struct vmx_vcpu *vcpu);
 
 /* The qualification of an EPT violation (SDM 3, table 28-7). */
 #define QUALIFICATION_READ          BIT(0)
@@ -197,11 +203,13 @@ uint8_t vmx_interrupt_taken(struct vmx_vcpu *vcpu);
  * is a fault. For #PF, the caller also sets CR2. */
 void vmx_raise(struct vmx_vcpu *vcpu, uint8_t vector, uint32_t error_code);
 
-/* Reflects an exception of EXCEPTIONS_REFLECTED, which are the exceptions that exit, to the guest
- * after an exit due to an exception or NMI. Returns false if the exit had another cause. #UD exits
- * from TDs only (vm/td_exit.c), and #BP while a debugger has breakpoints (vm/debugger.h). */
-#define EXCEPTIONS_EXITING   (BIT(VECTOR_DB) | BIT(VECTOR_AC))
-#define EXCEPTIONS_REFLECTED (EXCEPTIONS_EXITING | BIT(VECTOR_UD) | BIT(VECTOR_BP))
+/* The exceptions that exit in every VM. A machine check is the host's (rule N126). */
+#define EXCEPTIONS_EXITING (BIT(VECTOR_DB) | BIT(VECTOR_AC) | BIT(VECTOR_MC))
+
+/* Reflects an exception of EXCEPTIONS_REFLECTED to the guest after an exit due to an exception or
+ * NMI. Returns false if the exit had another cause. #UD exits from TDs only (vm/td_exit.c), and #BP
+ * while a debugger has breakpoints (vm/debugger.h). */
+#define EXCEPTIONS_REFLECTED (BIT(VECTOR_DB) | BIT(VECTOR_AC) | BIT(VECTOR_UD) | BIT(VECTOR_BP))
 bool vmx_reflect_exception(struct vmx_vcpu *vcpu) MUST_CHECK;
 
 /* Raises #DB for `reasons`, which are bits as in the qualification of a #DB exit, or

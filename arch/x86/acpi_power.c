@@ -40,6 +40,7 @@ struct power_register {
 static struct {
     struct power_register reset, pm1[2], sleep_control, sleep_status;
     uint8_t reset_value, type[2];
+    bool has_type;        /* the sleep type of S5 is known */
     uint16_t smi_command; /* 0: the machine is in ACPI mode, or has no other one */
     uint8_t acpi_enable;
 } power;
@@ -139,10 +140,11 @@ static bool take_package(const uint8_t *at, const uint8_t *end, uint8_t type[2])
     return at && aml_integer(at, end, &type[1]);
 }
 
-/* Finds `Name (_S5_, Package () {a, b, …})` in the DSDT's AML. A method of this name is not run. */
-static bool find_s5(const struct acpi_header *dsdt, uint8_t type[2])
+/* Finds `Name (_S5_, Package () {a, b, …})` in a table's AML. A method of this name is not run. */
+static bool find_s5(const struct acpi_header *table, uint8_t type[2])
 {
-    const uint8_t *begin = (const uint8_t *)(dsdt + 1), *end = (const uint8_t *)dsdt + dsdt->length;
+    const uint8_t *begin = (const uint8_t *)(table + 1),
+                  *end = (const uint8_t *)table + table->length;
     for (const uint8_t *at = begin + 1; end - at > 4; at++) {
         bool named =
             at[-1] == AML_NAME || (at[-1] == AML_ROOT && at > begin + 1 && at[-2] == AML_NAME);
@@ -159,6 +161,24 @@ static const struct acpi_header *find_dsdt(const struct fadt *fadt)
     return dsdt || !fadt->dsdt ? dsdt : acpi_table_at(HPA(fadt->dsdt), "DSDT");
 }
 
+/* A name is defined once, in any of the tables (ACPI 6.5, 5.2.11.2). */
+static void look_into_ssdt(hpa_t address, const struct acpi_header *header)
+{
+    if (power.has_type || memcmp(header->signature, "SSDT", sizeof(header->signature)))
+        return;
+    const struct acpi_header *ssdt = acpi_table_at(address, "SSDT");
+    power.has_type = ssdt && find_s5(ssdt, power.type);
+}
+
+static bool find_sleep_type(const struct fadt *fadt)
+{
+    const struct acpi_header *dsdt = find_dsdt(fadt);
+    power.has_type = dsdt && find_s5(dsdt, power.type);
+    if (!power.has_type)
+        acpi_list(look_into_ssdt);
+    return power.has_type;
+}
+
 /* The 32-bit field, where it is not 0: some firmware has only that one right. */
 static void take_pm1(const char *name, uint32_t port, const struct acpi_address *wide,
                      const struct boot_info *info, struct power_register *taken)
@@ -172,8 +192,7 @@ static void take_pm1(const char *name, uint32_t port, const struct acpi_address 
 
 static void init_sleep(const struct fadt *fadt, const struct boot_info *info)
 {
-    const struct acpi_header *dsdt = find_dsdt(fadt);
-    if (!dsdt || !find_s5(dsdt, power.type))
+    if (!find_sleep_type(fadt))
         return;
     if (fadt_is_reduced(fadt)) {
         take_register("sleep control register", &fadt->sleep_control, 1, info,

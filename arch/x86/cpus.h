@@ -25,6 +25,7 @@ struct cpu {
 
     void (*work)(void); /* what an idle CPU has to do; the CPU clears it when that is done */
     uint32_t kicked;    /* an NMI from cpu_kick() is on its way (arch/x86/kick.c) */
+    uint32_t stopped;   /* it has left VMX operation and halts for ever (arch/x86/kick.c) */
     uint32_t last_vm;   /* the VM whose data caches and predictors may hold (arch/x86/mitigate.c) */
     uint32_t payer;     /* the account from which this CPU takes pages (arch/x86/memory.c) */
 } __attribute__((aligned(64)));

@@ -7,6 +7,7 @@
 #include "arch/x86/this_cpu.h"
 #include "arch/x86/guarded.h"
 #include "arch/x86/kick.h"
+#include "arch/x86/machine_check.h"
 #include "arch/x86/power.h"
 #include "lib/log.h"
 #include "lib/page.h"
@@ -15,6 +16,7 @@
 #define VECTOR_NMI      2
 #define VECTOR_DF       8
 #define VECTOR_PF       14
+#define VECTOR_MC       18
 #define FIRST_INTERRUPT 32
 #define PF_WRITE        0x2
 #define PF_FETCH        0x10
@@ -69,6 +71,32 @@ static void print_frame(const struct exception_frame *f)
     log_info("  cr0 %016lx  cr3 %016lx  cr4 %016lx", read_cr0(), read_cr3(), read_cr4());
 }
 
+/* Says what a machine check is about; the other CPUs that get it do not return. */
+static void report_machine_check(const struct exception_frame *frame)
+{
+    char where[64];
+    snprintf(where, sizeof(where), "in the hypervisor at RIP %#lx", frame->rip);
+    machine_check_report(where);
+}
+
+static void report_exception(const struct exception_frame *frame)
+{
+    log_divert(NULL); /* the exception may have happened in the function that keeps lines */
+    log_error("%s in the hypervisor on CPU %u (vector %lu, error code %#lx)",
+              exception_name((unsigned)frame->vector), this_cpu(), frame->vector,
+              frame->error_code);
+    if (frame->vector != VECTOR_PF && frame->vector != VECTOR_DF)
+        return;
+    char where[160];
+    describe_address(read_cr2(), where, sizeof(where));
+    log_info("  %s %016lx: %s",
+             frame->vector == VECTOR_DF     ? "the last page fault was at"
+             : frame->error_code & PF_FETCH ? "fetch of"
+             : frame->error_code & PF_WRITE ? "write of"
+                                            : "read of",
+             read_cr2(), where);
+}
+
 void exception(struct exception_frame *frame)
 {
     if (frame->vector == VECTOR_NMI) { /* an NMI may arrive anywhere, also inside the log */
@@ -88,20 +116,10 @@ void exception(struct exception_frame *frame)
         log_warn("unexpected interrupt %lu; ignored", frame->vector);
         return;
     }
-    log_divert(NULL); /* the exception may have happened in the function that keeps lines */
-    log_error("%s in the hypervisor on CPU %u (vector %lu, error code %#lx)",
-              exception_name((unsigned)frame->vector), this_cpu(), frame->vector,
-              frame->error_code);
-    if (frame->vector == VECTOR_PF || frame->vector == VECTOR_DF) {
-        char where[160];
-        describe_address(read_cr2(), where, sizeof(where));
-        log_info("  %s %016lx: %s",
-                 frame->vector == VECTOR_DF     ? "the last page fault was at"
-                 : frame->error_code & PF_FETCH ? "fetch of"
-                 : frame->error_code & PF_WRITE ? "write of"
-                                                : "read of",
-                 read_cr2(), where);
-    }
+    if (frame->vector == VECTOR_MC)
+        report_machine_check(frame);
+    else
+        report_exception(frame);
     print_frame(frame);
     backtrace(frame->rip, frame->rbp);
     machine_exit(EXIT_PANIC);

@@ -59,12 +59,9 @@ void host_pci_forget_areas(void)
     area_count = 0;
 }
 
-/* The register in memory, or NULL if the function is in no area. */
-static volatile uint32_t *area_register(struct host_pci_function at, unsigned offset)
+static volatile uint32_t *area_register(const struct host_pci_area *area,
+                                        struct host_pci_function at, unsigned offset)
 {
-    const struct host_pci_area *area = find_area(at.segment, at.bus, at.bus);
-    if (!area)
-        return NULL;
     uint64_t place = (at.bus - area->first_bus) * HOST_PCI_BUS_SIZE +
                      (at.device % DEVICES * FUNCTIONS + at.function % FUNCTIONS) * FUNCTION_SIZE +
                      (offset & 0xfcu);
@@ -80,35 +77,46 @@ static uint32_t config_address(struct host_pci_function at, unsigned offset)
            (offset & 0xfcu);
 }
 
+/* `area` is that of the function's bus; NULL: it is in none. */
+static uint32_t read_in(const struct host_pci_area *area, struct host_pci_function at,
+                        unsigned offset)
+{
+    if (area)
+        return *area_register(area, at, offset);
+    return at.segment ? UINT32_MAX : host_pci_port_read(config_address(at, offset));
+}
+
 uint32_t host_pci_read(struct host_pci_function at, unsigned offset)
 {
-    const volatile uint32_t *in_memory = area_register(at, offset);
-    if (in_memory)
-        return *in_memory;
-    return at.segment ? UINT32_MAX : host_pci_port_read(config_address(at, offset));
+    return read_in(find_area(at.segment, at.bus, at.bus), at, offset);
 }
 
 void host_pci_write(struct host_pci_function at, unsigned offset, uint32_t value)
 {
-    volatile uint32_t *in_memory = area_register(at, offset);
-    if (in_memory)
-        *in_memory = value;
+    const struct host_pci_area *area = find_area(at.segment, at.bus, at.bus);
+    if (area)
+        *area_register(area, at, offset) = value;
     else if (!at.segment)
         host_pci_port_write(config_address(at, offset), value);
 }
 
 /* A vendor of 0 is no vendor, either: some bridges answer with it for what is not there. */
-static bool function_exists(struct host_pci_function at)
+static bool function_exists(const struct host_pci_area *area, struct host_pci_function at)
 {
-    uint32_t vendor = host_pci_read(at, HOST_PCI_ID) & 0xffff;
+    uint32_t vendor = read_in(area, at, HOST_PCI_ID) & 0xffff;
     return vendor && vendor != 0xffff;
 }
 
-static unsigned functions_of(struct host_pci_function at)
+static unsigned functions_of(const struct host_pci_area *area, struct host_pci_function at)
 {
-    if (!function_exists(at))
+    if (!function_exists(area, at))
         return 0;
-    return host_pci_read(at, HOST_PCI_HEADER) & HEADER_MULTI ? FUNCTIONS : 1;
+    return read_in(area, at, HOST_PCI_HEADER) & HEADER_MULTI ? FUNCTIONS : 1;
+}
+
+bool host_pci_reaches(struct host_pci_function at)
+{
+    return find_area(at.segment, at.bus, at.bus) || (!at.segment && host_pci_port_exists());
 }
 
 bool host_pci_exists(void)
@@ -129,18 +137,26 @@ bool host_pci_walk(bool (*visit)(struct host_pci_function at, void *context), vo
     return host_pci_walk_buses(BUSES, visit, context);
 }
 
+static bool walk_bus(uint16_t segment, uint8_t bus,
+                     bool (*visit)(struct host_pci_function at, void *context), void *context)
+{
+    const struct host_pci_area *area = find_area(segment, bus, bus);
+    for (uint8_t device = 0; device < DEVICES; device++) {
+        struct host_pci_function at = {.segment = segment, .bus = bus, .device = device};
+        unsigned functions = functions_of(area, at);
+        for (; at.function < functions; at.function++)
+            if ((!at.function || function_exists(area, at)) && visit(at, context))
+                return true;
+    }
+    return false;
+}
+
 static bool walk_buses(uint16_t segment, unsigned first, unsigned buses,
                        bool (*visit)(struct host_pci_function at, void *context), void *context)
 {
-    for (unsigned number = first * DEVICES; number < (first + buses) * DEVICES; number++) {
-        struct host_pci_function at = {.segment = segment,
-                                       .bus = (uint8_t)(number / DEVICES),
-                                       .device = (uint8_t)(number % DEVICES)};
-        unsigned functions = functions_of(at);
-        for (; at.function < functions; at.function++)
-            if ((!at.function || function_exists(at)) && visit(at, context))
-                return true;
-    }
+    for (unsigned bus = first; bus < first + buses; bus++)
+        if (walk_bus(segment, (uint8_t)bus, visit, context))
+            return true;
     return false;
 }
 

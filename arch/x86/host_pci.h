@@ -38,8 +38,9 @@ const char *host_pci_name(struct host_pci_function at, char *name);
 uint32_t host_pci_read(struct host_pci_function at, unsigned offset);
 void host_pci_write(struct host_pci_function at, unsigned offset, uint32_t value);
 
-/* Is there any way to segment 0? */
+/* Is there any way to segment 0, and one to the function's bus? */
 bool host_pci_exists(void) MUST_CHECK;
+bool host_pci_reaches(struct host_pci_function at) MUST_CHECK;
 
 /* Calls `visit` for each function of all buses, in the order of their addresses, until it returns
  * true. Buses are not found by way of the bridges that lead to them, because a second

@@ -4,6 +4,7 @@
 
 #include "arch/x86/apic.h"
 #include "arch/x86/cpu.h"
+#include "arch/x86/guarded.h"
 #include "arch/x86/this_cpu.h"
 #include "arch/x86/tsc.h"
 #include "lib/host_tlb.h"
@@ -25,8 +26,12 @@ __asm__(".text\n"
         "1:  ret\n");
 extern const char cpu_idle_end[];
 
-static NORETURN void halt_for_ever(void)
+/* Leaves VMX operation, in which INIT is blocked: a reset that reaches the CPUs as INIT would stop
+ * here (rule N130). */
+static NORETURN void cpu_stop(void)
 {
+    (void)vmxoff_safe();
+    __atomic_store_n(&cpus[this_cpu()].stopped, 1, __ATOMIC_RELEASE);
     for (;;)
         __asm__ volatile("cli; hlt");
 }
@@ -59,7 +64,7 @@ bool kick_received(struct exception_frame *frame)
     if (!__atomic_exchange_n(&cpus[this_cpu()].kicked, 0, __ATOMIC_SEQ_CST))
         return false;
     if (__atomic_load_n(&stopping, __ATOMIC_RELAXED))
-        halt_for_ever();
+        cpu_stop();
     if (frame->rip >= (uint64_t)cpu_idle && frame->rip < (uint64_t)cpu_idle_end)
         frame->rip = (uint64_t)cpu_idle;
     if (unlikely(host_tlb_owes(this_cpu())))
@@ -105,8 +110,17 @@ void cpus_stop_others(void)
     if (!__atomic_compare_exchange_n(&stopping, &nobody, self, false, __ATOMIC_SEQ_CST,
                                      __ATOMIC_SEQ_CST) &&
         nobody != self)
-        halt_for_ever();
+        cpu_stop();
     for (unsigned i = 0; i < cpu_count; i++)
         if (i != this_cpu())
             cpu_kick(i);
+}
+
+void cpus_wait_stopped(unsigned milliseconds)
+{
+    uint64_t start = rdtsc(), ticks = tsc_ticks(milliseconds);
+    for (unsigned i = 0; i < cpu_count; i++)
+        while (i != this_cpu() && !__atomic_load_n(&cpus[i].stopped, __ATOMIC_ACQUIRE) &&
+               rdtsc() - start < ticks)
+            cpu_relax();
 }

@@ -35,6 +35,9 @@ bool cpu_wait_work(unsigned number, unsigned milliseconds) MUST_CHECK;
 /* The loop of every CPU but the boot CPU: waits for work and does it. */
 NORETURN void cpu_work_loop(void);
 
-/* Makes all other CPUs halt for ever. Only the first caller returns; a CPU that calls it later
- * never does. */
+/* Makes all other CPUs leave VMX operation and halt for ever, soon. Only the first caller returns;
+ * a CPU that calls it later never does. */
 void cpus_stop_others(void);
+
+/* Waits until they have done so, but no longer than `milliseconds` for all of them. */
+void cpus_wait_stopped(unsigned milliseconds);

@@ -56,16 +56,10 @@ void machine_set_results(const char *text)
     snprintf(results, sizeof(results), "%s", text);
 }
 
-/* Before the TSC has been measured, it is taken for a fast one. */
-static uint64_t ticks_of(uint64_t milliseconds)
-{
-    return milliseconds * (tsc_khz() ? tsc_khz() : TSC_KHZ_GUESS);
-}
-
 /* Waits for a key on the keyboard or the serial line, but no longer than a reader may need. */
 static void wait_for_key(void)
 {
-    uint64_t start = rdtsc(), ticks = ticks_of(MACHINE_HOLD_SECONDS * 1000ull);
+    uint64_t start = rdtsc(), ticks = tsc_ticks(MACHINE_HOLD_SECONDS * 1000ull);
     (void)keyboard_pressed(); /* what came before */
     for (unsigned i = 0; i < SERIAL_FIFO && serial_read() >= 0; i++)
         ;
@@ -98,7 +92,7 @@ static bool show_qr(bool for_ever)
 
 static void wait_to_end(void)
 {
-    uint64_t start = rdtsc(), ticks = ticks_of(OBEY_MS);
+    uint64_t start = rdtsc(), ticks = tsc_ticks(OBEY_MS);
     while (rdtsc() - start < ticks)
         __builtin_ia32_pause();
 }
@@ -135,9 +129,11 @@ static void triple_fault(void)
 }
 
 /* Restarts the machine: as its tables say, then as PCs do it. Whatever has no effect costs half a
- * second. The last two ways end in INIT, which is blocked in VMX operation (SDM 3, 24.8). */
+ * second, and so does a CPU that does not stop. Any of these ways may end in INIT, which is blocked
+ * in VMX operation (SDM 3, 24.8), so no CPU is left in it (rule N130). */
 static void restart(void)
 {
+    cpus_wait_stopped(OBEY_MS);
     (void)vmxoff_safe();
     serial_leave();
     if (acpi_reset())

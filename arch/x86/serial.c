@@ -117,24 +117,18 @@ bool serial_is_at(uint16_t port)
 
 /* ---- Output, also by a port that stalls ------------------------------------------------------ */
 
-/* Before the TSC has been measured, it is taken for a fast one. */
-static uint64_t serial_ticks(uint64_t ms)
-{
-    return ms * (tsc_khz() ? tsc_khz() : TSC_KHZ_GUESS);
-}
-
 /* Returns false if the port has stalled. */
 static bool serial_wait_for(bool (*is_ready)(const struct serial_port *port))
 {
     if (is_ready(&console))
         return true;
-    uint64_t start = rdtsc(), most = serial_ticks(stall.before ? AGAIN_MS : STALL_MS);
+    uint64_t start = rdtsc(), most = tsc_ticks(stall.before ? AGAIN_MS : STALL_MS);
     while (!is_ready(&console)) {
         uint64_t now = rdtsc();
         if (now - start > most) {
             stall.since = stall.lost ? stall.since : start;
             stall.now = stall.before = true;
-            stall.retry = now + serial_ticks(RETRY_MS);
+            stall.retry = now + tsc_ticks(RETRY_MS);
             return false;
         }
         cpu_relax();
@@ -159,7 +153,7 @@ static bool serial_says_lost(void)
         snprintf(text, sizeof(text),
                  "%s# serial: the port did not send for %lu ms; %lu characters are missing "
                  "here\r\n",
-                 stall.cut ? "\r\n" : "", (rdtsc() - stall.since) / serial_ticks(1), stall.lost);
+                 stall.cut ? "\r\n" : "", (rdtsc() - stall.since) / tsc_ticks(1), stall.lost);
     stall.now = false;
     for (int i = 0; i < length; i++)
         if (!serial_send(text[i]))
@@ -175,7 +169,7 @@ static bool serial_is_back(void)
     uint64_t now = last == '\n' ? rdtsc() : 0;
     if (now < stall.retry)
         return false;
-    stall.retry = now + serial_ticks(RETRY_MS);
+    stall.retry = now + tsc_ticks(RETRY_MS);
     return serial_port_has_room(&console) && serial_says_lost();
 }
 

@@ -209,6 +209,11 @@ const char *serial_card_place(struct host_pci_function at, unsigned number,
 {
     const struct card *card = find_card(at);
     bool lpss = serial_card_is_lpss(at);
+    if (!host_pci_reaches(at))
+        return at.segment ? "ACPI's MCFG has no usable entry for its segment and bus, and only "
+                            "segment 0000 can be reached without one"
+                          : "the machine has no ports for PCI's configuration, and ACPI's MCFG no "
+                            "usable entry for its bus";
     if (host_pci_read(at, HOST_PCI_ID) == UINT32_MAX)
         return "there is no such PCI function";
     if (!card && !lpss && !serial_card_by_class(at))

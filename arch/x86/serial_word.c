@@ -23,7 +23,7 @@ static int piece_length(const char *text)
 
 /* Reads a hexadecimal number of one to `digits` digits that `end` follows ('\0': a comma, or the
  * end of the text), and advances *text behind it. */
-static bool take_hex(const char **text, unsigned digits, char end, uint8_t *value)
+static bool take_hex(const char **text, unsigned digits, char end, uint16_t *value)
 {
     const char *start = *text;
     for (*value = 0; *text < start + digits; (*text)++) {
@@ -31,7 +31,7 @@ static bool take_hex(const char **text, unsigned digits, char end, uint8_t *valu
         bool decimal = c >= '0' && c <= '9';
         if (!decimal && !(lower >= 'a' && lower <= 'f'))
             break;
-        *value = (uint8_t)(*value << 4 | (decimal ? c - '0' : lower - 'a' + 10));
+        *value = (uint16_t)(*value << 4 | (decimal ? c - '0' : lower - 'a' + 10));
     }
     if (*text == start || (end ? **text != end : **text && **text != ','))
         return false;
@@ -41,11 +41,17 @@ static bool take_hex(const char **text, unsigned digits, char end, uint8_t *valu
 
 static const char *parse_pci(const char *text, struct serial_wish *wish)
 {
-    struct host_pci_function *at = &wish->pci;
+    uint16_t segment = 0, bus, device, function;
+    const char *next = strchr(text, ':');
     wish->where = SERIAL_PCI;
-    if (!take_hex(&text, 2, ':', &at->bus) || !take_hex(&text, 2, '.', &at->device) ||
-        !take_hex(&text, 1, 0, &at->function) || at->device > 31 || at->function > 7)
+    bool good = !next || !strchr(next + 1, ':') || take_hex(&text, 4, ':', &segment);
+    if (!good || !take_hex(&text, 2, ':', &bus) || !take_hex(&text, 2, '.', &device) ||
+        !take_hex(&text, 1, 0, &function) || device > 31 || function > 7)
         return "it names no PCI function, as pci:00:04.0 does";
+    wish->pci = (struct host_pci_function){.segment = segment,
+                                           .bus = (uint8_t)bus,
+                                           .device = (uint8_t)device,
+                                           .function = (uint8_t)function};
     return NULL;
 }
 

@@ -5,12 +5,13 @@
  *   auto                    what ACPI names, else COM1, else a PCI card (serial_find.h)
  *   off                     nowhere
  *   0x2f8                   the I/O port of the first register
- *   pci:BUS:DEVICE.FUNCTION a PCI card, in lspci's notation; `,1` is its second port
+ *   pci:BUS:DEVICE.FUNCTION a PCI card, in lspci's notation; `,1` is its second port. In front of
+ *                           the bus can be a segment, `0001:`, which needs ACPI's MCFG
  *   mmio:ADDRESS            registers in memory; `,4` is the distance of two of them in bytes, and
  *                           then they are accessed by 32 bits, as in Intel's LPSS
  *
- * BUS, DEVICE and FUNCTION are hexadecimal. A number from 300 on that follows a comma is a rate in
- * baud.
+ * SEGMENT, BUS, DEVICE and FUNCTION are hexadecimal. A number from 300 on that follows a comma is a
+ * rate in baud.
  */
 #pragma once
 
@@ -34,8 +35,10 @@ struct serial_wish {
     uint32_t baud;   /* 0: not said */
 };
 
-#define SERIAL_WORD_ALLOWED \
-    "auto, off, 0x2f8, pci:BUS:DEVICE.FUNCTION[,PORT] or mmio:ADDRESS[,STRIDE], and then ,BAUD"
+#define SERIAL_WORD_ALLOWED                                                                     \
+    "auto, off, 0x2f8, pci:[SEGMENT:]BUS:DEVICE.FUNCTION[,PORT] or mmio:ADDRESS[,STRIDE], and " \
+    "then "                                                                                     \
+    ",BAUD"
 
 /* Parses the value. Returns NULL, or what is wrong with it, and then *wish is SERIAL_AUTO's. */
 const char *serial_word_parse(const char *text, struct serial_wish *wish) MUST_CHECK;

@@ -8,6 +8,8 @@
 #include "arch/x86/cpus.h"
 #include "arch/x86/interrupts.h"
 #include "arch/x86/kick.h"
+#include "arch/x86/leftovers.h"
+#include "arch/x86/machine_check.h"
 #include "arch/x86/madt.h"
 #include "arch/x86/paging.h"
 #include "arch/x86/tsc.h"
@@ -26,6 +28,11 @@ _Static_assert(STACK_SIZE == PAGE_SIZE << STACK_ORDER, "a block of pages");
 #define STARTUP_US 200u
 #define ANSWER_MS  1000u
 
+/* The numbers of the questions to a CPU that is ready begin with 1. After the last one it begins to
+ * work. */
+#define TSC_ROUNDS 4u
+#define NO_MORE    UINT32_MAX
+
 struct ap_start ap_start;
 
 static uint32_t ap_stage(void)
@@ -38,19 +45,38 @@ static void ap_set_stage(uint32_t to)
     __atomic_store_n(&ap_start.stage, to, __ATOMIC_RELEASE);
 }
 
+/* Answers the boot CPU's question, if there is one. Returns false after the last. */
+static bool ap_answer(void)
+{
+    uint32_t asked = __atomic_load_n(&ap_start.asked, __ATOMIC_ACQUIRE);
+    uint64_t adjust;
+    if (asked == ap_start.told)
+        return true;
+    if (ap_start.adjusts && tsc_read_adjust(&adjust) && adjust != ap_start.adjust &&
+        tsc_write_adjust(ap_start.adjust))
+        ap_start.changed = adjust;
+    load_fence();
+    ap_start.tsc = rdtsc();
+    __atomic_store_n(&ap_start.told, asked, __ATOMIC_RELEASE);
+    return asked != NO_MORE;
+}
+
 void ap_main(struct cpu *cpu)
 {
     ap_set_stage(AP_STAGE_C);
     interrupts_mask();
     paging_init_cpu();
     descriptors_init(cpu);
+    leftovers_end((unsigned)cpu->number);
     host_tlb_join((unsigned)cpu->number);
     apic_init_cpu();
+    machine_check_init_cpu();
     struct cpu_facts facts;
     cpu_facts_parse(&facts, cpuid);
     cpu->core_kind = facts.core_kind;
-    ap_start.tsc = rdtsc();
     ap_set_stage(AP_STAGE_READY);
+    while (ap_answer())
+        cpu_relax();
     cpu_work_loop();
 }
 
@@ -97,6 +123,50 @@ static bool ap_leave_out(const struct cpu *cpu, const char *why)
     return false;
 }
 
+/* Returns false if there is no answer for a second. */
+static bool ap_ask(uint32_t number)
+{
+    uint64_t end = rdtsc() + ANSWER_MS * tsc_khz();
+    __atomic_store_n(&ap_start.asked, number, __ATOMIC_RELEASE);
+    while (__atomic_load_n(&ap_start.told, __ATOMIC_ACQUIRE) != number) {
+        if (rdtsc() > end)
+            return false;
+        cpu_relax();
+    }
+    return true;
+}
+
+/* Does the CPU's TSC count as the boot CPU's does? Between each question and its answer, which are
+ * a fraction of a microsecond apart if nobody interferes, the CPU reads its TSC. A difference that
+ * is larger is seen in the shortest round, and one that is seen in any round is real. */
+static bool ap_tsc_agrees(uint32_t first)
+{
+    for (uint32_t i = 0; i < TSC_ROUNDS; i++) {
+        uint64_t before = rdtsc();
+        if (!ap_ask(first + i))
+            return false;
+        load_fence();
+        if (ap_start.tsc < before || ap_start.tsc > rdtsc())
+            return false;
+    }
+    return true;
+}
+
+/* Firmware that writes the TSC of some CPUs leaves them with a different IA32_TSC_ADJUST. Without
+ * that, the TSCs of a package count alike since the reset (SDM 3, 18.17.3). */
+static bool ap_tsc_adjusts(const struct cpu *cpu)
+{
+    if (!tsc_read_adjust(&ap_start.adjust))
+        return false;
+    ap_start.changed = ap_start.adjust;
+    ap_start.adjusts = true;
+    if (!ap_tsc_agrees(1 + TSC_ROUNDS))
+        return false;
+    log_info("the CPU with APIC ID %u had %#lx in IA32_TSC_ADJUST, and now has the boot CPU's %#lx",
+             cpu->apic_id, ap_start.changed, ap_start.adjust);
+    return true;
+}
+
 static bool ap_start_one(struct cpu *cpu, hpa_t page)
 {
     static const char *const stages[] = {
@@ -105,12 +175,13 @@ static bool ap_start_one(struct cpu *cpu, hpa_t page)
         [AP_STAGE_LONG] = "reached 64-bit mode but did not load the final page tables",
         [AP_STAGE_C] = "loaded the final page tables but not its descriptor tables",
     };
-    uint64_t before = rdtsc();
     ap_wake(cpu, page);
-    uint64_t after = rdtsc();
     if (ap_stage() != AP_STAGE_READY)
         return ap_leave_out(cpu, stages[ap_stage()]);
-    if (ap_start.tsc < before || ap_start.tsc > after)
+    bool agrees = ap_tsc_agrees(1) || ap_tsc_adjusts(cpu);
+    if (ap_start.told != ap_start.asked || (agrees && !ap_ask(NO_MORE)))
+        return ap_leave_out(cpu, "became ready, and does not answer any more");
+    if (!agrees)
         return ap_leave_out(cpu, "has a TSC that is not synchronous with the boot CPU's");
     return true;
 }

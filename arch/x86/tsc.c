@@ -133,7 +133,9 @@ static void ask_pit(struct tsc_sources *sources)
 
 /* ---------------------------------------------------------------------------------------------- */
 
-#define MSR_PLATFORM_INFO 0xceu
+#define MSR_PLATFORM_INFO     0xceu
+#define MSR_TSC_ADJUST        0x3bu
+#define CPUID7_EBX_TSC_ADJUST BIT(1)
 
 static void ask_cpu(struct tsc_sources *sources)
 {
@@ -167,6 +169,21 @@ void tsc_calibrate(const struct boot_info *info)
 uint64_t tsc_khz(void)
 {
     return khz;
+}
+
+static bool has_adjust(void)
+{
+    return cpuid(0, 0).eax >= 7 && cpuid(7, 0).ebx & CPUID7_EBX_TSC_ADJUST;
+}
+
+bool tsc_read_adjust(uint64_t *value)
+{
+    return has_adjust() && rdmsr_safe(MSR_TSC_ADJUST, value);
+}
+
+bool tsc_write_adjust(uint64_t value)
+{
+    return has_adjust() && wrmsr_safe(MSR_TSC_ADJUST, value);
 }
 
 void tsc_wait(uint64_t microseconds)

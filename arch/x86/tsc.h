@@ -8,10 +8,20 @@
  * prints how. Called after acpi_init(). */
 void tsc_calibrate(const struct boot_info *info);
 
-/* Ticks per millisecond; 0 before the calibration. For waits that are limited by then, it is taken
- * for TSC_KHZ_GUESS, that of a fast CPU. */
+/* Ticks per millisecond; 0 before the calibration. */
 uint64_t tsc_khz(void);
+
+/* Ticks for a wait that may also be before the calibration: the TSC is then taken for that of a
+ * fast CPU. */
 #define TSC_KHZ_GUESS 3000000u
+static inline uint64_t tsc_ticks(uint64_t milliseconds)
+{
+    return milliseconds * (tsc_khz() ? tsc_khz() : TSC_KHZ_GUESS);
+}
+
+/* Reads and writes IA32_TSC_ADJUST of this CPU; false if it has none. */
+bool tsc_read_adjust(uint64_t *value) MUST_CHECK;
+bool tsc_write_adjust(uint64_t value) MUST_CHECK;
 
 /* Waits actively. Called after the calibration. */
 void tsc_wait(uint64_t microseconds);

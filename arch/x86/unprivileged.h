@@ -24,3 +24,9 @@ static inline uint64_t rdtsc(void)
     __asm__ volatile("rdtsc" : "=a"(low), "=d"(high));
     return (uint64_t)high << 32 | low;
 }
+
+/* No later instruction, RDTSC included, is executed before the earlier ones (SDM 2, LFENCE). */
+static inline void load_fence(void)
+{
+    __asm__ volatile("lfence" : : : "memory");
+}

@@ -28,6 +28,8 @@
 #define AS_MOUSE    0xd3
 #define SELF_TEST   0xaa
 
+#define CR4_MCE BIT(6)
+
 #define IOAPIC     0xfec00000u
 #define ENTRY      0x10u
 #define ENTRY_MASK BIT(16)
@@ -343,8 +345,19 @@ static void model_specific(void)
     EXPECT_EQ(rdmsr(0x202), 0x80000001);
     EXPECT_EQ(rdmsr(0x179), 0);
     EXPECT_EQ(rdmsr(0x1a0), 0x1801);
-    write_cr4(read_cr4() | BIT(6));
-    EXPECT_EQ(read_cr4() & BIT(6), BIT(6));
+}
+
+/* The hypervisor keeps CR4.MCE for itself, and shows what has been written. */
+static void machine_check_enable(void)
+{
+    const uint64_t before = read_cr4();
+    EXPECT_EQ(before & CR4_MCE, 0);
+    for (unsigned i = 0; i < 2; i++) {
+        write_cr4(before | CR4_MCE);
+        EXPECT_EQ(read_cr4(), before | CR4_MCE);
+        write_cr4(before);
+        EXPECT_EQ(read_cr4(), before);
+    }
 }
 
 /* ---- The page of the local APIC -------------------------------------------------------------- */
@@ -416,6 +429,7 @@ static const struct test tests[] = {
     {"screen", screen, 0},
     {"left_by_a_bios", left_by_a_bios, 0},
     {"model_specific", model_specific, 0},
+    {"machine_check_enable", machine_check_enable, 0},
     {"moves_its_apic", moves_its_apic, NEED_EPTVISOR},
 };
 

@@ -63,6 +63,7 @@ static void vm_rd(void)
     EXPECT_EQ(call_with(VM_RD, 0, TD_CTLS | BIT(34), 7, 7, NO_FIELD, R8).r8, 0);
     EXPECT_EQ(call_with(VM_RD, 0, 0x1110000300000fffull, 7, 7, NO_FIELD, R8).r8, 0);
     EXPECT_EQ(call_with(VM_RD, 0, ~0ull, 7, 7, NO_FIELD, R8).r8, 0);
+    EXPECT_EQ(call_with(VM_RD, 0, ~(1ull << 53), 7, 7, NO_FIELD, R8).r8, 0); /* any context */
     struct td_registers r =
         call_with(VM_RD | BIT(16), 0, CONFIG_FLAGS, 7, 7, 0, R8 | RDX); /* version 1 */
     EXPECT_EQ(r.rdx, TD_CTLS);
@@ -122,11 +123,17 @@ static void accept_operands(void)
         call_with(ACCEPT, bad[i], 0, 0, 0, INVALID | 1, 0);
 }
 
+/* If a page was accepted before, the status names its level, whatever was asked for. */
+static uint64_t level_of(uint64_t gpa)
+{
+    return call_with(ATTR_RD, gpa, 0, 0, 0, 0, RCX | RDX).rcx & 7;
+}
+
 /* What was converted to private memory is PENDING until it is accepted, and is zero then. */
 static void accept_4k(void)
 {
     volatile uint64_t *page = (volatile uint64_t *)PAGE;
-    call_with(ACCEPT, PAGE, 0, 0, 0, ACCEPTED, 0);
+    call_with(ACCEPT, PAGE, 0, 0, 0, ACCEPTED | level_of(PAGE), 0);
     *page = 0x1234;
     EXPECT_EQ(map_gpa(PAGE | SHARED, RT_PAGE), 0);
     EXPECT_EQ(map_gpa(PAGE, RT_PAGE), 0);
@@ -148,6 +155,8 @@ static void accept_2m(void)
     call_with(ACCEPT, LARGE | 1, 0, 0, 0, 0, 0);
     EXPECT_EQ(*word, 0);
     call_with(ACCEPT, LARGE | 1, 0, 0, 0, ACCEPTED | 1, 0);
+    note("level", level_of(LARGE));
+    call_with(ACCEPT, LARGE + RT_PAGE, 0, 0, 0, ACCEPTED | level_of(LARGE), 0);
     EXPECT_EQ(map_gpa((LARGE + 5 * RT_PAGE) | SHARED, RT_PAGE), 0);
     EXPECT_EQ(map_gpa(LARGE + 5 * RT_PAGE, RT_PAGE), 0);
     call_with(ACCEPT, LARGE | 1, 0, 0, 0, MISMATCH | 1, 0);

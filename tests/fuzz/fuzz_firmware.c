@@ -3,10 +3,10 @@
  * The firmware's tables under libFuzzer: an input is the memory of a machine, with whatever its
  * firmware left there. Its first byte chooses what is repaired: checksums and signatures, which no
  * fuzzer would find, at places that the input names. Then everything that reads such tables runs:
- * ACPI's root tables, the MADT, SPCR, DBG2, the FADT with its DSDT, the DMAR, the SRAT, the MCFG,
- * SMBIOS and EFI's system table, each of which may get no byte more than it has asked for, and
- * whose results are within their limits. The machine then ends by what the tables say, and no RAM
- * is written.
+ * ACPI's root tables, the MADT, SPCR, DBG2, the FADT with its DSDT and SSDT, the DMAR, the SRAT,
+ * the MCFG, SMBIOS and EFI's system table, each of which may get no byte more than it has asked
+ * for, and whose results are within their limits. The machine then ends by what the tables say, and
+ * no RAM is written.
  */
 #include "arch/x86/acpi.h"
 #include "arch/x86/acpi_power.h"
@@ -208,6 +208,7 @@ static void put(uint8_t *at, uint64_t value, size_t size)
 #define AT_DSDT  0xc00u
 #define AT_DMAR  0xd00u
 #define AT_SRAT  0xe80u
+#define AT_SSDT  0xf80u
 
 static const uint8_t guids[3][16] = {
     {0x71, 0xe8, 0x68, 0x88, 0xf1, 0xe4, 0xd3, 0x11, 0xbc, 0x22, 0x00, 0x80, 0xc7, 0x3c, 0x88,
@@ -231,7 +232,7 @@ static void repair(uint8_t repairs)
         unsigned at;
         const char *signature;
     } tables[] = {{AT_MADT, "APIC"}, {AT_SPCR, "SPCR"}, {AT_DBG2, "DBG2"}, {AT_FADT, "FACP"},
-                  {AT_DMAR, "DMAR"}, {AT_SRAT, "SRAT"}, {AT_MCFG, "MCFG"}};
+                  {AT_DMAR, "DMAR"}, {AT_SRAT, "SRAT"}, {AT_MCFG, "MCFG"}, {AT_SSDT, "SSDT"}};
     if (repairs & 1) {
         put(memory + AT_FADT + 40, make_table(AT_DSDT, "DSDT", length_at(AT_DSDT) % 0x100), 4);
         for (unsigned i = 0; i < ARRAY_SIZE(tables); i++)

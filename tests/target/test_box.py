@@ -437,6 +437,28 @@ def test_qemu_by_the_menu_of_the_image(image: pathlib.Path) -> None:
     assert "'hello' 'testctl' 'shared=35' 'execute_only=34'" in grub, "for CPUs of 36 bits"
 
 
+def test_the_commands_of_the_document(image: pathlib.Path) -> None:
+    """They are run as they stand there, with another port, image and entry."""
+    text = (ROOT / "docs/MACHINES.md").read_text()
+    (block,) = re.findall(r"^```\n(tests/target/emulated_box.py 7003 .*?)^```", text, re.M | re.S)
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        number = free.getsockname()[1]
+    changes = {
+        "emulated_box.py 7003": f"emulated_box.py {number} --image {image} --name box-document",
+        "sleep 1": f"until (: </dev/tcp/127.0.0.1/{number}) 2>/dev/null; do sleep 0.05; done",
+        ":7003": f":{number}",
+        "ENTRY=1": f"ENTRY={box.TEST} NAME=box-document-read TIMEOUT={BUSY}",
+    }
+    for old, new in changes.items():
+        assert block.count(old) == 1
+        block = block.replace(old, new)
+    env = {key: value for key, value in os.environ.items() if key != "GUESTS"}
+    done = subprocess.run(["bash", "-c", block], cwd=ROOT, env=env, text=True, check=False,
+                          capture_output=True, timeout=BUSY)  # fmt: skip
+    assert "\n2 passed, 0 failed, 0 skipped\n" in done.stdout, done.stdout + done.stderr
+    assert done.stdout.rstrip().endswith("EXIT 0 ok"), done.stdout + done.stderr
+
+
 @pytest.fixture
 def server(image: pathlib.Path) -> Iterator[tuple[str, int]]:
     """PORT= of a machine on a console server, which is off, and the server's process."""

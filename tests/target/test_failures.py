@@ -13,6 +13,8 @@ PROVOKED = {
              "write of ffffffff80201000: the hypervisor's code, which is read-only"],
     "data": ["#PF page fault", "fetch of .*: the hypervisor's data, which is not executable",
              "not hypervisor code"],
+    "mc": [r"^error: #MC machine check on CPU 0, in the hypervisor at RIP 0xffffffff8\w+: ",
+           r"^  (this CPU has no machine-check banks|IA32_MCG_CAP 0x)"],
     "bug": [r"BUG at vm/provoke.c:\d+: what == PROVOKE_BUG", r"provoke\+0x"],
 }  # fmt: skip
 

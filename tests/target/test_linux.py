@@ -293,6 +293,7 @@ def test_two_vms_with_disks(tmp_path) -> None:
         ({"KERNEL": "{text}"}, "KERNEL= takes a bzImage or a vmlinux for x86-64"),
         ({"MEM": "32"}, "give the VM more RAM with MEM="),
         ({"ESCAPE": "1"}, "ESCAPE= takes a letter, or off"),
+        ({"CMDLINE": "x" * 600}, "make CMDLINE= shorter"),
         ({"VMS": "0"}, "VMS=0 is not a number of at least 1"),
         ({"PCI": "yes"}, "PCI=yes: write PCI=1 for a PCI bus, or leave it out"),
     ],

@@ -32,7 +32,7 @@ def assert_complete(result: Result, where: str) -> None:
     [
         ("pci-serial,chardev=CONSOLE,addr=5", "",
          "0xc010, port 0 of the PCI function 00:05.0, 115200 baud"),
-        ("pci-serial-2x,chardev2=CONSOLE,addr=6", "serial=pci:00:06.0,1",
+        ("pci-serial-2x,chardev2=CONSOLE,addr=6", "serial=pci:0000:00:06.0,1",
          "0xc018, port 1 of the PCI function 00:06.0, 115200 baud"),
         ("pci-serial-4x,chardev4=CONSOLE,addr=7", "serial=pci:00:07.0,3,57600",
          "0xc018, port 3 of the PCI function 00:07.0, 57600 baud"),

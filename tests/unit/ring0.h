@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Code for ring 0 in a hosted test, an instruction at a time. What user mode refuses (WRMSR, RDMSR,
- * HLT, CLI) comes here as a signal and is done in a model, and with RFLAGS.TF set each instruction
- * is seen before it is executed. this_cpu() is 0. Include it in one file.
+ * HLT, CLI, VMXOFF) comes here as a signal and is done in a model, and with RFLAGS.TF set each
+ * instruction is seen before it is executed. this_cpu() is 0. Include it in one file.
  */
 #pragma once
 
@@ -20,6 +20,8 @@ static void ring0_step(uint64_t *rip);  /* before each instruction, while single
 static void ring0_halts(uint64_t *rip); /* at HLT or CLI, with `rip` after it */
 static void ring0_wrmsr(uint32_t msr, uint64_t value);
 static uint64_t ring0_rdmsr(uint32_t msr);
+
+static unsigned ring0_vmxoffs; /* VMXOFFs that have been executed */
 
 /* Places in `gregs`; their names need _GNU_SOURCE, and are our own names of other things. */
 enum { CONTEXT_RDX = 12, CONTEXT_RAX, CONTEXT_RCX, CONTEXT_RSP, CONTEXT_RIP };
@@ -43,6 +45,9 @@ static void ring0_fault(int number, siginfo_t *info, void *context)
     if (code[0] == 0xf4 || code[0] == 0xfa) {
         rip++;
         ring0_halts(&rip);
+    } else if (code[0] == 0x0f && code[1] == 0x01 && code[2] == 0xc4) {
+        rip += 3;
+        ring0_vmxoffs++;
     } else if (code[0] == 0x0f && code[1] == 0x30) {
         rip += 2;
         ring0_wrmsr(msr, (uint64_t)regs[CONTEXT_RDX] << 32 | (uint32_t)regs[CONTEXT_RAX]);
@@ -64,6 +69,7 @@ static void ring0_begin(void)
     struct sigaction fault = {.sa_sigaction = ring0_fault, .sa_flags = SA_SIGINFO | SA_NODEFER};
     sigaction(SIGTRAP, &trap, NULL);
     sigaction(SIGSEGV, &fault, NULL);
+    sigaction(SIGILL, &fault, NULL); /* VMXOFF outside of VMX operation */
     syscall(SYS_arch_prctl, ARCH_SET_GS, &cpu_0);
 }
 

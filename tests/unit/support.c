@@ -346,8 +346,10 @@ void log_line(enum log_level level, const char *format, ...)
     char line[256], prefixed[264];
     va_list arguments;
     va_start(arguments, format);
-    vsnprintf(line, sizeof(line), format, arguments);
+    int whole = vsnprintf(line, sizeof(line), format, arguments);
     va_end(arguments);
+    if (whole > LOG_LINE_MAX - 2 - (int)strlen(prefix[level])) /* the machine would cut it */
+        fail_msg("a line of %d characters: %s", whole, line);
     snprintf(prefixed, sizeof(prefixed), "%s%s", prefix[level], line);
     if (diverted && diverted(level, prefixed))
         return;

@@ -21,10 +21,13 @@
 
 #define DSDT      0x7f000000u
 #define DSDT_64   0x17f000000ull
+#define SSDTS     0x7f100000u /* one in each page */
 #define REGISTERS 0xfea00000u /* a page in memory */
 #define RAM_END   0x80000000u
 
-static struct acpi_header *fadt_table, *dsdt_table, *dsdt_64_table;
+static struct acpi_header *fadt_table, *dsdt_table, *dsdt_64_table, *ssdts[3];
+static unsigned ssdts_read;
+static bool ssdt_is_broken; /* the first one's checksum is wrong */
 static struct fadt fadt;
 static uint8_t registers[4096];
 static uint16_t pm1a_status; /* of what is read at 16-bit ports */
@@ -54,8 +57,22 @@ const struct acpi_header *acpi_table(const char *signature)
 
 const struct acpi_header *acpi_table_at(hpa_t address, const char *signature)
 {
+    if (!strcmp(signature, "SSDT")) {
+        ssdts_read++;
+        unsigned number = (unsigned)(address.v - SSDTS) / 0x1000;
+        return ssdt_is_broken && !number ? NULL : ssdts[number];
+    }
     assert_string_equal(signature, "DSDT");
     return address.v == DSDT ? dsdt_table : address.v == DSDT_64 ? dsdt_64_table : NULL;
+}
+
+/* The FADT is listed, too, and the DSDT is not. */
+void acpi_list(void (*found)(hpa_t address, const struct acpi_header *header))
+{
+    found(HPA(1), fadt_table);
+    for (unsigned i = 0; i < ARRAY_SIZE(ssdts); i++)
+        if (ssdts[i])
+            found(HPA(SSDTS + i * 0x1000), ssdts[i]);
 }
 
 void *physical_map(hpa_t base, uint64_t size, enum map_type type)
@@ -140,6 +157,10 @@ static int teardown(void **state)
     (void)state;
     free(fadt_table), free(dsdt_table), free(dsdt_64_table);
     fadt_table = dsdt_table = dsdt_64_table = NULL;
+    for (unsigned i = 0; i < ARRAY_SIZE(ssdts); i++) {
+        free(ssdts[i]);
+        ssdts[i] = NULL;
+    }
     return 0;
 }
 
@@ -155,7 +176,7 @@ static int setup(void **state)
     dsdt_table = new_dsdt(s5_aml, sizeof(s5_aml));
     pm1a_status = 0x1c01;
     enable_reads = 0;
-    maps_nothing = false;
+    maps_nothing = ssdt_is_broken = false;
     return 0;
 }
 
@@ -394,6 +415,40 @@ static void test_s5_that_is_cut_off(void **state)
     EXPECT_S5(false, 0, 8, '_', 'S', '5', '_', 0x12, 0xc0, 1); /* a length of four bytes */
 }
 
+static void put_ssdt(unsigned number, const void *aml, size_t size)
+{
+    free(ssdts[number]);
+    ssdts[number] = new_dsdt(aml, size);
+    memcpy(ssdts[number]->signature, "SSDT", 4);
+}
+
+/* The DSDT decides where it has the name; else the first SSDT that has it and is sound (N129). */
+static void test_s5_in_an_ssdt(void **state)
+{
+    (void)state;
+    static const uint8_t other[] = {8, '_', 'S', '4', '_', 0x12, 6, 4, 1, 1, 0, 0},
+                         two[] = {8, '_', 'S', '5', '_', 0x12, 6, 2, 0x0a, 2, 0x0a, 2},
+                         three[] = {8, '_', 'S', '5', '_', 0x12, 6, 2, 0x0a, 3, 0x0a, 3};
+    put_ssdt(0, two, sizeof(two));
+    ssdts_read = 0;
+    expect_s5(s5_aml, sizeof(s5_aml), true, 7);
+    assert_int_equal(ssdts_read, 0);
+    expect_s5(other, sizeof(other), true, 2);
+    put_ssdt(1, three, sizeof(three));
+    expect_s5(other, sizeof(other), true, 2);
+    ssdt_is_broken = true;
+    expect_s5(other, sizeof(other), true, 3);
+    put_ssdt(1, other, sizeof(other));
+    put_ssdt(2, three, sizeof(three));
+    ssdts_read = 0;
+    expect_s5(other, sizeof(other), true, 3);
+    assert_int_equal(ssdts_read, 3);
+    fadt.dsdt = 0; /* there is no DSDT */
+    expect_s5(s5_aml, sizeof(s5_aml), true, 3);
+    memcpy(ssdts[2]->signature, "OEM1", 4);
+    expect_s5(other, sizeof(other), false, 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -408,6 +463,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_short_tables, setup, teardown),
         cmocka_unit_test_setup_teardown(test_s5, setup, teardown),
         cmocka_unit_test_setup_teardown(test_s5_that_is_cut_off, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_s5_in_an_ssdt, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

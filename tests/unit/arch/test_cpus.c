@@ -5,6 +5,7 @@
 #include "boot/boot_info_internal.h"
 #include "vmx/alike.h"
 
+#include <stdio.h>
 #include <string.h>
 
 static int setup(void **state)
@@ -105,6 +106,26 @@ static void every_difference_is_seen(void **state)
     }
 }
 
+/* As an old firmware leaves them: the second CPU's ranges are not set. */
+static void mtrrs_that_the_firmware_has_forgotten(void **state)
+{
+    (void)state;
+    for (unsigned i = 0; i < MTRRS; i++) {
+        other.mtrrs[i] = 0xffffff800;
+        assert_false(vmx_alike(&boot, &other, text, sizeof(text)));
+        char message[128];
+        snprintf(message, sizeof(message),
+                 "its MTRR (MSR %#x, set by the firmware) is 0xffffff800, the boot CPU's is 0",
+                 mtrr_msrs[i]);
+        assert_string_equal(text, message);
+        for (unsigned j = 0; j < i; j++)
+            assert_int_not_equal(mtrr_msrs[i], mtrr_msrs[j]);
+        other.mtrrs[i] = 0;
+    }
+    assert_int_equal(mtrr_msrs[MTRRS_VARIABLE], 0x200);
+    assert_int_equal(mtrr_msrs[MTRRS - 1], 0x213);
+}
+
 static void a_difference_is_named_with_both_values(void **state)
 {
     (void)state;
@@ -123,6 +144,7 @@ int main(void)
         cmocka_unit_test_setup(ranges_of_any_size_do_no_harm, setup),
         cmocka_unit_test_setup(equals_are_alike, setup_identities),
         cmocka_unit_test_setup(every_difference_is_seen, setup_identities),
+        cmocka_unit_test_setup(mtrrs_that_the_firmware_has_forgotten, setup_identities),
         cmocka_unit_test_setup(a_difference_is_named_with_both_values, setup_identities),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Kicks (arch/x86/kick.c): none is lost, at whichever instruction of an idle CPU it lands; at most
- * one NMI is on its way; a machine that stops leaves one CPU. The NMIs are simulated, the
- * instructions are the real ones, one step at a time.
+ * one NMI is on its way; a machine that stops leaves one CPU, and no other one in VMX operation
+ * (rule N130). The NMIs are simulated, the instructions are the real ones, one step at a time.
  */
 #include "tests/unit/ring0.h"
 
@@ -13,7 +13,7 @@
 struct cpu cpus[CPUS_MAX];
 unsigned cpu_count;
 
-static unsigned sent[4], hooked;
+static unsigned sent[4], hooked, halted_in_vmx, halted_unseen;
 static jmp_buf stopped;
 static void (*work_at_nmi)(void); /* what the CPU is to do when the NMI comes */
 
@@ -23,9 +23,11 @@ void apic_send_nmi(uint32_t id)
     work_at_nmi = cpus[id - 10].work;
 }
 
+static const uint64_t khz = 1000;
+
 uint64_t tsc_khz(void)
 {
-    return 1000;
+    return khz;
 }
 
 static void ring0_wrmsr(uint32_t msr, uint64_t value)
@@ -77,8 +79,11 @@ static void ring0_step(uint64_t *rip)
 /* A CPU that halts for ever ends here, too. */
 static void ring0_halts(uint64_t *rip)
 {
-    if (!is_idle(*rip))
+    if (!is_idle(*rip)) {
+        halted_in_vmx += !ring0_vmxoffs;
+        halted_unseen += !cpus[0].stopped;
         longjmp(stopped, 1);
+    }
     idle.halts++;
     if (!idle.came) { /* what has been waited for: RIP is after HLT then */
         nmi(rip);
@@ -236,6 +241,38 @@ static void one_cpu_is_left(void **state)
     assert_true(stops(be_kicked));
 }
 
+/* Each CPU that halts for ever has left VMX operation and has said that it stops, whether an NMI
+ * stops it or it comes by itself. */
+static void no_cpu_stays_in_vmx_operation(void **state)
+{
+    (void)state;
+    stopping = 2;
+    void (*const ways[])(void) = {be_kicked, cpus_stop_others};
+    for (unsigned i = 0; i < ARRAY_SIZE(ways); i++) {
+        ring0_vmxoffs = halted_in_vmx = halted_unseen = cpus[0].stopped = 0;
+        assert_true(stops(ways[i]));
+        assert_int_equal(ring0_vmxoffs, 1);
+        assert_int_equal(halted_in_vmx + halted_unseen, 0);
+    }
+}
+
+/* CPU 0 does not wait for itself, nor for CPU 3, which is not in use. */
+static void others_are_waited_for(void **state)
+{
+    (void)state;
+    uint64_t start = rdtsc();
+    cpus[1].stopped = cpus[2].stopped = 1;
+    cpus_wait_stopped(1000000);
+    assert_true(rdtsc() - start < 1000000 * khz);
+    for (unsigned i = 1; i < 3; i++) { /* one that does not stop */
+        cpus[1].stopped = cpus[2].stopped = 1;
+        cpus[i].stopped = 0;
+        start = rdtsc();
+        cpus_wait_stopped(20);
+        assert_in_range(rdtsc() - start, 20 * khz, 1000000 * khz);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -245,6 +282,8 @@ int main(void)
         cmocka_unit_test_setup(one_nmi_at_a_time, setup),
         cmocka_unit_test_setup(work_is_waited_for, setup),
         cmocka_unit_test_setup(one_cpu_is_left, setup),
+        cmocka_unit_test_setup(no_cpu_stays_in_vmx_operation, setup),
+        cmocka_unit_test_setup(others_are_waited_for, setup),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -278,6 +278,14 @@ static void test_the_word(void **state)
     expect_wish("pci:ff:4.0,3,9600", SERIAL_PCI, 0, 3, 9600);
     assert_int_equal(wish.pci.bus, 0xff);
     assert_int_equal(wish.pci.device, 4);
+    assert_int_equal(wish.pci.segment, 0);
+    expect_wish("pci:0000:00:04.0", SERIAL_PCI, 0, 0, 0);
+    assert_int_equal(wish.pci.segment, 0);
+    expect_wish("pci:1f2e:fe:1d.7,2,9600", SERIAL_PCI, 0, 2, 9600);
+    assert_int_equal(wish.pci.segment, 0x1f2e);
+    assert_int_equal(wish.pci.bus, 0xfe);
+    assert_int_equal(wish.pci.device, 0x1d);
+    assert_int_equal(wish.pci.function, 7);
 }
 
 static void test_bad_words(void **state)
@@ -295,6 +303,9 @@ static void test_bad_words(void **state)
         {"pci:0:1f.8", "it names no PCI function, as pci:00:04.0 does"},
         {"pci:0:1f", "it names no PCI function, as pci:00:04.0 does"},
         {"pci:100:1f.0", "it names no PCI function, as pci:00:04.0 does"},
+        {"pci:10000:00:04.0", "it names no PCI function, as pci:00:04.0 does"},
+        {"pci::00:04.0", "it names no PCI function, as pci:00:04.0 does"},
+        {"pci:0:0001:00:04.0", "it names no PCI function, as pci:00:04.0 does"},
         {"pci:00:04.0x", "it names no PCI function, as pci:00:04.0 does"},
         {"mmio:", "it names no address, as mmio:0xfe030000 does"},
         {"mmio:0", "it names no address, as mmio:0xfe030000 does"},
@@ -322,6 +333,44 @@ static void test_bad_words(void **state)
         assert_int_equal(wish.where, SERIAL_AUTO);
         assert_int_equal(wish.baud, 0);
     }
+}
+
+/* A function of another segment is reached by the memory that ACPI's MCFG names, or not at all: it
+ * is never one of segment 0, to which the ports lead (rule N131). */
+static void expect_unusable(const char *value, const char *why)
+{
+    struct serial_place place;
+    assert_null(serial_word_parse(value, &wish));
+    assert_string_equal(serial_card_place(wish.pci, 0, &place), why);
+}
+
+static void test_segments_are_apart(void **state)
+{
+    (void)state;
+    static uint32_t spaces[HOST_PCI_BUS_SIZE / 4];
+    const struct host_pci_area area = {
+        .registers = spaces, .segment = 1, .first_bus = 7, .last_bus = 7};
+    const char *unreachable = "ACPI's MCFG has no usable entry for its segment and bus, and only "
+                              "segment 0000 can be reached without one";
+    struct serial_place place;
+    world_add_bar(world_add_function(4, 0x12341234, 0x070002), 0, 0xc001, 8);
+    assert_null(serial_word_parse("pci:0000:00:04.0", &wish));
+    assert_null(serial_card_place(wish.pci, 0, &place));
+    assert_int_equal(place.address, 0xc000);
+    expect_unusable("pci:0001:00:04.0", unreachable);
+    host_pci_add_area(&area);
+    expect_unusable("pci:0001:00:04.0", unreachable);
+    expect_unusable("pci:0002:07:04.0", unreachable);
+    memset(spaces, 0xff, sizeof(spaces));
+    expect_unusable("pci:1:07:04.0", "there is no such PCI function");
+    spaces[0x20000 / 4] = 0x12341234; /* 04.0, an Ethernet controller */
+    spaces[0x20000 / 4 + 2] = 0x02000000;
+    expect_unusable("pci:1:07:04.0",
+                    "it is no serial port (not of class 07 00 or 07 02, and no known UART)");
+    host_pci_forget_areas();
+    world_has_no_pci_ports = true;
+    expect_unusable("pci:00:04.0", "the machine has no ports for PCI's configuration, and ACPI's "
+                                   "MCFG no usable entry for its bus");
 }
 
 static void test_the_word_is_found(void **state)
@@ -358,6 +407,7 @@ int main(void)
         cmocka_unit_test_setup(test_capabilities_that_never_end, world_setup),
         cmocka_unit_test(test_the_word),
         cmocka_unit_test(test_bad_words),
+        cmocka_unit_test_setup(test_segments_are_apart, world_setup),
         cmocka_unit_test(test_the_word_is_found),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

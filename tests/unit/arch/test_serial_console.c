@@ -304,8 +304,8 @@ static void test_what_the_command_line_names_must_be_there(void **state)
     assert_true(serial_is_at(0x3f8)); /* so that the message can be read somewhere */
     two_ports();
     expect_refused("com2", "command line: serial=com2: it names no place; allowed: auto, off, "
-                           "0x2f8, pci:BUS:DEVICE.FUNCTION[,PORT] or mmio:ADDRESS[,STRIDE], and "
-                           "then ,BAUD\n");
+                           "0x2f8, pci:[SEGMENT:]BUS:DEVICE.FUNCTION[,PORT] or "
+                           "mmio:ADDRESS[,STRIDE], and then ,BAUD\n");
     assert_true(serial_is_at(0x3f8));
     two_ports();
     expect_refused("0x2f8,250000",

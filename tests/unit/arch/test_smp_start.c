@@ -1,19 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /* How the other CPUs are started, with CPUs that do what they should, do it late, or stop halfway:
- * what is said of each, and what becomes of the next. */
+ * what is said of each, and what becomes of the next. The CPU that starts executes its own code
+ * while the boot CPU waits for it. */
 #include "tests/unit/support.h"
 
-#include "arch/x86/apic.h"
-#include "arch/x86/cpu.h"
-#include "arch/x86/cpu_facts.h"
-#include "arch/x86/cpus.h"
-#include "arch/x86/interrupts.h"
-#include "arch/x86/kick.h"
-#include "arch/x86/madt.h"
-#include "arch/x86/paging.h"
-#include "arch/x86/smp.h"
-#include "arch/x86/tsc.h"
-#include "boot/ap_start.h"
+static void machine_runs(void);
+#define cpu_relax machine_runs
+#include "arch/x86/smp.c"
+
 #include "lib/bits.h"
 
 #include <stdio.h>
@@ -29,14 +23,17 @@
 static struct {
     unsigned startups_needed; /* 0: it never answers */
     uint32_t stage;           /* how far it comes */
-    uint64_t tsc_error;
+    uint64_t tsc_error, adjust;
+    unsigned answers; /* as many questions are answered */
     uint32_t core_kind;
     unsigned inits, startups;
     bool asleep; /* the last IPI was an INIT */
 } machine[OTHERS];
 static unsigned stacks_mapped, stacks_there, apic_inits;
 static hpa_t low_page;
-static bool has_x2apic;
+static bool has_x2apic, has_adjust;
+static uint64_t boot_adjust;
+static int running = -1; /* the CPU that runs its own code; -1: the boot CPU */
 
 struct cpu cpus[CPUS_MAX];
 unsigned cpu_count;
@@ -89,9 +86,35 @@ void apic_send_startup(uint32_t id, hpa_t page)
     machine[id - 1].asleep = false;
     if (++machine[id - 1].startups != machine[id - 1].startups_needed)
         return;
-    ap_start.tsc = rdtsc() + machine[id - 1].tsc_error;
     ap_start.cpu->core_kind = machine[id - 1].core_kind;
     ap_start.stage = machine[id - 1].stage;
+}
+
+/* Its TSC is that of this machine, and its error. */
+static void machine_runs(void)
+{
+    int id = (int)ap_start.cpu->apic_id - 1;
+    if (ap_start.stage != AP_STAGE_READY || ap_start.asked == ap_start.told || !machine[id].answers)
+        return;
+    machine[id].answers--;
+    running = id;
+    bool more = ap_answer();
+    running = -1;
+    ap_start.tsc += machine[id].tsc_error + machine[id].adjust - boot_adjust;
+    assert_int_equal(more, ap_start.told != NO_MORE);
+}
+
+bool tsc_read_adjust(uint64_t *value)
+{
+    *value = running < 0 ? boot_adjust : machine[running].adjust;
+    return has_adjust;
+}
+
+bool tsc_write_adjust(uint64_t value)
+{
+    assert_true(running >= 0 && has_adjust);
+    machine[running].adjust = value;
+    return true;
 }
 
 void paging_init_cpu(void)
@@ -116,6 +139,22 @@ uint64_t stack_top(const struct cpu *cpu, unsigned index)
     return (uint64_t)&cpu->stacks[index + 1];
 }
 
+/* What a started CPU has done before it says that it is ready. */
+static struct {
+    bool has_idt, has_machine_checks, is_cleared;
+} own;
+static jmp_buf works;
+
+void leftovers_end(unsigned number)
+{
+    own.is_cleared = own.has_idt && number == 1;
+}
+
+void machine_check_init_cpu(void)
+{
+    own.has_machine_checks = own.has_idt && ap_start.stage < AP_STAGE_READY;
+}
+
 void interrupts_mask(void)
 {
 }
@@ -123,11 +162,12 @@ void interrupts_mask(void)
 void descriptors_init(struct cpu *cpu)
 {
     (void)cpu;
+    own.has_idt = true;
 }
 
 void cpu_work_loop(void)
 {
-    abort();
+    longjmp(works, 1);
 }
 
 /* So that waiting for a second takes none. */
@@ -179,7 +219,10 @@ static int setup(void **state)
     for (unsigned i = 0; i < OTHERS; i++) {
         machine[i].startups_needed = 1;
         machine[i].stage = AP_STAGE_READY;
+        machine[i].answers = 100;
     }
+    has_adjust = false;
+    boot_adjust = 0;
     boot_facts = (struct cpu_facts){0};
     cpu_count = 1;
     stacks_mapped = apic_inits = 0;
@@ -265,17 +308,58 @@ static void one_that_stops_halfway_is_left_out(void **state)
     }
 }
 
+/* The smallest differences here are far below the time that INIT takes. */
+static const uint64_t errors[] = {1ull << 40, ~0ull << 40, 1000000, -1000000ull};
+
 static void a_tsc_of_its_own_is_refused(void **state)
 {
-    static const uint64_t errors[] = {1ull << 40, ~0ull << 40};
-    for (unsigned i = 0; i < ARRAY_SIZE(errors); i++) {
+    for (unsigned i = 0; i < 2 * ARRAY_SIZE(errors); i++) {
         setup(state);
-        machine[3].tsc_error = errors[i];
+        has_adjust = i & 1; /* which does not help */
+        machine[3].tsc_error = errors[i / 2];
         start(CPUS_MAX);
         expect_cpus(4, "123");
         expect_said("the CPU with APIC ID 4 has a TSC that is not synchronous with the boot "
                     "CPU's; it is left out\n");
         assert_true(machine[3].asleep);
+    }
+}
+
+/* IA32_TSC_ADJUST, which the firmware has written, is the whole difference. */
+static void a_tsc_that_was_adjusted_is_adjusted_back(void **state)
+{
+    for (unsigned i = 0; i < ARRAY_SIZE(errors); i++) {
+        setup(state);
+        has_adjust = true;
+        boot_adjust = 0x77;
+        for (unsigned j = 0; j < OTHERS; j++)
+            machine[j].adjust = boot_adjust;
+        machine[2].adjust += errors[i];
+        start(CPUS_MAX);
+        expect_cpus(5, "1234");
+        char message[100];
+        snprintf(message, sizeof(message),
+                 "the CPU with APIC ID 3 had %#lx in IA32_TSC_ADJUST, and now has the boot CPU's "
+                 "0x77\ncpus: 5",
+                 0x77 + errors[i]);
+        assert_ptr_equal(strstr(support_log(), message), support_log());
+        for (unsigned j = 0; j < OTHERS; j++)
+            assert_int_equal(machine[j].adjust, 0x77);
+    }
+}
+
+/* It must not run on when the next one starts, so it is told that there are no more questions. */
+static void one_that_stops_while_it_is_asked(void **state)
+{
+    for (unsigned answers = 0; answers <= TSC_ROUNDS; answers++) {
+        setup(state);
+        machine[1].answers = answers;
+        start(CPUS_MAX);
+        expect_cpus(4, "134");
+        expect_said("the CPU with APIC ID 2 became ready, and does not answer any more; it is left "
+                    "out\n");
+        assert_true(machine[1].asleep);
+        assert_int_equal(machine[2].answers, 100 - TSC_ROUNDS - 1);
     }
 }
 
@@ -324,6 +408,24 @@ static void without_memory_fewer_are_started(void **state)
                 "only the boot CPU is used\n");
 }
 
+/* A machine check is sent to each CPU, also to one that is not used later, so each of them enables
+ * it once it has an IDT, and before it is given work (N125). By then, what the firmware has left on
+ * is off (N128). */
+static void each_is_ready_for_guests(void **state)
+{
+    (void)state;
+    memset(&own, 0, sizeof(own));
+    ap_start.stage = AP_STAGE_LONG;
+    ap_start.asked = NO_MORE;
+    ap_start.told = 0;
+    cpus[1].number = 1;
+    if (!setjmp(works))
+        ap_main(&cpus[1]);
+    assert_int_equal(ap_start.stage, AP_STAGE_READY);
+    assert_true(own.has_machine_checks);
+    assert_true(own.is_cleared);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -331,9 +433,12 @@ int main(void)
         cmocka_unit_test_setup(the_second_startup_is_for_those_that_missed_the_first, setup),
         cmocka_unit_test_setup(one_that_stops_halfway_is_left_out, setup),
         cmocka_unit_test_setup(a_tsc_of_its_own_is_refused, setup),
+        cmocka_unit_test_setup(a_tsc_that_was_adjusted_is_adjusted_back, setup),
+        cmocka_unit_test_setup(one_that_stops_while_it_is_asked, setup),
         cmocka_unit_test_setup(the_limit_counts_those_in_use, setup),
         cmocka_unit_test_setup(kinds_of_a_hybrid_machine, setup),
         cmocka_unit_test_setup(without_memory_fewer_are_started, setup),
+        cmocka_unit_test_setup(each_is_ready_for_guests, setup),
     };
     return cmocka_run_group_tests_name("start of CPUs", tests, NULL, NULL);
 }

@@ -207,6 +207,12 @@ static void bad_bzimages(void **state)
            "its kernel has 512 bytes, and its 64-bit entry point would be at 0x200");
     put(CMDLINE_SIZE, 18, 4);
     expect(EXIT_MODULE_WORDS, "its command line has 19 characters; its kernel takes at most 18");
+    image.entry = GUEST_ENTRY_PVH; /* N135 */
+    expect(EXIT_MODULE_WORDS, "guest g: entry=pvh, but a bzImage has no PVH entry point; give the "
+                              "vmlinux that it contains");
+    image.entry = GUEST_ENTRY_64;
+    good();
+    image.entry = GUEST_ENTRY_AUTO;
     put(CMDLINE_SIZE, 19, 4);
     good();
     image.modules[0].kind = GUEST_MODULE_FILE;

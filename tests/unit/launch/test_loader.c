@@ -52,9 +52,12 @@ static void put32(unsigned offset, uint32_t value)
 #define SEGMENT      52 /* the only program header */
 #define MULTIBOOT    128
 
+static enum guest_entry entry_word;
+
 static int setup(void **state)
 {
     (void)state;
+    entry_word = GUEST_ENTRY_AUTO;
     support_reset();
     for (unsigned page = 0; page < RAM / PAGE_SIZE; page++)
         if (!filled[page])
@@ -107,7 +110,7 @@ static enum exit_code load_all(const struct guest_image *image, struct guest_sta
 static enum exit_code load(struct guest_start *start)
 {
     struct guest_image image = {
-        .name = "g", .file = file, .size = file_size, .arguments = arguments};
+        .name = "g", .file = file, .size = file_size, .arguments = arguments, .entry = entry_word};
     guest_layout(RAM, image.ram);
     return load_all(&image, start);
 }
@@ -149,6 +152,17 @@ static void expect(enum exit_code code, const char *message)
     if (!strstr(support_log(), message))
         fail_msg("expected \"%s\", got \"%s\"", message, support_log());
     setup(NULL);
+}
+
+/* N135. What is no program at all is refused as that. */
+static void entry_points_of_others(void **state)
+{
+    (void)state;
+    entry_word = GUEST_ENTRY_PVH;
+    expect(EXIT_MODULE_WORDS, "guest g: entry=pvh, but a multiboot program has no PVH entry point");
+    entry_word = GUEST_ENTRY_PVH;
+    file[0] = '#';
+    expect(EXIT_MODULE_NOT_ELF, "guest g: not an ELF file");
 }
 
 static void bad_files(void **state)
@@ -365,6 +379,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup(good, setup),
+        cmocka_unit_test_setup(entry_points_of_others, setup),
         cmocka_unit_test_setup(bad_files, setup),
         cmocka_unit_test_setup(own_modules, setup),
         cmocka_unit_test_setup(no_room, setup),

@@ -205,6 +205,12 @@ static void files_say_what_they_are(void **state)
     module_words("+0123456789012345678901234567890123456789012345678901234567890123456789",
                  GUEST_MODULE_FILE,
                  "012345678901234567890123456789012345678901234567890123456789012");
+    /* A name is shortened, but a text that the guest acts on is not. */
+    module_words("+01234567890123456789 -- 012345678901234567890123456789012345678901",
+                 GUEST_MODULE_FILE,
+                 "01234567890123456789 012345678901234567890123456789012345678901");
+    module_words_bad("+01234567890123456789 -- 0123456789012345678901234567890123456789012",
+                     "its name and its text have 64 characters; the guest can get 63");
     module_words_bad("+env initrt",
                      "guest g, its module env: unknown word \"initrt\"; allowed: disk file initrd");
     module_words_bad("+env file initrd",

@@ -91,6 +91,8 @@ static const struct {
      "tdx and entry=pvh: the boot shim enters a kernel at its 64-bit entry point"},
     {&new, WORDS(TD, .testctl = 1),
      "tdx and testctl: a TD is protected from the control hypercalls; write tdx=debug"},
+    {&new, WORDS(TD, .legacy = 1), "tdx and legacy: the VMM of a TD delivers no interrupts of an"},
+    {&new, WORDS(TD, .legacy = 1, .vga = 1), "tdx and vga: the VMM of a TD delivers no interrupts"},
     {&new, WORDS(TD, .kut = 1), "tdx and kut: a TD starts by its boot shim"},
     {&new, WORDS(.kut = 1), NULL},
     {&new, WORDS(.kut = 1, .testctl = 1),

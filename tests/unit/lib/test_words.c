@@ -5,6 +5,7 @@
 #include "lib/errno.h"
 #include "lib/words.h"
 
+#include <stdio.h>
 #include <string.h>
 
 struct target {
@@ -96,8 +97,78 @@ static void refuses(void **state)
     }
 }
 
+/* N134: a list that is longer than a line goes on in the next one, and no item is cut. */
+static void long_lists(void **state)
+{
+    (void)state;
+    static const char *names[41];
+    static char text[40][12];
+    static struct word many[40];
+    char log[2000], wanted[80], *at;
+    for (unsigned i = 0; i < 40; i++) {
+        snprintf(text[i], sizeof(text[i]), "word_no_%u", i);
+        names[i] = text[i];
+        many[i] = (struct word){.name = text[i], .kind = WORD_FLAG};
+    }
+    for (unsigned choice = 0; choice < 2; choice++) {
+        const struct word one = {.name = "w", .kind = WORD_CHOICE, .choices = names};
+        struct target t;
+        support_reset();
+        assert_int_equal(words_parse(choice ? "w=x" : "x", choice ? &one : many, choice ? 1 : 40,
+                                     &t, "command line"),
+                         -EINVAL);
+        snprintf(log, sizeof(log), "%s", support_log());
+        snprintf(wanted, sizeof(wanted), "command line: %s; allowed:",
+                 choice ? "bad value in \"w=x\"" : "unknown word \"x\"");
+        assert_int_equal(strncmp(log, wanted, strlen(wanted)), 0);
+        at = log + strlen(wanted);
+        if (choice) {
+            assert_int_equal(strncmp(at, " w=", 3), 0);
+            at += 3;
+        }
+        unsigned lines = 1;
+        for (unsigned i = 0; i < 40; i++) {
+            if (*at == '\n') {
+                lines++;
+                assert_int_equal(strncmp(at, "\n  ", 3), 0);
+                at += 3;
+            } else if (!choice || i) {
+                assert_int_equal(*at++, choice ? '|' : ' ');
+            }
+            assert_int_equal(strncmp(at, text[i], strlen(text[i])), 0);
+            at += strlen(text[i]);
+        }
+        assert_string_equal(at, "\n");
+        assert_true(lines >= 2);
+    }
+}
+
+/* What was given is shortened, so that what is allowed is always seen. */
+static void long_words(void **state)
+{
+    (void)state;
+    struct target t;
+    char line[400], wanted[200];
+    memset(line, 'y', sizeof(line) - 1);
+    line[sizeof(line) - 1] = 0;
+    assert_int_equal(parse(line, &t), -EINVAL);
+    snprintf(wanted, sizeof(wanted),
+             "unknown word \"%.64s\"; allowed: mmio_caching= gva_cache= ", line);
+    assert_non_null(strstr(support_log(), wanted));
+    memcpy(line, "tests=", 6);
+    assert_int_equal(parse(line, &t), -EINVAL);
+    snprintf(wanted, sizeof(wanted), "bad value in \"%.70s\"; allowed: tests=TEXT (up to 63 ",
+             line);
+    assert_non_null(strstr(support_log(), wanted));
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(accepts), cmocka_unit_test(refuses)};
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(accepts),
+        cmocka_unit_test(refuses),
+        cmocka_unit_test(long_lists),
+        cmocka_unit_test(long_words),
+    };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

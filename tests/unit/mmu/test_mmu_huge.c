@@ -384,6 +384,28 @@ static void aging_by_taking_access(void **state)
     used_pages_are_young((struct mmu_config){0});
 }
 
+/* A CPU whose MAXPHYADDR is 52 lets a guest use addresses that four levels do not translate: such
+ * an access is a violation at the first level. It must not repair the entry to which the lower bits
+ * would lead. */
+static void aging_and_an_address_too_wide_for_the_tables(void **state)
+{
+    (void)state;
+    struct ept_caps caps;
+    struct mmio_info info;
+    const struct mmu_config config = {.mmio_caching = true};
+    const gpa_t wide = GPA(BIT(EPT_GPA_BITS) + RAM);
+    world_reset(WORLD_CAPS, &config);
+    assert_int_equal(ept_caps_parse(&caps, WORLD_CAPS, 52), 0);
+    assert_int_equal(mmu_setup(&caps, &config), 0);
+    assert_int_equal(mmu_create(&mmu), 0);
+    assert_int_equal(mmu_slot_add(&mmu, 0, GPA(RAM), 16, 0), 0);
+    world_touch(&mmu, GPA(RAM), ACCESS_WRITE);
+    assert_int_equal(mmu_age(&mmu, GPA(RAM), 16), 1);
+    assert_int_equal(mmu_fault(&mmu, wide, ACCESS_WRITE, &info), FAULT_EMULATE);
+    assert_int_equal(mmu_age(&mmu, GPA(RAM), 16), 0); /* it is still old */
+    assert_int_equal(mmu_fault(&mmu, GPA(RAM), ACCESS_WRITE, &info), FAULT_FIXED);
+}
+
 /* ---- Fast faults ----------------------------------------------------------------------------- */
 
 static void fast_faults_give_back_what_they_may(void **state)
@@ -427,6 +449,7 @@ int main(void)
         T(a_remapped_page_keeps_its_bytes),
         T(aging_with_accessed_bits),
         T(aging_by_taking_access),
+        T(aging_and_an_address_too_wide_for_the_tables),
         T(fast_faults_give_back_what_they_may),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -97,6 +97,11 @@ bool last_exit_was_kick(const struct vcpu *vcpu)
     return false;
 }
 
+bool td_gpa_is_reserved(const struct td *td, gpa_t gpa)
+{
+    return gpa.v >> td->gpa_width;
+}
+
 enum td_why td_private_why(enum td_page_state state, uint64_t td_ctls)
 {
     (void)state, (void)td_ctls;

@@ -256,6 +256,8 @@ static void metadata(void **state)
     assert_int_equal(gpr[GPR_RDX], TD_CTLS);
     fill(TDCALL_VM_RD, 0, ~0ull, 3); /* "the first one" is for versions that return it */
     complete(TDX_METADATA_FIELD_ID_INCORRECT, R(R8));
+    fill(TDCALL_VM_RD, 0, ~BITS(54, 52), 3); /* the context does not count */
+    complete(TDX_METADATA_FIELD_ID_INCORRECT, R(R8));
     fill(TDCALL_VM_RD | BIT(16), 0, ~0ull, 3);
     complete(TDX_METADATA_FIRST_FIELD_ID_IN_CONTEXT, R(R8) | R(RDX));
     assert_int_equal(gpr[GPR_R8], 0);

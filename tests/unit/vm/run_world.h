@@ -75,11 +75,7 @@ static struct {
 #include "vm/pcpu.c"
 #include "vm/run.c"
 
-static uint64_t host_cr4(void)
-{
-    return 0;
-}
-#define read_cr4 host_cr4
+#define read_cr4() 0ull
 #include "vmx/regs.c"
 
 #include <string.h>
@@ -312,10 +308,17 @@ void vmx_requeue_event(struct vmx_vcpu *half)
     seen.requeued++;
 }
 
-bool vmx_take_host_nmi(const struct vmx_vcpu *half)
+bool vmx_take_host_event(struct vmx_vcpu *half)
 {
     (void)half;
     return seen.is_nmi;
+}
+
+void machine_check_end(const char *where)
+{
+    note(where);
+    mock_assert(0, "the machine ends", __FILE__, __LINE__);
+    __builtin_trap();
 }
 
 bool vmx_reflect_exception(struct vmx_vcpu *half)

@@ -312,13 +312,15 @@ static void cpuid_follows_cr4(void **state)
     }
 }
 
-/* The bits whose changes exit: those that the hypervisor owns, those that are not offered, and
- * those on which caches depend. */
+/* The bits whose changes exit: those that the hypervisor owns, MCE among them even if it is offered
+ * (N125), those that are not offered, and those on which caches depend. */
 static void owned_bits(void **state)
 {
     (void)state;
     vmx.msrs.cr4_fixed0 = BIT(13);
-    uint64_t cr4 = 0x3707ffull, always = BIT(4) | BIT(5) | BIT(18) | BIT(20) | BIT(21) | BIT(22);
+    vmx.msrs.cr4_fixed1 = 0x3727ff;
+    uint64_t cr4 = 0x3707ffull;
+    uint64_t always = BIT(4) | BIT(5) | BIT(6) | BIT(18) | BIT(20) | BIT(21) | BIT(22);
     for (unsigned exits_too = 0; exits_too < 2; exits_too++) {
         vcpu->mmio.cache.mode = exits_too ? GVA_CACHE_EXITS : GVA_CACHE_VERIFY;
         memset(&seen, 0, sizeof(seen));

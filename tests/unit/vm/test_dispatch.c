@@ -56,6 +56,8 @@ static const struct {
     {REASON_VMFUNC, RAISED_UD, 0},
     {REASON_SEAMCALL, RAISED_UD, 0},
     {REASON_TDCALL, RAISED_UD, 0},
+    {REASON_RDMSR_IMMEDIATE, RAISED_UD, 0},
+    {REASON_WRMSRNS_IMMEDIATE, RAISED_UD, 0},
     {REASON_PML_FULL, NOTHING, 0},
     {REASON_VIRTUALIZED_EOI, HANDLED, 0},
     {REASON_APIC_WRITE, HANDLED, 0},
@@ -136,6 +138,27 @@ static void exceptions_and_nmis(void **state)
         assert_int_equal(vmx_exited(&vcpu->vmx), i < 2);
         assert_int_equal(vm.ending, i < 2 ? VM_RUNNING : VM_ENDED_UNHANDLED_EXIT);
     }
+}
+
+/* The message names the guest that a machine check has interrupted, or that could not be entered
+ * because of one (N126). */
+static void a_machine_check_names_the_guest(void **state)
+{
+    (void)state;
+    for (unsigned i = 0; i < 2; i++) {
+        prepare();
+        snprintf(vm.name, sizeof(vm.name), "web");
+        vcpu->index = 3;
+        vcpu->vmx.exit.reason =
+            i ? REASON_ENTRY_FAILED_MACHINE_CHECK | (uint32_t)EXIT_REASON_ENTRY_FAILED
+              : REASON_EXCEPTION_OR_NMI;
+        vmcs[VMCS_GUEST_RIP] = 0x1234;
+        did[0] = 0;
+        expect_assert_failure(vmx_machine_check(&vcpu->vmx));
+        assert_string_equal(did, i ? "at the entry of vCPU 3 of guest web at RIP 0x1234"
+                                   : "in vCPU 3 of guest web at RIP 0x1234");
+    }
+    vcpu->index = 0;
 }
 
 /* The repetitions after a triple fault leave no trace: their exits are not handled, and only what
@@ -291,6 +314,7 @@ int main(void)
         cmocka_unit_test(each_reason),
         cmocka_unit_test(other_reasons_end_the_vm),
         cmocka_unit_test(exceptions_and_nmis),
+        cmocka_unit_test(a_machine_check_names_the_guest),
         cmocka_unit_test(cut_short_deliveries),
         cmocka_unit_test(nothing_is_handled_after_a_triple_fault),
         cmocka_unit_test(cut_short_irets),

@@ -26,7 +26,7 @@ void exit_cut_short(struct vcpu *v, uint32_t reason)
     assert_int_equal(reason, REASON_EXCEPTION_OR_NMI);
 }
 
-bool vmx_take_host_nmi(const struct vmx_vcpu *half)
+bool vmx_take_host_event(struct vmx_vcpu *half)
 {
     (void)half;
     return false;
@@ -92,11 +92,15 @@ static void whose_exception_it_is(void **state)
         bool taken = i & 1 && is_debuggers, call = is_tdcall && vector == VECTOR_UD;
         memset(&seen, 0, sizeof(seen));
         memset(&vcpu.vmx.exit, 0, sizeof(vcpu.vmx.exit));
+        vcpu.exits[REASON_EXCEPTION_OR_NMI] = 1; /* this exit */
+        vcpu.exits[REASON_TDCALL] = 0;
         vcpu.vmx.exit.reason = REASON_EXCEPTION_OR_NMI;
         vmcs[VMCS_EXIT_INTERRUPTION_INFO] = BIT(31) | 3 << 8 | vector;
         assert_true(td_exit(&vcpu, REASON_EXCEPTION_OR_NMI));
         assert_int_equal(seen.asked, i & 1);
         assert_int_equal(seen.calls, !taken && call);
+        assert_int_equal(vcpu.exits[REASON_TDCALL], !taken && call);
+        assert_int_equal(vcpu.exits[REASON_EXCEPTION_OR_NMI], taken || !call);
         assert_int_equal(seen.reflected, !taken && !call);
         assert_int_equal(seen.ended, 0);
     }

@@ -160,7 +160,7 @@ static void prepare(unsigned at)
     memset(pcpus, 0, sizeof(pcpus));
     now.at = at;
     vmx.controls.set[CONTROL_EXIT] = config->keeps_timer ? EXIT_SAVE_PREEMPTION_TIMER : 0;
-    vmx.msrs.misc = field_put(RATE, MISC_TIMER_RATE);
+    vmx.msrs.misc = field_put(RATE, MISC_TIMER_RATE) | MISC_HLT_STATE;
     vm.ending = VM_RUNNING;
     vm.vcpu_count = 2;
     vm.vcpus[0] = vcpu;

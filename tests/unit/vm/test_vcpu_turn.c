@@ -21,6 +21,7 @@ static void ring0_step(uint64_t *rip)
 static unsigned entries;
 static uint32_t last_exit; /* the reason of the one exit before the end; 0: the VM just ends */
 static bool entry_fails, cannot_deliver;
+static uint64_t entered_as; /* the activity state of the last entry */
 
 void ipi_receive(struct vcpu *v)
 {
@@ -52,6 +53,7 @@ int vmx_run(struct vmx_vcpu *half)
     assert_ptr_equal(half, &vcpu->vmx);
     note("guest ");
     entries++;
+    entered_as = vmcs[VMCS_GUEST_ACTIVITY_STATE];
     if (entry_fails)
         return -1;
     if (last_exit) {
@@ -368,6 +370,29 @@ static void a_halt_for_ever(void **state)
     }
 }
 
+/* A CPU that has the HLT state halts in it. One that lacks it does not enter, because the entry
+ * would fail, and still sees that the time is over (rule N142). */
+static void a_halt_in_its_state(void **state)
+{
+    (void)state;
+    static struct vcpu other;
+    for (unsigned lacks = 0; lacks < 2; lacks++) {
+        vmx.msrs.misc = lacks ? MISC_SHUTDOWN_STATE | MISC_WAIT_FOR_SIPI : MISC_HLT_STATE;
+        last_exit = 0;
+        turn(1);
+        vm.ending = VM_RUNNING;
+        vm.vcpus[vm.vcpu_count++] = &other;
+        vcpu->vmx.attention.word = ATTENTION_HALTED;
+        vcpu->budget_left = 100000;
+        last_exit = REASON_PREEMPTION_TIMER;
+        entries = 0;
+        vcpu_run(vcpu);
+        assert_int_equal(!entries, lacks);
+        assert_int_equal(entered_as, lacks ? ACTIVITY_ACTIVE : ACTIVITY_HLT);
+        assert_int_equal(vm.ending, VM_ENDED_BUDGET);
+    }
+}
+
 /* A halt that interrupts end though IF is 0. */
 static void a_halt_of_a_td(void **state)
 {
@@ -465,6 +490,7 @@ int main(void)
         cmocka_unit_test_setup(a_triple_fault, setup),
         cmocka_unit_test_setup(an_entry_that_fails, setup),
         cmocka_unit_test_setup(a_halt_for_ever, setup),
+        cmocka_unit_test_setup(a_halt_in_its_state, setup),
         cmocka_unit_test_setup(a_halt_of_a_td, setup),
         cmocka_unit_test_setup(a_halt_with_a_virtual_interrupt, setup),
         cmocka_unit_test_setup(answers_to_keys, setup),

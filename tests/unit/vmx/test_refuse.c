@@ -205,6 +205,25 @@ static void missing_controls(void **state)
     }
 }
 
+static void a_timer_that_counts_wrongly(void **state)
+{
+    (void)state;
+    struct cpu_facts cpu = know(penryn);
+    vmx_name_errata(&cpu);
+    assert_string_equal(support_log(), "");
+    cpu.signature = 0x20655;
+    vmx_name_errata(&cpu);
+    assert_string_equal(
+        support_log(),
+        "this CPU (signature 0x20655) may count the VMX-preemption timer at another rate than "
+        "IA32_VMX_MISC says (erratum: AAU65); timers of guests and time slices may be late\n");
+    nothing_is_cut();
+    support_reset();
+    cpu.below = HYPERVISOR_KVM; /* which counts by itself */
+    vmx_name_errata(&cpu);
+    assert_string_equal(support_log(), "");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -215,6 +234,7 @@ int main(void)
         cmocka_unit_test(entry_of_the_maker),
         cmocka_unit_test(smx_operation),
         cmocka_unit_test(missing_controls),
+        cmocka_unit_test(a_timer_that_counts_wrongly),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -194,6 +194,27 @@ static void nothing_else(void **state)
         }
 }
 
+/* ---- CR4 ------------------------------------------------------------------------------------- */
+
+/* Whatever the guest writes, the CPU runs with MCE, and the guest reads what it has written
+ * (N125). A CPU without machine checks does not let MCE be 1. */
+static void machine_checks_stay_enabled(void **state)
+{
+    (void)state;
+    static const uint64_t values[] = {0, CR4_MCE, CR4_PAE, CR4_PAE | CR4_MCE | CR4_PGE};
+    for (unsigned i = 0; i < 2 * ARRAY_SIZE(values); i++) {
+        uint64_t value = values[i / 2], mce = i & 1 ? CR4_MCE : 0;
+        prepare(PROTECTED, 0x1000, 2, 0);
+        vmx.msrs.cr4_fixed0 = CR4_VMXE;
+        vmx.msrs.cr4_fixed1 = CR4_VMXE | CR4_PAE | CR4_PGE | mce;
+        vmcs[VMCS_CR4_GUEST_HOST_MASK] = CR4_VMXE | CR4_MCE;
+        cpu_set_reg(&vcpu.regs, REG_CR4, value);
+        assert_int_equal(vmcs[VMCS_GUEST_CR4], (value & ~CR4_MCE) | CR4_VMXE | mce);
+        vcpu.regs.known = 0;
+        assert_int_equal(cpu_reg(&vcpu.regs, REG_CR4), value);
+    }
+}
+
 /* What ends a halt. An interrupt does with IF = 1, or if the vCPU said that it is not blocked. */
 static void what_wakes(void **state)
 {
@@ -246,6 +267,7 @@ int main(void)
         cmocka_unit_test(debug_exceptions),
         cmocka_unit_test(breakpoints),
         cmocka_unit_test(nothing_else),
+        cmocka_unit_test(machine_checks_stay_enabled),
         cmocka_unit_test(what_wakes),
         cmocka_unit_test(windows_of_an_nmi),
     };

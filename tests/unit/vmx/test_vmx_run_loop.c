@@ -4,7 +4,7 @@
  * and after an exit, the registers that the caller gets back, and what each variant of the exit
  * does against speculation: it clears the registers before any other code runs, and makes 32 calls
  * before the first return to a caller from before the exit. Tested is also which actions choose
- * which variant (vmx/vcpu.c).
+ * which variant (vmx/vcpu.c), and which exits are the host's own: machine checks (N126).
  */
 #include "tests/unit/vmx/vmcs_world.h"
 
@@ -22,6 +22,7 @@ static uint64_t host_register(void)
 #pragma GCC diagnostic ignored "-Wshadow" /* `vmcs` is a parameter there */
 #include "vmx/vcpu.c"
 
+#include <setjmp.h>
 #include <signal.h>
 #include <string.h>
 #include <ucontext.h>
@@ -60,6 +61,8 @@ static struct {
     unsigned traps;      /* of these calls: whose return address leads nowhere */
     bool steps;
 } cpu;
+
+static uint32_t fails_with; /* the exit reason of an entry that fails after the checks, or 0 */
 
 static uint64_t pattern(unsigned entry, unsigned gpr)
 {
@@ -149,6 +152,8 @@ bool exited(struct vmx_vcpu *v)
             cpu.wrong += vcpu.regs.gpr[i] != cpu.guest[cpu.exits][i];
         vcpu.regs.gpr[i] ^= 0xff00; /* as a handler may */
     }
+    if (fails_with)
+        vcpu.exit.reason = fails_with;
     vcpu.launched = true; /* as vmx_run() says afterwards; a VMLAUNCH is made once */
     if (++cpu.exits < ENTRIES)
         return true;
@@ -300,12 +305,87 @@ static void actions_choose_the_variant(void **state)
     }
 }
 
+/* ---- Machine checks -------------------------------------------------------------------------- */
+
+static jmp_buf machine_ends;
+static bool ended;
+
+NORETURN void vmx_machine_check(struct vmx_vcpu *half)
+{
+    assert_ptr_equal(half, &vcpu);
+    ended = true;
+    longjmp(machine_ends, 1);
+}
+
+static bool takes(unsigned type, unsigned vector)
+{
+    volatile bool taken = false;
+    ended = false;
+    vcpu.exit.reason = REASON_EXCEPTION_OR_NMI;
+    vmcs[VMCS_EXIT_INTERRUPTION_INFO] = EVENT_INFO_VALID | type << 8 | vector;
+    if (!setjmp(machine_ends))
+        taken = vmx_take_host_event(&vcpu);
+    return taken;
+}
+
+/* Only the exception with vector 18 ends the machine: no other type of event with that number, and
+ * no other exception. */
+static void a_machine_check_is_no_event_of_the_guest(void **state)
+{
+    (void)state;
+    for (unsigned type = 0; type < 8; type++)
+        for (unsigned vector = 0; vector < 256; vector++) {
+            if (type == EVENT_NMI) /* INT 2, which user mode refuses */
+                continue;
+            assert_false(takes(type, vector));
+            assert_int_equal(ended, type == EVENT_EXCEPTION && vector == 18);
+        }
+}
+
+static void they_exit_in_each_vm(void **state)
+{
+    (void)state;
+    vcpu.vmcs = vcpu.msr_bitmap = HPA(0);
+    vmcs_write_controls(&vcpu, 0, 0);
+    assert_int_equal(vmcs[VMCS_EXCEPTION_BITMAP], BIT(1) | BIT(17) | BIT(18));
+}
+
+/* Reason 41 is no fault of the VMCS, so it ends the machine instead of the VM. */
+static void so_does_one_at_an_entry(void **state)
+{
+    (void)state;
+    run(vmx_exit_entry, false, false);
+    vmx.maxphyaddr = 40;
+    static const struct {
+        uint32_t basic;
+        bool ends;
+    } rows[] = {{33, false}, {34, false}, {41, true}};
+    for (unsigned i = 0; i < ARRAY_SIZE(rows); i++) {
+        ended = false;
+        fails_with = rows[i].basic | (uint32_t)EXIT_REASON_ENTRY_FAILED;
+        vcpu.checked = true;
+        volatile int result = 0;
+        cpu.exits = cpu.launches = cpu.resumes = 0;
+        if (!setjmp(machine_ends))
+            result = vmx_run(&vcpu);
+        assert_int_equal(ended, rows[i].ends);
+        assert_int_equal(result, rows[i].ends ? 0 : -EINVAL);
+    }
+    fails_with = 0;
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(registers_come_and_go),   cmocka_unit_test(rsp_is_written_once),
-        cmocka_unit_test(a_refused_entry),         cmocka_unit_test(registers_are_cleared),
-        cmocka_unit_test(returns_are_overwritten), cmocka_unit_test(actions_choose_the_variant),
+        cmocka_unit_test(registers_come_and_go),
+        cmocka_unit_test(rsp_is_written_once),
+        cmocka_unit_test(a_refused_entry),
+        cmocka_unit_test(registers_are_cleared),
+        cmocka_unit_test(returns_are_overwritten),
+        cmocka_unit_test(actions_choose_the_variant),
+        cmocka_unit_test(they_exit_in_each_vm),
+        cmocka_unit_test(so_does_one_at_an_entry),
+        cmocka_unit_test(a_machine_check_is_no_event_of_the_guest),
     };
     return cmocka_run_group_tests_name("the run loop", tests, NULL, NULL);
 }

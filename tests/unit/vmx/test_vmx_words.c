@@ -84,8 +84,8 @@ static void entry_failures(void **state)
          "VM entry failed, reason 34: MSR loading; entry 3 of the VM-entry MSR-load area, counted "
          "from 1, is at fault (SDM 27.4)\n"},
         {0x80000029, 0,
-         "VM entry failed, reason 41: machine-check event; read the machine-check banks, the VMCS "
-         "is not at fault\n"},
+         "VM entry failed, reason 41: machine-check event; the VMCS is not at fault, and the next "
+         "lines say what the machine-check banks hold\n"},
         {0x80000030, 0,
          "VM entry failed, reason 48: EPT violation; the SDM defines 33, 34 and 41 only\n"},
         {0x00000021, 0, "exit reason 0x21: the entry succeeded; bit 31 would say that it failed\n"},
