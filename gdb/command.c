@@ -271,7 +271,7 @@ static enum gdb_outcome monitor(struct gdb *gdb, struct vcpu *vcpu, const char *
     if (!strcmp(line, "help")) {
         reply_hex(reply, help, sizeof(help) - 1);
         gdb_monitor_help(reply);
-    } else if (starts_with(line, "phys")) {
+    } else if (!strcmp(line, "phys") || starts_with(line, "phys ")) {
         gdb_physical(vcpu, line + strlen("phys"), reply);
     } else {
         return GDB_MONITORS;

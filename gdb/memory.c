@@ -126,18 +126,24 @@ void gdb_write_memory(struct gdb *gdb, struct vcpu *vcpu, const char *packet, si
     reply_text(reply, answer);
 }
 
+/* A word of `phys`, with or without 0x. */
+static bool parse_word(const char **words, uint64_t *number)
+{
+    const char *before = *words;
+    while (parse_char(words, ' '))
+        ;
+    bool apart = *words != before;
+    if ((*words)[0] == '0' && (*words)[1] == 'x')
+        *words += 2;
+    return apart && parse_number(words, number);
+}
+
 void gdb_physical(struct vcpu *vcpu, const char *words, struct reply *reply)
 {
     uint64_t address, length;
     uint8_t bytes[16];
     char line[96];
-    while (parse_char(&words, ' '))
-        ;
-    (void)(parse_char(&words, '0') && parse_char(&words, 'x'));
-    bool good = parse_number(&words, &address);
-    while (parse_char(&words, ' '))
-        ;
-    if (!good || !parse_number(&words, &length) || *words || length > 256) {
+    if (!parse_word(&words, &address) || !parse_word(&words, &length) || *words || length > 256) {
         static const char text[] =
             "phys ADDRESS N: both are hexadecimal numbers, N is at most 100\n";
         reply_hex(reply, text, sizeof(text) - 1);

@@ -6,6 +6,7 @@
 #include "gdb/session.h"
 #include "launch/modules.h"
 #include "lib/log.h"
+#include "lib/name_list.h"
 #include "vm/vm.h"
 
 static unsigned number; /* of the VM; 0: there is none */
@@ -16,7 +17,10 @@ enum exit_code gdb_start(const char *which, const struct boot_info *info)
         return EXIT_OK;
     number = module_find_guest(info, which);
     if (!number) {
-        log_error("command line: gdb=%s: no guest has this number or name", which);
+        char names[NAME_LIST_MAX + 20];
+        modules_list_guests(info, names, sizeof(names));
+        log_error("command line: gdb=%s: no guest has this number or name; there are: %s", which,
+                  names);
         return EXIT_BAD_COMMAND_LINE;
     }
     if (!serial2_init()) {

@@ -4,9 +4,11 @@
 #include "lib/bits.h"
 #include "lib/errno.h"
 #include "lib/log.h"
+#include "lib/name_list.h"
 #include "lib/page.h"
 #include "lib/string.h"
 #include "lib/words.h"
+#include "vm/options.h"
 
 bool module_belongs_to_guest(const struct boot_module *module)
 {
@@ -154,4 +156,36 @@ unsigned module_find_guest(const struct boot_info *info, const char *which)
             return guests;
     }
     return 0;
+}
+
+void modules_list_guests(const struct boot_info *info, char *text, size_t size)
+{
+    struct name_list list = {.left_out = 0};
+    char name[VM_NAME_SIZE];
+    for (unsigned i = 0; i < info->module_count; i++) {
+        if (module_belongs_to_guest(&info->modules[i]))
+            continue;
+        (void)module_name(&info->modules[i], name);
+        name_list_add(&list, name);
+    }
+    name_list_print(&list, text, size);
+}
+
+bool modules_have_name(const struct boot_info *info, const char *word, const char *pattern)
+{
+    char name[VM_NAME_SIZE], names[NAME_LIST_MAX + 20];
+    unsigned guests = 0;
+    for (unsigned i = 0; i < info->module_count; i++) {
+        if (module_belongs_to_guest(&info->modules[i]))
+            continue;
+        (void)module_name(&info->modules[i], name);
+        if (options_match(pattern, name))
+            return true;
+        guests++;
+    }
+    if (!guests)
+        return true;
+    modules_list_guests(info, names, sizeof(names));
+    log_error("command line: %s=%s: no guest has such a name; there are: %s", word, pattern, names);
+    return false;
 }

@@ -37,5 +37,13 @@ int module_words_parse(const char *vm, const char *string, struct guest_module *
 enum exit_code modules_check(const struct boot_info *info, unsigned index, unsigned extra,
                              struct image_place image) MUST_CHECK;
 
+/* Does the name of a guest match the pattern, which is the value of `word` on the command line?
+ * Returns false after a message that names the guests. Without any guest, returns true. */
+bool modules_have_name(const struct boot_info *info, const char *word,
+                       const char *pattern) MUST_CHECK;
+
+/* Writes the names of the guests, as many as NAME_LIST_MAX allows. */
+void modules_list_guests(const struct boot_info *info, char *text, size_t size);
+
 /* Returns the number of the guest, from 1, that has this number or name, or 0 if there is none. */
 unsigned module_find_guest(const struct boot_info *info, const char *which) MUST_CHECK;

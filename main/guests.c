@@ -113,6 +113,7 @@ static void guest_begin(struct guest *guest, bool again)
                                        .last_chance = entry->last_chance,
                                        .again = again};
     guest->work.piece = guest_make;
+    guest->work.keeps_keys = true; /* a key may choose this VM, which can't take it yet */
     work_add(&guest->work);
 }
 
@@ -143,6 +144,7 @@ static bool guest_unmake(struct work *work)
 static void guest_take_apart(struct guest *guest)
 {
     guest->work.piece = guest_unmake;
+    guest->work.keeps_keys = false;
     work_add(&guest->work);
 }
 

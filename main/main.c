@@ -31,6 +31,7 @@
 #include "boot/boot_info.h"
 #include "ept/caps.h"
 #include "gdb/gdb.h"
+#include "launch/modules.h"
 #include "main/gdb_monitor.h"
 #include "main/guests.h"
 #include "main/report.h"
@@ -254,6 +255,9 @@ static void machine_start(uint32_t magic, uint32_t address)
     pcpus_start();
     memory_mark();
     provoke((enum provoke)options.provoke);
+    if (!modules_have_name(&info, "tests", options.tests) ||
+        !modules_have_name(&info, "trace_vm", options.trace_vm))
+        machine_exit(EXIT_BAD_COMMAND_LINE);
     gdb_set_monitor(&gdb_monitor);
     enum exit_code code = gdb_start(options.gdb, &info);
     if (code)

@@ -53,8 +53,9 @@ bool monitor_words_end(struct monitor_call *call, unsigned count)
 {
     if (call->count <= count)
         return true;
-    monitor_say(call, "%s: \"%s\" is one word too many; type: %s %s", call->command->name,
-                call->words[count], call->command->name, call->command->arguments);
+    monitor_say(call, "%s: \"%s\" is one word too many; type: %s%s%s", call->command->name,
+                call->words[count], call->command->name, call->command->arguments[0] ? " " : "",
+                call->command->arguments);
     return false;
 }
 

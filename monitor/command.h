@@ -88,6 +88,9 @@ void monitor_say(struct monitor_call *call, const char *format, ...) PRINTF(2, 3
 bool monitor_number(struct monitor_call *call, unsigned index, const char *what, uint64_t min,
                     uint64_t max, uint64_t *value) MUST_CHECK;
 
+/* The same for a guest-physical address, which the CPU can address (monitor/why.c). */
+bool monitor_gpa(struct monitor_call *call, unsigned index, uint64_t *gpa) MUST_CHECK;
+
 /* Finds the VM that word `index` names, by its number or its name, and holds it as call->vm.
  * Returns false after a message that says which VMs there are. Without the word, the VM is the only
  * one that exists, if there is one. */

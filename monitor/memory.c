@@ -58,9 +58,8 @@ static void say_walk(struct monitor_call *call, const struct mmu_look *look, uin
 bool command_ept(struct monitor_call *call)
 {
     struct mmu_look look;
-    if (!call->vm &&
-        (!monitor_words_end(call, 3) || !monitor_vm(call, 1) || !monitor_may_look(call, "memory") ||
-         !monitor_number(call, 2, "GPA", 0, ~0ull, &call->value[0])))
+    if (!call->vm && (!monitor_words_end(call, 3) || !monitor_vm(call, 1) ||
+                      !monitor_may_look(call, "memory") || !monitor_gpa(call, 2, &call->value[0])))
         return false;
     const struct mmu *mmu = &call->vm->mmu;
     monitor_begin_look(call);

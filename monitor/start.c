@@ -61,7 +61,11 @@ bool command_start(struct monitor_call *call)
                     answer.number);
         break;
     case START_EXISTS:
-        monitor_say(call, "start: VM %u exists; end it first", answer.number);
+        call->vm = registry_hold(answer.number);
+        monitor_say(call,
+                    call->vm ? "start: VM %u exists; end it first"
+                             : "start: VM %u is being made or taken apart; ask again soon",
+                    answer.number);
         break;
     case START_TOO_MANY:
         monitor_say(call,

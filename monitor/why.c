@@ -29,11 +29,16 @@ static uint64_t access_named(const char *word)
     return 0;
 }
 
-/* `why GPA [r|w|x]` is about the only VM, `why VM GPA [r|w|x]` about that one. */
-static bool access_begin(struct monitor_call *call)
+bool monitor_gpa(struct monitor_call *call, unsigned index, uint64_t *gpa)
 {
     unsigned bits =
         spte_format.caps.maxphyaddr < EPT_GPA_BITS ? spte_format.caps.maxphyaddr : EPT_GPA_BITS;
+    return monitor_number(call, index, "GPA", 0, BIT(bits) - 1, gpa);
+}
+
+/* `why GPA [r|w|x]` is about the only VM, `why VM GPA [r|w|x]` about that one. */
+static bool access_begin(struct monitor_call *call)
+{
     bool given = access_named(call->words[call->count - 1]);
     unsigned words = call->count - given;
     unsigned gpa = words > 2 ? 2 : 1, access = gpa + 1;
@@ -45,7 +50,7 @@ static bool access_begin(struct monitor_call *call)
         return false;
     }
     return monitor_vm(call, gpa == 2 ? 1 : MONITOR_WORDS) &&
-           monitor_number(call, gpa, "GPA", 0, BIT(bits) - 1, &call->value[0]);
+           monitor_gpa(call, gpa, &call->value[0]);
 }
 
 /* What a TD may be asked whether or not it is a debug TD: the state of a page is no secret of its.

@@ -11,6 +11,7 @@ makes of the kernel itself, and GDB has the command `kaslr` (tools/kaslr.py).
 """
 
 import argparse
+import functools
 import os
 import pathlib
 import signal
@@ -18,12 +19,13 @@ import subprocess
 import sys
 import threading
 
-from harness import debian, session
+from harness import debian, host, session
 from harness.boot import BUILD, ROOT, Boot, Guest, number, variable
 from harness.debugger import Relay
-from harness.errors import HarnessError, run_tool
+from harness.errors import HarnessError, Status, run_tool
 
 TIMEOUT = 24 * 3600.0
+MACHINES = ("bochs", "nested", "qemu-kvm")
 
 
 def options() -> argparse.Namespace:
@@ -32,13 +34,19 @@ def options() -> argparse.Namespace:
     add = parser.add_argument
     add("--guest", default=env("GUEST") or "hello", help="a program of guest/programs/, or linux")
     add("--words", default=env("WORDS") or "", help="its words, with commas between them")
-    add("--machine", default=env("MACHINE") or "bochs", help="bochs, nested or qemu-kvm")
-    add("--smp", default=env("SMP") or "1", help="number of CPUs")
+    add("--machine", default=env("MACHINE") or "bochs", help=", ".join(MACHINES))
+    add("--smp", type=functools.partial(number, "SMP"), default=env("SMP") or 1,
+        help="number of CPUs")  # fmt: skip
     add("--symbols", default=env("SYMBOLS") or "", help="a file with the guest's symbols")
     add("--cmdline", default=env("CMDLINE") or "", help="more words for the hypervisor")
     add("arguments", nargs="*", help="for GDB: -x FILE, -batch, -ex COMMAND")
     opt = parser.parse_args()
-    opt.smp = number("SMP", opt.smp)
+    if opt.machine not in MACHINES:
+        raise HarnessError(f"MACHINE={opt.machine}: choose from {', '.join(MACHINES)}, which run "
+                           "guests and have a second serial port")  # fmt: skip
+    if opt.symbols and not pathlib.Path(opt.symbols).is_file():
+        raise HarnessError(f"SYMBOLS={opt.symbols}: no such file")
+    host.require(["gdb"])
     return opt
 
 
@@ -71,6 +79,17 @@ def linux(opt: argparse.Namespace) -> tuple[dict[str, object], list[str]]:
     return fields, [f"symbol-file {symbols}", f"source {ROOT / 'tools/kaslr.py'}"]
 
 
+def run(boot: Boot, runs: list[session.Run]) -> None:
+    """Runs the machine, and says at once why it has ended if that is not what it should do."""
+    done = session.run(boot)
+    runs.append(done)
+    if done.status != Status.OK:
+        errors = [line for line in done.output.lines if line.startswith("error: ")]
+        why = [done.output.exit_name, done.reason, *errors[:1]]
+        print(f"gdb: the machine has ended: {'; '.join(filter(None, why))}; its console is in "
+              f"{done.log}", file=sys.stderr)  # fmt: skip
+
+
 def main() -> int:
     opt = options()
     fields, commands = linux(opt) if opt.guest == "linux" else program(opt)
@@ -84,8 +103,9 @@ def main() -> int:
             gdb_port=relay.machine_port,
             **fields,
         )
+        session.prepare(boot)  # what keeps it from being started is said before GDB begins
         runs: list[session.Run] = []
-        machine = threading.Thread(target=lambda: runs.append(session.run(boot)), daemon=True)
+        machine = threading.Thread(target=run, args=(boot, runs), daemon=True)
         machine.start()
         before = signal.signal(signal.SIGINT, signal.SIG_IGN)  # ^C is GDB's
         command = ["gdb", "-q"]

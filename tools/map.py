@@ -17,6 +17,7 @@ import map_draw
 import map_read
 import map_story
 import page as framework
+from harness.errors import run_tool
 from map_read import TABLE, Picture
 
 # ---- Data ----------------------------------------------------------------------------------------
@@ -199,4 +200,4 @@ def main(arguments: list[str]) -> int:
 if __name__ == "__main__":
     if len(sys.argv) - 1 not in (2, 3):
         sys.exit(__doc__)
-    sys.exit(main(sys.argv[1:]))
+    run_tool("map", lambda: main(sys.argv[1:]))

@@ -185,15 +185,22 @@ run-quick: run ## boot with the option ROM in a fraction of a second, as the tes
 
 own_guests = $(filter-out file,$(origin GUESTS))
 
+# What a picture is made of is in Bochs' output. A machine that was not started (123), or has
+# refused its command line (15), leaves none, and has said why.
+only_bochs = $(if $(filter-out bochs,$(MACHINE)),$(error make $@ needs the output of Bochs: \
+    leave MACHINE=$(MACHINE) out))
+unless_refused = status=$$?; case $$status in 15 | 123) exit $$status ;; esac
+
 # The first guest tells a story in moments; the second has private, shared and execute-only memory.
 .PHONY: map map-pictures test-ui
 MAPPED := $(call guest_item,map) roots=$(B)/guest/map.elf:testctl,shared=39,execute_only=38
 MAP    := $(or $(NAME),map)
 map map-pictures: all guests $(B)/optrom.bin | deps-run
-	$(Q)mkdir -p $(B)/map
+	$(Q)$(only_bochs)mkdir -p $(B)/map
 	$(Q)METHOD=$(or $(METHOD),optrom) MACHINE=bochs NAME=$(MAP) CMDLINE="export=e9 map=1 $(CMDLINE)" \
 	    GUESTS="$(if $(own_guests),$(GUESTS),$(MAPPED))" \
-	    $(PYTHON) tools/run.py; status=$$?; $(PYTHON) tools/map.py $(MAP_ARGUMENTS) && exit $$status
+	    $(PYTHON) tools/run.py; $(unless_refused); \
+	$(PYTHON) tools/map.py $(MAP_ARGUMENTS) && exit $$status
 map: MAP_ARGUMENTS = $(B)/run/$(MAP)/emulator.txt $(B)/map/$(MAP).html
 map: ## draw the memory of GUESTS= at its moments as a page, build/map/NAME.html
 map-pictures: MAP_ARGUMENTS = --pictures $(B)/run/$(MAP)/emulator.txt docs
@@ -214,19 +221,18 @@ TRACED_OUTPUT := $(B)/run/$(TRACE)/emulator.txt
 .PHONY: trace trace-picture
 trace: all $(B)/optrom.bin | deps-run
 trace: ## record the events of GUESTS= (EVENTS=, SMP=2) as build/trace/NAME.json and NAME.html
-	$(Q)METHOD=$(or $(METHOD),optrom) MACHINE=bochs SMP=$(or $(SMP),2) NAME=$(TRACE) \
+	$(Q)$(only_bochs)METHOD=$(or $(METHOD),optrom) MACHINE=bochs SMP=$(or $(SMP),2) \
+	    NAME=$(TRACE) \
 	    CMDLINE="export=e9 map=1 trace=$(or $(EVENTS),all) $(CMDLINE) \
 	        $(if $(own_guests),,parallel=1)" \
 	    GUESTS="$(if $(own_guests),$(GUESTS),$(TRACED))" \
-	    $(PYTHON) tools/run.py; status=$$?; \
+	    $(PYTHON) tools/run.py; $(unless_refused); \
 	$(PYTHON) tools/perfetto.py $(TRACED_OUTPUT) $(B)/trace/$(TRACE).json && \
 	$(PYTHON) tools/trace_page.py $(TRACED_OUTPUT) $(B)/trace/$(TRACE).html && exit $$status
 trace-picture: trace ## draw the picture of docs/TRACE.md anew
 	$(Q)$(PYTHON) tools/trace_page.py --picture smp_slots $(TRACED_OUTPUT) docs/trace-cost.svg
 
-GDB_MACHINE := $(if $(filter bochs nested qemu-kvm,$(MACHINE)),$(MACHINE),bochs)
 .PHONY: gdb
-gdb: export MACHINE := $(GDB_MACHINE)
 gdb: export SYMBOLS := $(SYMBOLS)
 gdb: all $(B)/optrom.bin $(NESTED) $(if $(filter linux,$(GUEST)),$(LINUX_FILES) \
          $(if $(SYMBOLS)$(KERNEL),,$(B)/linux/vmlinux.symbols),$(B)/guest/$(or $(GUEST),hello).elf)

@@ -44,6 +44,7 @@ void work_turn(void)
     do {
         uint64_t start = now;
         struct work *work = *list;
+        bool looks = !work->keeps_keys;
         *list = work->next; /* it may add itself again */
         if (work->piece(work)) {
             work->next = *list;
@@ -54,7 +55,7 @@ void work_turn(void)
         if (now - start > counts->longest)
             counts->longest = now - start;
         sleep_wake_due(now);
-        if (unlikely(now >= watch_next()) && input_is_monitored())
+        if (unlikely(now >= watch_next()) && (looks || input_is_monitored()))
             watch_look(now);
     } while (*list && !(sched_vcpu_waits() && now >= end));
     pcpu_set_work(*list);

@@ -19,6 +19,7 @@ struct work {
      * unless it has been added again. */
     bool (*piece)(struct work *work);
     struct work *next;
+    bool keeps_keys; /* what is typed meanwhile waits until the work is over */
 };
 
 /* Appends work to this pCPU's list. */
@@ -28,8 +29,8 @@ void work_add(struct work *work);
  * over. It begins when the current piece is over. */
 void work_add_first(struct work *work);
 
-/* Does this pCPU's work for a turn, and looks at the watches that are due, but only while the
- * monitor has the console. The list must not be empty (pcpu_has_work()). */
+/* Does this pCPU's work for a turn, and looks at the watches that are due, unless the work keeps
+ * keys and the monitor has not the console. The list must not be empty (pcpu_has_work()). */
 void work_turn(void);
 
 /* The number of pieces that all pCPUs have done, and the TSC ticks of the longest one. */

@@ -73,6 +73,14 @@ def test_without_mmio_caching_nothing_is_misconfigured(boot) -> None:
     assert case.counters["slot_searches"] == 1000, result
 
 
+@pytest.mark.parametrize("word", ["tests=nobody", "trace_vm=nob?dy"])
+def test_a_pattern_that_matches_no_guest_is_refused(boot, word: str) -> None:
+    result = boot(cmdline=word, guests=(hello(), scenarios()))
+    assert result.exit == CODES.BAD_COMMAND_LINE, result
+    message = f"command line: {word}: no guest has such a name; there are: hello, scenarios"
+    assert f"error: {message}" in result.lines, result
+
+
 def test_tests_chooses_guests_by_name(boot) -> None:
     result = boot(cmdline="tests=hel*")
     assert result.status == 0, result

@@ -18,6 +18,7 @@ from conftest import BUILD, CODES, ROOT, Result, hello
 from harness import debian, session, trace
 from harness.boot import Boot, Guest
 from harness.debugger import Relay
+from harness.errors import Status
 
 SMP = BUILD / "guest" / "smp.elf"
 DOCUMENT = ROOT / "docs" / "GDB.md"
@@ -343,10 +344,57 @@ def test_a_td_that_may_not() -> None:
                       "tdx=debug can be debugged")  # fmt: skip
 
 
+def gdb_py(**env: str) -> subprocess.CompletedProcess[str]:
+    """Starts tools/gdb.py as `make gdb` does."""
+    done = subprocess.run(["/usr/bin/python3", "tools/gdb.py"], cwd=ROOT, text=True,
+                          env={"PATH": "/usr/bin:/bin"} | env, capture_output=True,
+                          stdin=subprocess.DEVNULL, timeout=60, check=False)  # fmt: skip
+    assert "Traceback" not in done.stderr
+    return done
+
+
+@pytest.mark.parametrize(
+    ("env", "message"),
+    [
+        ({"GUEST": "nobody"}, "nobody.elf does not exist; make it with"),
+        ({"MACHINE": "qemu-tcg"}, "MACHINE=qemu-tcg: choose from bochs, nested, qemu-kvm, which"),
+        ({"BOCHS": "9"}, "BOCHS=9: choose from 2.7, 3.0"),
+        ({"SMP": "x"}, "SMP=x is not a number of at least 1"),
+        ({"SMP": "16"}, "Bochs has at most 15 CPUs, not 16"),
+        ({"SYMBOLS": "/nowhere"}, "SYMBOLS=/nowhere: no such file"),
+        ({"GUEST": "linux", "VCPUS": "x"}, "VCPUS=x is not a number of at least 1"),
+        ({"GUEST": "linux", "MEM": "1G"}, "MEM=1G is not a number of at least 1"),
+        ({"GUEST": "linux", "KERNEL": "/nowhere"}, "/nowhere does not exist"),
+        ({"PATH": "/nowhere"}, "gdb not found: apt-get install gdb"),
+    ],
+)
+def test_what_cannot_be_started_is_refused_in_a_line(env: dict[str, str], message: str) -> None:
+    done = gdb_py(**env)
+    assert done.returncode == Status.NOT_STARTED
+    assert done.stderr.startswith("gdb: ") and message in done.stderr
+    assert len(done.stderr.splitlines()) == 1 and not done.stdout
+
+
+def test_no_emulator_is_said_in_a_line(tmp_path) -> None:
+    """Before GDB begins, which would wait for it."""
+    (tmp_path / "gdb").symlink_to("/usr/bin/gdb")
+    done = gdb_py(PATH=str(tmp_path))
+    assert (done.returncode, done.stdout) == (Status.NOT_STARTED, "")
+    assert done.stderr == "gdb: bochs-bin not found: apt-get install bochs\n"
+
+
+def test_gdb_does_not_wait_for_a_machine_that_has_ended() -> None:
+    done = gdb_py(WORDS="nonsense")
+    assert "Remote connection closed" in done.stderr or "Connection reset" in done.stderr
+    assert re.search(r'^gdb: the machine has ended: module-words; error: guest hello: unknown word '
+                     r'"nonsense"', done.stderr, re.M), done.stderr  # fmt: skip
+    assert done.stdout.endswith("The machine has ended: module-words\n")
+
+
 @pytest.mark.parametrize(
     ("word", "message"),
     [
-        ("nobody", "no guest has this number or name"),
+        ("nobody", "no guest has this number or name; there are: hello"),
         ("1", r"no second serial port \(COM2, at 0x2f8\)"),
     ],
 )

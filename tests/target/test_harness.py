@@ -149,6 +149,21 @@ STOPPED = (r"after memory beyond the file is clear; the machine had come to ([\d
            r"last output is ([\d.]+) s of CPU time old$")  # fmt: skip
 
 
+def test_what_bochs_says_of_every_boot_is_no_complaint(tmp_path: pathlib.Path) -> None:
+    (tmp_path / "bochs.log").write_text(
+        "00000000000i[      ] Bochs x86 Emulator 2.7\n"
+        "00012920000e[CPU0  ] WRMSR: Unknown register 0x8b\n"
+        "00012930000e[CPU0  ] RDMSR: Unknown register 0xce\n"
+        "00012940000e[CPU1  ] RDMSR: Unknown register 0xce1\n"
+        "00013000000e[CPU0  ] VMEXIT: EPT misconfig for guest paddr 0xfe000000 laddr 0xfe000000\n"
+        "00013000010e[CPU0  ] #DB: Code/Data breakpoint hit - report debug trap\n"
+        "00013000020p[CPU1  ] >>PANIC<< EPT violation, and no more\n"
+    )
+    assert bochs.complaints(tmp_path) == [
+        "CPU1: RDMSR: Unknown register 0xce1", "CPU1: >>PANIC<< EPT violation, and no more"
+    ]  # fmt: skip
+
+
 def test_a_hang_is_a_timeout(bootinfo) -> None:
     result = bootinfo(cmdline="hang", timeout=2)
     assert result.status == Status.TIMED_OUT

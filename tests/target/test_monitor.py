@@ -124,12 +124,15 @@ BUSY = (
 THERE = "\nthere are: 1 smp, 2 mmio, 3 td"
 WRONG = {
     "foo": '"foo" is no command; h lists all',
+    "vms foo": 'vms: "foo" is one word too many; type: vms',
     "viewer": '"viewer" is no command; with this letter begin vms, vcpus, vmcs, virtio; h lists '
     "all",
     "help foo": 'help: "foo" is no command; h lists all',
     "ept mmio": "ept: GPA is missing; type: ept VM GPA",
-    "ept mmio 12x": 'ept: "12x" is no GPA: a number from 0 to 0xffffffffffffffff, decimal or with '
-    "0x, is expected",
+    "ept mmio 12x": 'ept: "12x" is no GPA: a number from 0 to 0xffffffffff, decimal or with 0x, is '
+    "expected",
+    "ept mmio 0x10000000000": 'ept: "0x10000000000" is no GPA: a number from 0 to 0xffffffffff, '
+    "decimal or with 0x, is expected",
     "ept mmio 1 2": 'ept: "2" is one word too many; type: ept VM GPA',
     "gva mmio 0x800000000000": "gva: 0x800000000000 is not canonical: bits 63 to 47 are not all "
     "equal",

@@ -314,6 +314,26 @@ def check_page(
     assert told == {("rip", "0x0"), ("rcx", "0x0"), ("gla", "0x0")}, told
 
 
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("trace", "SMP=x"), "run: SMP=x is not a number of at least 1"),
+        (("map", "NAME=../x"), "run: NAME=../x: give the name of a folder below build/run/"),
+        (("trace", "MACHINE=nested"),
+         "*** make trace needs the output of Bochs: leave MACHINE=nested out.  Stop."),
+    ],
+)  # fmt: skip
+def test_no_picture_is_made_of_a_machine_that_was_not_started(
+    words: tuple[str, ...], message: str
+) -> None:
+    """Nor of the output of an earlier one."""
+    made = subprocess.run(["make", "-s", *words], cwd=ROOT, text=True, capture_output=True,
+                          check=False)  # fmt: skip
+    assert made.returncode and not made.stdout
+    said = [line for line in made.stderr.splitlines() if "] Error" not in line]
+    assert len(said) == 1 and said[0].endswith(message), made.stderr
+
+
 def test_a_part_of_the_events(boot) -> None:
     """One VM of two, one page of its devices."""
     guests = tuple(Guest(BUILD / "guest/hello.elf", ("testctl",), name=name) for name in "ab")

@@ -39,8 +39,12 @@ VMEXIT = "Caught VMEXIT breakpoint"
 
 # A log line of level error or panic: `00012345678e[CPU0  ] text`.
 COMPLAINT = re.compile(r"^\d+([ep])\[(\w+) *\] (.*)$")
-# An EPT violation is logged as an error, although it is routine.
-ROUTINE = re.compile(r"EPT (Violation|Misconfig)", re.IGNORECASE)
+# What is logged as an error, although it is routine: faults of the EPT, breakpoints that are met,
+# and two registers that each boot asks for, ready for the #GP: IA32_BIOS_SIGN_ID for the revision
+# of the microcode (arch/x86/cpu_facts_read.c), and MSR_PLATFORM_INFO (arch/x86/tsc.c).
+ROUTINE = re.compile(
+    r"EPT (?:violation|misconfig)|#DB: \S+ (?:code )?breakpoint|Unknown register 0x(?:8b|ce)$", re.I
+)
 
 
 def prepare(boot: Boot) -> list[str]:

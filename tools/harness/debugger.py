@@ -2,7 +2,8 @@
 """GDB for a VM: its connection to the second serial port of the machine.
 
 The emulator is a client of the one port, and GDB of the other; what arrives at one goes out at the
-other. GDB may come later than the emulator, and again after it has left.
+other. GDB may come later than the emulator, and again after it has left. Once the emulator has
+left, GDB has nobody to wait for, and its connection is closed.
 """
 
 import contextlib
@@ -50,6 +51,7 @@ class Relay:
 
     def _pass(self) -> None:
         ends: dict[str, socket.socket] = {}
+        left = False
         with contextlib.ExitStack() as stack:
             while not self.stopping.is_set():
                 if "machine" in ends:
@@ -68,7 +70,11 @@ class Relay:
                     with contextlib.suppress(OSError):
                         data = end.recv(4096)
                     if not data:
-                        del ends[name]
+                        ends.pop(name).close()
+                        left = left or name == "machine"
                     elif other in ends:
                         with contextlib.suppress(OSError):
                             ends[other].sendall(data)
+                left = left and "machine" not in ends
+                if left and "gdb" in ends:
+                    ends.pop("gdb").close()

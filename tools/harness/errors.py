@@ -36,6 +36,11 @@ def run_tool(name: str, main: Callable[[], int]) -> NoReturn:
     except HarnessError as error:
         print(f"{name}: {error}", file=sys.stderr)
         sys.exit(Status.NOT_STARTED)
+    except OSError as error:
+        if not error.filename:
+            raise
+        print(f"{name}: {error.filename}: {error.strerror}", file=sys.stderr)
+        sys.exit(Status.NOT_STARTED)
     except KeyboardInterrupt:
         print(f"{name}: interrupted", file=sys.stderr)
         sys.exit(Status.INTERRUPTED)

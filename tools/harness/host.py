@@ -28,6 +28,7 @@ PACKAGES = {
     "qemu-system-x86_64": "qemu-system-x86",
     "grub-mkrescue": "grub-common",
     "xorriso": "xorriso",
+    "gdb": "gdb",
     "mformat": "mtools",
     "/usr/lib/grub/i386-pc": "grub-pc-bin",
     "/usr/lib/grub/x86_64-efi": "grub-efi-amd64-bin",

@@ -427,53 +427,6 @@ static void stops(void **state)
                                 "11:00000000;");
 }
 
-static void monitor_commands(void **state)
-{
-    char text[512];
-    const char *at = answer;
-    (void)state;
-    ram[0x20] = 0x5a;
-    assert_int_equal(execute("qRcmd,7068797320323020333030", 26), GDB_ANSWERED); /* phys 20 300 */
-    assert_true(parse_bytes(&at, text, strlen(answer) / 2));
-    assert_non_null(strstr(text, "phys ADDRESS N: both are hexadecimal"));
-    assert_int_equal(execute("qRcmd,706879732030783230203130", 28), GDB_ANSWERED);
-    at = answer;
-    assert_true(parse_bytes(&at, text, strlen(answer) / 2));
-    assert_memory_equal(text, "0x20: 5a 90 90", 14);
-}
-
-static unsigned pieces;
-static bool begin_command(const char *line)
-{
-    pieces = 0;
-    return !strcmp(line, "z");
-}
-
-static bool next_piece(char *text, size_t room, size_t *size)
-{
-    *size = (size_t)snprintf(text, room, "%u", pieces);
-    return ++pieces < 3;
-}
-
-/* Commands of somebody else, whose answer comes in pieces. */
-static void other_commands(void **state)
-{
-    static const struct gdb_monitor other = {begin_command, next_piece, "z  counts\n"};
-    struct reply reply = {.text = answer, .room = WIRE_PACKET};
-    (void)state;
-    assert_int_equal(execute("qRcmd,7a", 8), GDB_MONITORS);
-    assert_false(gdb_ask_monitor(&gdb, &reply)); /* there are none */
-    assert_memory_equal(answer, "7468657265206973206e6f20", 24);
-    gdb_set_monitor(&other);
-    reply.size = 0;
-    while (gdb_ask_monitor(&gdb, &reply))
-        ;
-    assert_memory_equal(answer, "303132", 6);
-    assert_int_equal(reply.size, 6);
-    assert_int_equal(execute("qRcmd,68656c70", 14), GDB_ANSWERED);
-    assert_non_null(strstr(answer, "7a2020636f756e74730a"));
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -488,8 +441,6 @@ int main(void)
         cmocka_unit_test_setup(breakpoints_are_hidden, setup),
         cmocka_unit_test_setup(debug_registers, setup),
         cmocka_unit_test_setup(stops, setup),
-        cmocka_unit_test_setup(monitor_commands, setup),
-        cmocka_unit_test_setup(other_commands, setup),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -224,6 +224,24 @@ static void files_say_what_they_are(void **state)
     module_words_bad("+env file=1", "guest g, its module env: bad value in \"file=1\"");
 }
 
+/* The value of tests= and trace_vm=: a pattern that matches nothing is an error. */
+static void a_pattern_matches_a_guest(void **state)
+{
+    (void)state;
+    assert_true(modules_have_name(&info, "tests", "nobody")); /* that there is none is said later */
+    module(0x100000, 0x101000, "/boot/hello.elf testctl");
+    module(0x101000, 0x102000, "+nobody file");
+    module(0x102000, 0x103000, "mmio");
+    assert_true(modules_have_name(&info, "tests", "h*o"));
+    assert_true(modules_have_name(&info, "tests", "mmi?"));
+    assert_string_equal(support_log(), "");
+    assert_false(modules_have_name(&info, "tests", "nobody"));
+    assert_non_null(strstr(support_log(), "command line: tests=nobody: no guest has such a name; "
+                                          "there are: hello, mmio\n"));
+    assert_false(modules_have_name(&info, "trace_vm", "hell"));
+    assert_non_null(strstr(support_log(), "command line: trace_vm=hell: no guest"));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -234,6 +252,7 @@ int main(void)
         cmocka_unit_test_setup(a_guest_has_so_many, setup),
         cmocka_unit_test_setup(files_say_what_they_are, setup),
         cmocka_unit_test_setup(vms_have_names, setup),
+        cmocka_unit_test_setup(a_pattern_matches_a_guest, setup),
     };
     return cmocka_run_group_tests_name("places of modules", tests, NULL, NULL);
 }

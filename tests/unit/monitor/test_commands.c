@@ -324,6 +324,11 @@ static void starts(void **state)
     assert_string_equal(ask("start bob"),
                         "start: VM 2 has not begun yet; it starts when another one "
                         "has ended\n");
+    answer.how = START_EXISTS;
+    assert_string_equal(ask("start bob"), "start: VM 2 is being made or taken apart; ask again "
+                                          "soon\n");
+    vm_count = 2;
+    assert_string_equal(ask("start bob"), "start: VM 2 exists; end it first\n");
     answer.how = START_TOO_MANY;
     answer.limit = 1;
     assert_string_equal(ask("start bob"), "start: 1 VM exists, as many as may exist at a time; end "

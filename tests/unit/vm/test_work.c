@@ -30,9 +30,11 @@ static uint64_t woken; /* time of the last call of sleep_wake() */
 
 static struct work *urgent; /* work that a watch adds */
 
+static bool monitored;
+
 bool input_is_monitored(void)
 {
-    return true;
+    return monitored;
 }
 
 void watch_look(uint64_t now)
@@ -183,6 +185,22 @@ static void urgent_work_comes_first(void **state)
     assert_int_equal(order[7], 2);
 }
 
+/* What is typed while a VM is created may be for that VM; but the monitor's keys wait for nothing,
+ * and while a VM is taken apart no keys do. */
+static void keys_wait_for_a_vm(void **state)
+{
+    (void)state;
+    for (unsigned i = 0; i < 4; i++) {
+        add(0, 2);
+        job[0].work.keeps_keys = i & 1;
+        monitored = i & 2;
+        watches_due = 0;
+        work_turn();
+        assert_int_equal(watches_due, i == 1 ? 0 : ~0ull);
+    }
+    monitored = false;
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -190,6 +208,7 @@ int main(void)
         cmocka_unit_test_setup(for_a_slice, setup),
         cmocka_unit_test_setup(sleepers_are_woken, setup),
         cmocka_unit_test_setup(urgent_work_comes_first, setup),
+        cmocka_unit_test_setup(keys_wait_for_a_vm, setup),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
