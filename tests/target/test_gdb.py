@@ -364,7 +364,8 @@ def gdb_py(**env: str) -> subprocess.CompletedProcess[str]:
         ({"SYMBOLS": "/nowhere"}, "SYMBOLS=/nowhere: no such file"),
         ({"GUEST": "linux", "VCPUS": "x"}, "VCPUS=x is not a number of at least 1"),
         ({"GUEST": "linux", "MEM": "1G"}, "MEM=1G is not a number of at least 1"),
-        ({"GUEST": "linux", "KERNEL": "/nowhere"}, "/nowhere does not exist"),
+        ({"GUEST": "linux", "KERNEL": "/nowhere"}, "KERNEL=/nowhere does not exist"),
+        ({"GUEST": "linux", "KERNEL": "/bin/true", "INITRD": "/nowhere"}, "INITRD=/nowhere does"),
         ({"PATH": "/nowhere"}, "gdb not found: apt-get install gdb"),
     ],
 )
