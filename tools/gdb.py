@@ -66,10 +66,10 @@ def linux(opt: argparse.Namespace) -> tuple[dict[str, object], list[str]]:
     env = os.environ.get
     kernel = pathlib.Path(env("KERNEL") or debian.KERNEL)
     initrd = pathlib.Path(env("INITRD", "")) if env("INITRD") else None
+    vcpus, mem = variable("VCPUS", 1), variable("MEM", debian.MEM)
     for word, path in (("KERNEL", kernel), ("INITRD", initrd)):
         if path and not path.is_file():
             raise HarnessError(f"{word}={path} does not exist")
-    vcpus, mem = variable("VCPUS", 1), variable("MEM", debian.MEM)
     words = tuple(word for word in opt.words.split(",") if word)
     guests = debian.guests(kernel, initrd, env("APPEND") or debian.CMDLINE, vcpus, mem, words)
     symbols = opt.symbols or debian.SYMBOLS
