@@ -71,6 +71,10 @@ LIMIT = 1.03  # more than that over the budget is a failure
 # Another compiler makes other instructions of the same source, but the same number of VMREADs,
 # VMWRITEs, locked and serialising instructions.
 OTHER_LIMIT = 1.15
+# Rows with text for the screen: when it scrolls, depends on how much was printed before, which is
+# not the same with the firmware of each emulator.
+SCROLLING = ("hold_flood", "longest_hold")
+SCROLLING_LIMIT = 1.08
 # The compiler, which the debug information names for each object.
 PRODUCER = re.compile(rb"GNU C\d* (\d+)\.")
 COMPILER = re.compile(r"^# compiler: (.+)$", re.M)  # in the budget
@@ -230,6 +234,8 @@ def over_budget(row: Row, budget: list[str] | None, limit: float = LIMIT) -> lis
               "be there, `tools/bench.py --update` makes it the budget, and the commit says why.")
     if budget is None:
         return [f"{row.name} has no budget. {advice}"]
+    if row.name in SCROLLING:
+        limit = max(limit, SCROLLING_LIMIT)
     names = COLUMNS if row.unit == "ticks" else [row.unit]
     return [
         f"{row.name}: {new} {what}, its budget is {old}. {advice}"
