@@ -107,8 +107,8 @@ $(B)/fuzz/secure: $(SECURE_FUZZ_SRC) $(HEADERS) tests/unit/ept/secure_world.h \
 	$(Q)$(CLANG) $(FUZZ_FLAGS) -fsanitize=fuzzer,address,undefined \
 	    -fno-sanitize-recover=undefined $(filter %.c,$^) -lcmocka -o $@
 
-MONITOR_SRC := $(addprefix monitor/,editor.c command.c call.c target.c) lib/words.c lib/visible.c \
-               tests/fuzz/fuzz_monitor.c
+MONITOR_SRC := $(addprefix monitor/,editor.c command.c call.c target.c) \
+               $(addprefix lib/,words.c log_list.c visible.c) tests/fuzz/fuzz_monitor.c
 
 fuzz-monitor: $(B)/fuzz/monitor
 	$(Q)$(call run_fuzz,monitor,-max_len=512)

@@ -36,8 +36,8 @@ $(B)/tsan/trace: $(wildcard lib/trace*.c) arch/x86/export.c lib/host_tlb.c tests
 # The compiler does not instrument a memcpy() that it expands itself.
 $(B)/tsan/monitor: TSAN_FLAGS += -fno-builtin-memcpy
 $(B)/tsan/monitor: $(addprefix monitor/,call.c command.c target.c rates.c set.c) vm/options.c \
-    $(addprefix lib/,words.c visible.c epoch.c patience.c host_tlb.c) tests/unit/support.c \
-    tests/unit/monitor/test_monitor_threads.c
+    $(addprefix lib/,words.c log_list.c visible.c epoch.c patience.c host_tlb.c) \
+    tests/unit/support.c tests/unit/monitor/test_monitor_threads.c
 $(B)/tsan/%: $(HEADERS) $(wildcard tests/unit/*.h tests/unit/*/*.h)
 	@mkdir -p $(@D)
 	$(Q)$(HOSTCC) $(TSAN_FLAGS) -fsanitize=thread $(filter %.c,$^) -lcmocka -lpthread -o $@
