@@ -208,6 +208,10 @@ def test_another_compiler_may_take_other_instructions_and_no_others(monkeypatch,
     (message,) = bench.over_budget(bench.Row("a", 90, "ticks", 6, 1, 2.12), BUDGET, limit)
     assert message.startswith("a: 6 vmreads, its budget is 5")
     assert bench.over_budget(bench.Row("a", 120, "ticks", 5, 1, 2.12), BUDGET, limit)
+    many = ["100", "92", "36", "128", "34", "999999"]
+    assert bench.over_budget(bench.Row("a", 90, "ticks", 92, 36, 129, 34), many)
+    assert not bench.over_budget(bench.Row("a", 90, "ticks", 92, 36, 129, 34), many, limit)
+    assert bench.over_budget(bench.Row("a", 90, "ticks", 92, 36, 130, 34), many, limit)
     message = "measured with gcc 12, and this image is compiled by gcc 14"
     with pytest.raises(bench.HarnessError, match=message):
         monkeypatch.setattr("sys.argv", ["bench.py", "--update", "exits"])
