@@ -69,8 +69,8 @@ MORE_IS_BETTER = ("faults",)  # units
 LONGEST_HOLD = 50000  # instructions: what the rows longest_hold… may have at most
 LIMIT = 1.03  # more than that over the budget is a failure
 # Another compiler makes other instructions of the same source, but the same number of VMREADs,
-# VMWRITEs, locked and serialising instructions: one more of a hundred only in a path through several
-# VMs, one of which finds another one a little earlier or later.
+# VMWRITEs, locked and serialising instructions: one more of a hundred only in a path through
+# several VMs, where one of them finds another one a little earlier or later.
 OTHER_LIMIT = 1.15
 OTHER_COUNTS = 1.01
 # Rows with text for the screen: when it scrolls, depends on how much was printed before, which is
