@@ -128,7 +128,7 @@ static void collect(void)
  * chosen so (LMCE). */
 static void wait_for_others(void)
 {
-    uint64_t start = rdtsc(), ticks = WAIT_MS * (tsc_khz() ? tsc_khz() : TSC_KHZ_GUESS);
+    uint64_t start = rdtsc(), ticks = tsc_ticks(WAIT_MS);
     while (__atomic_load_n(&arrived, __ATOMIC_ACQUIRE) < cpu_count && rdtsc() - start < ticks)
         cpu_relax();
 }
